@@ -1,0 +1,47 @@
+"""From the slice store to what a network eats: slices at the network's size, as tensors, in a seeded order."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+CHUNK = 64  # slices that are resized at a time, to keep memory small
+
+
+def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize (N, 1, H, W) float images to (N, 1, *size), bilinear, with a low-pass filter when they shrink."""
+    if tuple(images.shape[-2:]) == size:
+        return images
+    return F.interpolate(images, size=size, mode="bilinear", antialias=True)
+
+
+def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return stored slices (n, H, W) uint8 at the network's size, (n, 1, h, w) uint8."""
+    chunks = []
+    for start in range(0, len(images), CHUNK):
+        part = torch.from_numpy(np.array(images[start : start + CHUNK])).unsqueeze(1).float()
+        chunks.append(resize_images(part, size).round().clamp(0, 255).byte())
+    return torch.cat(chunks)
+
+
+def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour."""
+    chunks = []
+    for start in range(0, len(masks), CHUNK):
+        part = torch.from_numpy(np.array(masks[start : start + CHUNK])).unsqueeze(1)
+        chunks.append(F.interpolate(part, size=size, mode="nearest-exact").squeeze(1))
+    return torch.cat(chunks)
+
+
+def to_input(images: Tensor, device: torch.device) -> Tensor:
+    """Move uint8 slices (N, 1, h, w) to the device as float32 in 0..1, channels last (the faster layout)."""
+    return (images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
+    """Yield the row numbers of each batch of one epoch; the order depends on the seed and the epoch alone."""
+    order = np.random.default_rng([seed, epoch]).permutation(count)
+    for start in range(0, count, batch_size):
+        yield order[start : start + batch_size]

@@ -1,0 +1,5 @@
+"""The one error that a user can mend: a single line that says what was expected, what was found and what to do."""
+
+
+class SpiderError(ValueError):
+    """Raised for a missing folder, a wrong label, a truncated file, a mask that does not fit its image or a bad parameter."""

@@ -1,0 +1,48 @@
+"""Label maps: from SPIDER's label numbers, or the released grey codes, to the four classes of the paper."""
+
+import numpy as np
+
+from spider_utils.errors import SpiderError
+
+CLASSES = ("background", "vertebrae", "canal", "discs")
+FOREGROUND = CLASSES[1:]
+CANAL_LABEL = 100
+GREY_CODES = {0: 0, 76: 1, 150: 2, 29: 3}  # ITU-R 601 luma of black, red, green, blue -> class
+
+
+def four_classes(label_map: np.ndarray) -> np.ndarray:
+    """Map SPIDER's label numbers to classes 0..3 (background, vertebrae, canal, discs).
+
+    Vertebrae are 1..99 and, where only partly visible, 101..125; the canal is 100; discs are 201..225 (van der Graaf et
+    al. 2024). Returns uint8 of the same shape. Raises SpiderError on any other value.
+    """
+    lookup = np.full(226, 255, np.uint8)
+    lookup[0] = 0
+    lookup[1:126] = 1
+    lookup[CANAL_LABEL] = 2
+    lookup[201:226] = 3
+    values = np.asarray(label_map)
+    _refuse_unknown(values, {value for value in range(226) if lookup[value] != 255}, "0, 1..125 or 201..225")
+    return lookup[values.astype(np.intp)]
+
+
+def classes_from_grey(grey: np.ndarray) -> np.ndarray:
+    """Map the released masks' grey codes (0, 76, 150, 29) to classes 0..3, uint8. Raises SpiderError on any other value."""
+    values = np.asarray(grey)
+    _refuse_unknown(values, set(GREY_CODES), "0, 29, 76 or 150")
+    lookup = np.zeros(256, np.uint8)
+    for code, number in GREY_CODES.items():
+        lookup[code] = number
+    return lookup[values.astype(np.intp)]
+
+
+def class_pixels(classes: np.ndarray) -> np.ndarray:
+    """Count the pixels of each class in every slice: (..., H, W) classes to (..., 4) int64."""
+    return np.stack([(classes == number).sum(axis=(-2, -1)) for number in range(len(CLASSES))], axis=-1)
+
+
+def _refuse_unknown(values: np.ndarray, known: set[int], expected: str) -> None:
+    unknown = sorted(set(np.unique(values).tolist()) - known)
+    if unknown:
+        found = ", ".join(str(value) for value in unknown[:5])
+        raise SpiderError(f"label map: expected values {expected}, found {found}; mend or leave out this mask")

@@ -1,0 +1,139 @@
+"""The networks, made by name. All take slices (N, C, H, W) and give logits (N, classes, H, W); softmax is the loss's business.
+
+`paper_text` is the modified U-Net as the text and the seed of Ahmed et al. (2025) describe it: blocks of convolution, batch
+normalisation and Leaky ReLU (slope 0.1) with dropout, max pooling, 16 to 512 channels, transposed convolutions with batch
+normalisation and Leaky ReLU for the way up, skip connections, Glorot uniform initialisation.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from spider_utils.errors import SpiderError
+
+LEAKY_SLOPE = 0.1
+LEVELS = (1, 2, 4, 8, 16, 32)  # channels of each level in units of the width: 16 ... 512 at width 16
+ENCODER_DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.3, 0.3)
+DECODER_DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.2)  # from the highest resolution to the lowest
+
+
+def conv_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
+    """Two 3x3 convolutions, each with batch normalisation and Leaky ReLU; dropout between them. Keeps H and W."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, 3, padding=1),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(LEAKY_SLOPE),
+        nn.Dropout(dropout),
+        nn.Conv2d(channels_out, channels_out, 3, padding=1),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(LEAKY_SLOPE),
+    )
+
+
+def upsample_block(channels_in: int, channels_out: int) -> nn.Sequential:
+    """The paper's upsample block: a transposed convolution that doubles H and W, batch normalisation, Leaky ReLU."""
+    return nn.Sequential(
+        nn.ConvTranspose2d(channels_in, channels_out, 2, stride=2),
+        nn.BatchNorm2d(channels_out),
+        nn.LeakyReLU(LEAKY_SLOPE),
+    )
+
+
+class PaperTextUNet(nn.Module):
+    """The modified U-Net of the paper's text: six levels, five poolings, so H and W must be divisible by 32."""
+
+    divisor = 32
+
+    def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16):
+        super().__init__()
+        channels = [width * level for level in LEVELS]
+        self.encoder = nn.ModuleList(
+            conv_block(before, after, dropout)
+            for before, after, dropout in zip([in_channels, *channels], channels, ENCODER_DROPOUT, strict=False)
+        )
+        self.pool = nn.MaxPool2d(2)
+        self.upsample = nn.ModuleList(upsample_block(channels[i + 1], channels[i]) for i in range(len(channels) - 1))
+        self.decoder = nn.ModuleList(
+            conv_block(2 * channels[i], channels[i], DECODER_DROPOUT[i]) for i in range(len(channels) - 1)
+        )
+        self.head = nn.Conv2d(channels[0], classes, 1)
+        self.apply(glorot_uniform)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map slices (N, C, H, W) to logits (N, classes, H, W)."""
+        skips, x = [], slices
+        for level, block in enumerate(self.encoder):
+            x = block(x if level == 0 else self.pool(x))
+            skips.append(x)
+        for level in reversed(range(len(self.decoder))):
+            up = self.upsample[level](x)
+            x = self.decoder[level](torch.cat([up, skips[level]], dim=1))
+        return self.head(x)
+
+    def stages(self) -> Iterator[tuple[str, str, nn.Module]]:
+        """Give (name, kind, module) along the path, for drawing: kind is encoder, bottleneck, decoder or head."""
+        last = len(self.encoder) - 1
+        for level, block in enumerate(self.encoder):
+            yield (f"encoder {level + 1}", "encoder", block) if level < last else ("bottleneck", "bottleneck", block)
+        for level in reversed(range(len(self.decoder))):
+            yield f"decoder {level + 1}", "decoder", self.decoder[level]
+        yield "head", "head", self.head
+
+
+def glorot_uniform(module: nn.Module) -> None:
+    """Fill a convolution's weights with Glorot uniform values (Glorot & Bengio 2010) and its bias with zeros."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)
+
+
+MODELS: dict[str, Callable[..., nn.Module]] = {"paper_text": PaperTextUNet}
+
+
+def build_model(name: str, in_channels: int = 1, classes: int = 4, width: int = 16) -> nn.Module:
+    """Build a network by name. `width` is the number of channels at full resolution (the paper: 16).
+
+    Raises SpiderError on an unknown name or a width below 1.
+    """
+    if name not in MODELS:
+        raise SpiderError(f"model: expected one of {', '.join(MODELS)}, found '{name}'")
+    if width < 1:
+        raise SpiderError(f"width: expected 1 channel or more, found {width}")
+    return MODELS[name](in_channels=in_channels, classes=classes, width=width)
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Count the trainable parameters."""
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One block on the path through a network, as it is drawn: its output is (channels, height, width)."""
+
+    name: str
+    kind: str  # "encoder", "bottleneck", "decoder" or "head"
+    channels: int
+    height: int
+    width: int
+
+
+def trace_stages(model: nn.Module, slices: Tensor) -> tuple[list[Stage], list[Tensor]]:
+    """Send slices (N, C, H, W) through the network and return its stages and their outputs, in the order of the path."""
+    outputs: dict[str, Tensor] = {}
+    named = list(model.stages())
+    hooks = [
+        module.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.detach()}))
+        for name, _, module in named
+    ]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(slices)
+    model.train(was_training)
+    for hook in hooks:
+        hook.remove()
+    stages = [Stage(name, kind, *outputs[name].shape[1:]) for name, kind, _ in named]
+    return stages, [outputs[name] for name, _, _ in named]
