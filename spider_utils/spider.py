@@ -1,0 +1,241 @@
+"""The SPIDER folder: images/*.mha, masks/*.mha and two tables. The phantom is written in the same format.
+
+van der Graaf et al., Scientific Data 11, 264 (2024); dataset doi 10.5281/zenodo.10159290.
+"""
+
+import re
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from spider_utils.errors import SpiderError
+from spider_utils.labels import four_classes
+from spider_utils.series import SEQUENCES, Series, SliceStack
+
+OVERVIEW = "overview.csv"
+GRADINGS = "radiological_gradings.csv"
+SUBSETS = ("training", "validation", "")
+FILE_NAME = re.compile(r"(\d+)_(t1|t2|t2_SPACE)\.mha")
+# The letters name the side towards which an array axis runs, fastest axis first: columns run to the posterior,
+# rows to the inferior, slices to the patient's left.
+COMMON_POSE = "PIL"
+SPACING_TOLERANCE_MM = 1e-4
+ORIGIN_TOLERANCE_MM = 1e-2
+DIRECTION_TOLERANCE = 1e-3
+
+
+def find_spider_series(data_dir: Path | str) -> tuple[Series, ...]:
+    """List the series of a SPIDER folder by patient and sequence.
+
+    The subset comes from overview.csv and is "" where that file or its row is absent. Without a masks folder the set is
+    unlabelled. Raises SpiderError on a missing folder, no MHA file, a file name that is not SPIDER's, an image without
+    its mask.
+    """
+    data_dir = Path(data_dir)
+    files = _list_volumes(data_dir)
+    subsets = _read_subsets(data_dir)
+    masks_dir = data_dir / "masks"
+    found = []
+    for path in files:
+        match = FILE_NAME.fullmatch(path.name)
+        if match is None:
+            raise SpiderError(
+                f"{path}: expected a name like 12_t2_SPACE.mha (patient, then t1, t2 or t2_SPACE); rename or remove it"
+            )
+        mask_files: tuple[Path, ...] = ()
+        if masks_dir.is_dir():
+            mask_files = (masks_dir / path.name,)
+            if not mask_files[0].is_file():
+                raise SpiderError(
+                    f"{path}: expected its mask at {mask_files[0]}, found none; add it or remove the image"
+                )
+        found.append(
+            Series(
+                name=path.stem,
+                patient=int(match[1]),
+                sequence=match[2].upper(),
+                subset=subsets.get(path.stem, ""),
+                image_files=(path,),
+                mask_files=mask_files,
+                coding="spider",
+            )
+        )
+    return tuple(sorted(found, key=lambda series: (series.patient, SEQUENCES.index(series.sequence))))
+
+
+def read_overview(data_dir: Path | str) -> pd.DataFrame:
+    """Read overview.csv, one row a series, blanks around texts removed. Raises SpiderError when it is missing."""
+    return _read_table(Path(data_dir) / OVERVIEW, ("new_file_name", "subset"))
+
+
+def read_gradings(data_dir: Path | str) -> pd.DataFrame:
+    """Read radiological_gradings.csv, one row a disc (IVD label 1 is L5/S1, upwards). Raises SpiderError if absent."""
+    return _read_table(Path(data_dir) / GRADINGS, ("Patient", "IVD label"))
+
+
+def read_volume(path: Path | str) -> sitk.Image:
+    """Read a 3D MHA volume with its spacing (mm), origin (mm) and direction cosines.
+
+    Raises SpiderError when the file is missing, unreadable, truncated or damaged, not 3D, or holds NaN or infinity.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise SpiderError(f"{path}: expected an MHA volume, found no file; check the path")
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise SpiderError(
+            f"{path}: expected an MHA volume, found a header that cannot be read; fetch it again"
+        ) from error
+    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+        size = " x ".join(str(number) for number in reader.GetSize())
+        raise SpiderError(
+            f"{path}: expected a 3D volume with one value a voxel, found {size} with {reader.GetNumberOfComponents()}; "
+            "convert or remove it"
+        )
+    voxel_bytes = sitk.Image([1, 1, 1], reader.GetPixelIDValue()).GetSizeOfPixelComponent()
+    _check_data(path, int(np.prod(reader.GetSize())) * voxel_bytes)
+    try:
+        volume = reader.Execute()
+    except RuntimeError as error:
+        raise SpiderError(
+            f"{path}: expected an MHA volume, found voxels that cannot be read; fetch it again"
+        ) from error
+    voxels = sitk.GetArrayViewFromImage(volume)
+    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
+        count = int((~np.isfinite(voxels)).sum())
+        raise SpiderError(f"{path}: expected finite voxels, found {count} that are NaN or infinite; mend or remove it")
+    return volume
+
+
+def read_spider_stack(series: Series) -> SliceStack:
+    """Read a series and turn it into the common pose by its direction cosines.
+
+    An oblique volume takes the nearest order and flips of its axes; nothing is resampled. Raises SpiderError like
+    `read_volume`, when mask and image differ in geometry, and on a label that SPIDER does not have.
+    """
+    image = read_volume(series.image_files[0])
+    labels = None
+    if series.mask_files:
+        mask = read_volume(series.mask_files[0])
+        _check_geometry(series.image_files[0], image, series.mask_files[0], mask)
+        labels = _label_array(series.mask_files[0], sitk.DICOMOrient(mask, COMMON_POSE))
+    image = sitk.DICOMOrient(image, COMMON_POSE)
+    column_mm, row_mm, slice_mm = image.GetSpacing()
+    voxels = sitk.GetArrayFromImage(image).astype(np.float32)
+    return SliceStack(
+        image=voxels,
+        labels=labels,
+        pixel_mm=(row_mm, column_mm),
+        slice_mm=slice_mm,
+        index=np.arange(len(voxels)),
+        coding=series.coding,
+    )
+
+
+def _list_volumes(data_dir: Path) -> list[Path]:
+    if not data_dir.is_dir():
+        raise SpiderError(f"{data_dir}: expected a folder with images/*.mha, found no such folder; check the path")
+    images_dir = data_dir / "images"
+    if not images_dir.is_dir():
+        raise SpiderError(f"{data_dir}: expected a folder images/ with MHA files in it, found none; check the path")
+    files = [path for path in images_dir.glob("*.mha") if not path.name.startswith(".")]
+    if not files:
+        raise SpiderError(f"{images_dir}: expected MHA files such as 12_t2_SPACE.mha, found none; check the path")
+    return sorted(files)
+
+
+def _read_subsets(data_dir: Path) -> dict[str, str]:
+    if not (data_dir / OVERVIEW).is_file():
+        return {}
+    table = read_overview(data_dir)
+    subsets = dict(zip(table["new_file_name"], table["subset"].fillna(""), strict=True))
+    unknown = sorted(set(subsets.values()) - set(SUBSETS))
+    if unknown:
+        raise SpiderError(
+            f"{data_dir / OVERVIEW}: expected the subset training, validation or nothing, found {unknown[0]!r}; mend it"
+        )
+    return subsets
+
+
+def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
+    if not path.is_file():
+        raise SpiderError(f"{path}: expected SPIDER's table, found no file; fetch it from zenodo.org/records/10159290")
+    try:
+        table = pd.read_csv(path)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise SpiderError(f"{path}: expected a CSV table, found a file that cannot be read; fetch it again") from error
+    table.columns = table.columns.str.strip()
+    missing = [column for column in needed if column not in table.columns]
+    if missing:
+        raise SpiderError(f"{path}: expected a column {missing[0]!r}, found {', '.join(table.columns[:5])}; mend it")
+    for column in table.columns[table.dtypes == "str"]:
+        table[column] = table[column].str.strip()
+    return table
+
+
+def _check_data(path: Path, expected: int) -> None:
+    """Refuse a file whose voxels are not `expected` bytes: SimpleITK only warns of damaged compressed ones."""
+    with path.open("rb") as file:
+        header = {}
+        for line in file:
+            key, _, value = line.decode("latin-1").partition("=")
+            header[key.strip()] = value.strip()
+            if key.strip() == "ElementDataFile":
+                break
+        if header.get("ElementDataFile") != "LOCAL":
+            raise SpiderError(f"{path}: expected the voxels inside the file, found none; store it as one MHA file")
+        if header.get("CompressedData", "").lower() == "true":
+            found = _inflated_bytes(path, file)
+        else:
+            found = path.stat().st_size - file.tell()
+    if found < expected:
+        raise SpiderError(
+            f"{path}: expected {expected} bytes of voxels, found {found}; it is truncated, fetch it again"
+        )
+
+
+def _inflated_bytes(path: Path, file) -> int:
+    """Count the bytes that the rest of `file` inflates to; zlib checks them against the stream's own checksum."""
+    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
+    count = 0
+    try:
+        while chunk := file.read(1 << 20):
+            count += len(inflate.decompress(chunk))
+    except zlib.error as error:
+        raise SpiderError(f"{path}: expected zlib-compressed voxels, found damaged ones; fetch it again") from error
+    return count
+
+
+def _label_array(path: Path, mask: sitk.Image) -> np.ndarray:
+    labels = sitk.GetArrayFromImage(mask)
+    try:
+        four_classes(np.unique(labels))
+    except SpiderError as error:
+        raise SpiderError(f"{path}: {error}") from error
+    return labels.astype(np.uint16)
+
+
+def _check_geometry(image_path: Path, image: sitk.Image, mask_path: Path, mask: sitk.Image) -> None:
+    checks = (
+        ("size", image.GetSize(), mask.GetSize(), 0.0),
+        ("spacing", image.GetSpacing(), mask.GetSpacing(), SPACING_TOLERANCE_MM),
+        ("origin", image.GetOrigin(), mask.GetOrigin(), ORIGIN_TOLERANCE_MM),
+        ("direction", image.GetDirection(), mask.GetDirection(), DIRECTION_TOLERANCE),
+    )
+    for name, expected, found, tolerance in checks:
+        if not np.allclose(expected, found, rtol=0, atol=tolerance):
+            raise SpiderError(
+                f"{mask_path}: expected the {name} of its image {image_path}, {_numbers(expected)}, "
+                f"found {_numbers(found)}; use the mask that belongs to this image"
+            )
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:.6g}" for value in values) + ")"

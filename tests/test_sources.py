@@ -1,0 +1,72 @@
+"""One interface over the three sources, and the fingerprint of a data set."""
+
+import shutil
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from PIL import Image
+
+from spider_utils.errors import SpiderError
+from spider_utils.sources import SOURCES, find_series, fingerprint, read_stack
+
+
+@pytest.fixture
+def spider_folder(tmp_path):
+    for kind, value in (("images", 500), ("masks", 100)):
+        (tmp_path / "spider" / kind).mkdir(parents=True)
+        for name in ("1_t1", "2_t2"):
+            volume = sitk.GetImageFromArray(np.full((3, 4, 5), value, np.uint16))
+            sitk.WriteImage(volume, str(tmp_path / "spider" / kind / f"{name}.mha"))
+    return tmp_path / "spider"
+
+
+@pytest.fixture
+def released_folder(tmp_path):
+    for kind in ("images", "masks"):
+        (tmp_path / "released" / kind).mkdir(parents=True)
+        Image.fromarray(np.full((6, 5), 150, np.uint8)).save(tmp_path / "released" / kind / "7_t2_SPACE_slice3.png")
+    return tmp_path / "released"
+
+
+def test_each_source_is_read_by_its_own_reader(spider_folder, released_folder):
+    assert SOURCES == ("phantom", "released", "spider")
+    for source in ("phantom", "spider"):
+        found = find_series(source, spider_folder)
+        assert [series.name for series in found] == ["1_t1", "2_t2"]
+        assert (read_stack(found[0]).classes() == 2).all()
+    (released,) = find_series("released", released_folder)
+    assert read_stack(released).image.shape == (1, 6, 5)
+    assert (read_stack(released).classes() == 2).all()
+
+
+def test_unknown_source_is_refused_with_the_known_ones(tmp_path):
+    with pytest.raises(SpiderError, match="phantom, released, spider.*'kaggle'"):
+        find_series("kaggle", tmp_path)
+
+
+def test_fingerprint_follows_content_and_not_place_or_order(spider_folder, tmp_path):
+    found = find_series("spider", spider_folder)
+    first = fingerprint(found)
+    assert len(first) == 64 and int(first, 16) >= 0
+    copy = tmp_path / "elsewhere" / "copy"
+    shutil.copytree(spider_folder, copy)
+    assert fingerprint(reversed(find_series("spider", copy))) == first
+    assert fingerprint(found[:1]) != first
+
+
+@pytest.mark.parametrize("kind", ["images", "masks"])
+def test_fingerprint_changes_with_a_byte_a_size_and_a_name(spider_folder, kind):
+    first = fingerprint(find_series("spider", spider_folder))
+    path = spider_folder / kind / "2_t2.mha"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    changed = fingerprint(find_series("spider", spider_folder))
+    path.write_bytes(content + b"\0")
+    longer = fingerprint(find_series("spider", spider_folder))
+    path.write_bytes(content)
+    assert fingerprint(find_series("spider", spider_folder)) == first
+    for folder in ("images", "masks"):
+        (spider_folder / folder / "2_t2.mha").rename(spider_folder / folder / "3_t2.mha")
+    renamed = fingerprint(find_series("spider", spider_folder))
+    assert len({first, changed, longer, renamed}) == 4
