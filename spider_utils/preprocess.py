@@ -1,0 +1,182 @@
+"""From series to the slice store: intensity, size, and which slices are kept.
+
+The order is the paper's: scale every slice to 0..255, resize it, then look at its classes.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+from tqdm.auto import tqdm
+
+from spider_utils.errors import SpiderError
+from spider_utils.files import atomic_path, write_json
+from spider_utils.labels import CLASSES, class_pixels
+from spider_utils.series import Series, SliceStack
+from spider_utils.sources import fingerprint, read_stack
+from spider_utils.store import COUNTS, SliceStore, open_store, refuse_other, write_store
+
+INTENSITIES = ("slice_minmax", "volume_percentile")
+GEOMETRIES = ("stretch", "pad")
+PERCENTILES = (0.5, 99.5)
+
+
+@dataclass(frozen=True)
+class PreprocessSettings:
+    """What is done to every series before it is stored."""
+
+    intensity: str = "slice_minmax"  # the paper: min-max of each slice; or "volume_percentile": 0.5 to 99.5 % of the volume
+    geometry: str = "stretch"  # the paper: plain resize; or "pad": one scale for both axes, the rest filled with background
+    store_height: int = 640  # of a stored slice, pixels
+    store_width: int = 512
+    min_classes: int = 4  # a slice with fewer classes (background counts) is dropped
+
+    def __post_init__(self) -> None:
+        if self.intensity not in INTENSITIES:
+            raise SpiderError(f"intensity: expected one of {', '.join(INTENSITIES)}, found '{self.intensity}'")
+        if self.geometry not in GEOMETRIES:
+            raise SpiderError(f"geometry: expected one of {', '.join(GEOMETRIES)}, found '{self.geometry}'")
+        if min(self.store_height, self.store_width) < 32:
+            raise SpiderError(f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}")
+        if not 1 <= self.min_classes <= len(CLASSES):
+            raise SpiderError(f"min_classes: expected 1 to {len(CLASSES)}, found {self.min_classes}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The size of a stored slice, (height, width) in pixels."""
+        return self.store_height, self.store_width
+
+
+@dataclass(frozen=True)
+class Processed:
+    """A series as it would be stored, before slices are dropped."""
+
+    images: np.ndarray  # (D, height, width) uint8
+    masks: np.ndarray  # (D, height, width) uint8, classes 0..3
+    pixel_mm: tuple[float, float] | None  # (row, column) spacing of the stored pixels in mm
+    pixels: np.ndarray  # (D, 4) int64, pixels of each class
+    kept: np.ndarray  # (D,) bool
+    reasons: tuple[str, ...]  # why each slice is kept or dropped
+
+
+def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
+    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or by the volume's percentiles."""
+    if method == "slice_minmax":
+        low = image.min(axis=(1, 2), keepdims=True)
+        high = image.max(axis=(1, 2), keepdims=True)
+    else:
+        low, high = np.percentile(image, PERCENTILES)
+    span = np.where(high > low, high - low, 1)
+    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)
+
+
+def resampled_grid(
+    shape: tuple[int, int], pixel_mm: tuple[float, float], size: tuple[int, int], geometry: str
+) -> tuple[float, float]:
+    """Return the stored pixel's (row, column) spacing in mm for slices of `shape` pixels that become `size` pixels."""
+    stretched = shape[0] * pixel_mm[0] / size[0], shape[1] * pixel_mm[1] / size[1]
+    return stretched if geometry == "stretch" else (max(stretched), max(stretched))
+
+
+def resize_stack(
+    stack: np.ndarray, pixel_mm: tuple[float, float], size: tuple[int, int], geometry: str, nearest: bool
+) -> np.ndarray:
+    """Resize (D, H, W) to (D, *size) about the slice's centre; bilinear, or nearest neighbour for masks. Outside is 0."""
+    depth, height, width = stack.shape
+    new_mm = resampled_grid((height, width), pixel_mm, size, geometry)
+    image = sitk.GetImageFromArray(stack)
+    image.SetSpacing((pixel_mm[1], pixel_mm[0], 1.0))
+    image.SetOrigin((-(width - 1) / 2 * pixel_mm[1], -(height - 1) / 2 * pixel_mm[0], 0.0))
+    grid = sitk.ResampleImageFilter()
+    grid.SetSize((size[1], size[0], depth))
+    grid.SetOutputSpacing((new_mm[1], new_mm[0], 1.0))
+    grid.SetOutputOrigin((-(size[1] - 1) / 2 * new_mm[1], -(size[0] - 1) / 2 * new_mm[0], 0.0))
+    grid.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
+    return sitk.GetArrayFromImage(grid.Execute(image))
+
+
+def choose_slices(pixels: np.ndarray, min_classes: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return which slices are kept, (D,) bool, and a reason for each, from the pixels of each class, (D, 4)."""
+    present = (pixels > 0).sum(axis=1)
+    reasons = []
+    for counts, number in zip(pixels, present, strict=True):
+        missing = [name for name, count in zip(CLASSES, counts, strict=True) if count == 0]
+        reasons.append("kept" if number >= min_classes else f"no {' / '.join(missing)}")
+    return present >= min_classes, tuple(reasons)
+
+
+def preprocess_stack(stack: SliceStack, settings: PreprocessSettings) -> Processed:
+    """Bring a series to its stored form. Without a mask no slice is kept, since nothing could be learnt or scored from it.
+
+    Raises SpiderError on an unknown label value.
+    """
+    spacing = stack.pixel_mm or (1.0, 1.0)
+    images = scale_intensity(stack.image, settings.intensity)
+    images = resize_stack(images, spacing, settings.size, settings.geometry, nearest=False)
+    new_mm = resampled_grid(stack.image.shape[1:], spacing, settings.size, settings.geometry)
+    classes = stack.classes()
+    if classes is None:
+        masks = np.zeros_like(images)
+        kept, reasons = np.zeros(len(images), bool), ("no mask",) * len(images)
+    else:
+        masks = resize_stack(classes, spacing, settings.size, settings.geometry, nearest=True)
+        kept, reasons = choose_slices(class_pixels(masks), settings.min_classes)
+    return Processed(images, masks, new_mm if stack.pixel_mm else None, class_pixels(masks), kept, reasons)
+
+
+def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: Path | str) -> SliceStore:
+    """Preprocess every series into a store at `folder`, or open the store that is there already.
+
+    Series are kept one by one under `folder/parts` until the end, so that a run that is cut off goes on where it stopped.
+    Raises SpiderError when a store of other data or other settings is there, on an unreadable series, or if no slice is kept.
+    """
+    folder = Path(folder)
+    info = {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
+    if (folder / "store.json").is_file():
+        store = open_store(folder)
+        refuse_other(store.info, info, folder)
+        return store
+    parts = _write_parts(series, settings, info, folder / "parts")
+    write_store(parts, info, settings.size, folder)
+    shutil.rmtree(folder / "parts")
+    return open_store(folder)
+
+
+def _write_parts(series: Sequence[Series], settings: PreprocessSettings, info: dict, folder: Path) -> list[Path]:
+    """Write one file a series with its kept slices and its audit, skipping those that an earlier call has written."""
+    note = folder / "parts.json"
+    if note.is_file():
+        refuse_other(json.loads(note.read_text(encoding="utf-8")), info, folder)
+    write_json(note, info)
+    parts = []
+    for one in tqdm(series, desc="preprocess", unit="series"):
+        part = folder / f"{one.name}.npz"
+        parts.append(part)
+        if part.is_file() and part.with_suffix(".csv").is_file():
+            continue
+        stack = read_stack(one)
+        done = preprocess_stack(stack, settings)
+        with atomic_path(part) as path:
+            np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
+        with atomic_path(part.with_suffix(".csv")) as path:
+            audit_rows(one, stack.index, done).to_csv(path, index=False, na_rep="nan")
+    return parts
+
+
+def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFrame:
+    """Return the audit of one series: a row a slice with what it holds and why it is kept or dropped."""
+    row_mm, col_mm = done.pixel_mm or (np.nan, np.nan)
+    rows = pd.DataFrame({"slice_index": index})
+    rows = rows.assign(series=series.name, patient=series.patient, sequence=series.sequence, subset=series.subset)
+    rows = rows.assign(pixel_mm_row=row_mm, pixel_mm_col=col_mm)
+    rows[COUNTS] = done.pixels
+    rows["classes_present"] = (done.pixels > 0).sum(axis=1)
+    rows["kept"] = done.kept
+    rows["reason"] = done.reasons
+    first = ["series", "patient", "sequence", "subset", "slice_index"]
+    return rows[first + [name for name in rows if name not in first]]
