@@ -1,0 +1,195 @@
+"""Overlap and boundary distances against squares measured by hand, MONAI and the surface-distance package."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+from PIL import Image
+from scipy import ndimage
+
+from spider_utils.errors import SpiderError
+from spider_utils.labels import classes_from_grey
+from spider_utils.metrics import (
+    OVERLAP,
+    TOLERANCES,
+    boundary_distances,
+    confusion,
+    counted_quantile,
+    overlap_counts,
+)
+
+surface_distance = pytest.importorskip("surface_distance")
+SPACINGS = [(1.0, 1.0), (0.71, 0.43)]
+REAL_SLICES = 2
+
+
+def square(row: int, column: int, side: int = 10, shape: tuple[int, int] = (40, 60)) -> np.ndarray:
+    mask = np.zeros(shape, bool)
+    mask[row : row + side, column : column + side] = True
+    return mask
+
+
+def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """A random smooth shape of several parts that may touch the image's edge, and a disturbed copy of it."""
+    rng = np.random.default_rng(seed)
+    field, change = (ndimage.gaussian_filter(rng.normal(size=(90, 110)), 6) for _ in range(2))
+    return field > field.std(), field + 0.3 * change > field.std()
+
+
+def real_pairs(shared_data: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Every class of real masks from several patients, with the mask shifted and eroded as the prediction."""
+    files = sorted((shared_data / "released_t2_space" / "masks").glob("*.png"))
+    pairs = []
+    for number, file in enumerate(files[:: len(files) // REAL_SLICES][:REAL_SLICES]):
+        classes = classes_from_grey(np.asarray(Image.open(file)))
+        for label in range(4):
+            mask = classes == label
+            shifted = ndimage.shift(mask.astype(np.uint8), (2 * number - 1, 2), order=0) == 1
+            pairs.append((mask, ndimage.binary_erosion(shifted, iterations=1 + number)))
+    assert len(pairs) == 4 * REAL_SLICES
+    return pairs
+
+
+def check_against_libraries(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float]) -> None:
+    assert reference.any() and prediction.any()
+    ours = boundary_distances(reference, prediction, spacing)
+    y_pred, y = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
+    both = {"y_pred": y_pred, "y": y, "include_background": True, "spacing": spacing}
+    assert ours.asd == pytest.approx(compute_average_surface_distance(symmetric=True, **both).item(), rel=1e-5)
+    assert ours.hd95 == pytest.approx(compute_hausdorff_distance(percentile=95, **both).item(), rel=1e-5)
+
+    theirs = surface_distance.compute_surface_distances(reference, prediction, spacing)
+    for tolerance, nsd in zip(TOLERANCES, ours.nsd, strict=True):
+        monai_nsd = compute_surface_dice(class_thresholds=[tolerance], use_subvoxels=True, **both).item()
+        assert nsd == pytest.approx(monai_nsd, abs=1e-6)
+        assert nsd == pytest.approx(surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance), abs=1e-6)
+
+    # Boundary pixels against contour corners: a distance differs by one pixel diagonal at most, which bounds the
+    # difference of the largest ones. The weights differ as well, by 1.41 for smooth outlines and 2 for thin lines: so
+    # the mean may differ by a factor of 1.41, and the far 5 % of the pixels may be the far 2.5 to 10 % of the length.
+    diagonal = float(np.hypot(*spacing)) + 1e-5
+    names = ("distances_pred_to_gt", "distances_gt_to_pred")
+    for side, name in zip((ours.from_prediction, ours.from_reference), names, strict=True):
+        assert abs(side.max() - theirs[name].max()) <= diagonal
+    lowest, highest = (surface_distance.compute_robust_hausdorff(theirs, percent) for percent in (90, 97.5))
+    assert lowest - diagonal <= ours.hd95 <= highest + diagonal
+    areas = ("surfel_areas_pred", "surfel_areas_gt")
+    total = sum((theirs[name] * theirs[area]).sum() for name, area in zip(names, areas, strict=True))
+    theirs_asd = total / sum(theirs[area].sum() for area in areas)
+    assert theirs_asd / np.sqrt(2) - diagonal <= ours.asd <= theirs_asd * np.sqrt(2) + diagonal
+
+
+def test_overlap_of_a_shifted_square_by_hand():
+    counts = overlap_counts(square(5, 5), square(5, 8))
+    assert counts == (70, 30, 30)
+    values = {name: float(ratio(*counts)) for name, ratio in OVERLAP.items()}
+    assert values == pytest.approx({"dice": 0.7, "iou": 70 / 130, "precision": 0.7, "recall": 0.7, "f1": 0.7})
+
+
+def test_overlap_identities_hold_for_arrays_of_counts():
+    tp, fp, fn = np.random.default_rng(0).integers(1, 1000, (3, 50, 4))
+    value = {name: ratio(tp, fp, fn) for name, ratio in OVERLAP.items()}
+    assert value["dice"].shape == (50, 4)
+    np.testing.assert_allclose(value["dice"], 2 * value["iou"] / (1 + value["iou"]))
+    harmonic = 2 * value["precision"] * value["recall"] / (value["precision"] + value["recall"])
+    np.testing.assert_allclose(value["f1"], harmonic)
+    np.testing.assert_array_equal(value["f1"], value["dice"])
+
+
+def test_distances_of_a_shifted_square_by_hand():
+    # Of the 36 boundary pixels of a 10 x 10 square moved 3 columns to the right, those in the top and bottom rows lie
+    # 0 (7 times), 1, 2, 3 pixels off, the left column 1 2 3 3 3 3 2 1 (through the rows above or below), the right 3.
+    ours = boundary_distances(square(5, 5), square(5, 8))
+    assert ours.pixels == 72
+    assert ours.distance_sum == pytest.approx(2 * (2 * 6 + 18 + 24))
+    assert ours.asd == pytest.approx(1.5)
+    assert ours.hd95 == pytest.approx(3.0)
+
+
+def test_spacing_is_row_then_column():
+    # 3 columns of 0.5 mm: 0.5, 1, 1.5 twice in the rows; 1.5 in all 8 pixels of either column, as a row is 2 mm off.
+    ours = boundary_distances(square(5, 5), square(5, 8), (2.0, 0.5))
+    assert ours.asd == pytest.approx((2 * 3 + 8 * 1.5 + 8 * 1.5) / 36)
+    assert ours.hd95 == pytest.approx(1.5)
+    turned = boundary_distances(square(5, 5).T, square(5, 8).T, (0.5, 2.0))
+    assert (turned.asd, turned.hd95, *turned.nsd) == pytest.approx((ours.asd, ours.hd95, *ours.nsd))
+
+
+def test_nsd_of_a_false_second_square_by_hand():
+    reference = square(5, 5)
+    ours = boundary_distances(reference, reference | square(5, 40))
+    assert ours.nsd == pytest.approx((2 / 3, 2 / 3))  # three contours of one length, two of them in place
+    assert boundary_distances(reference, square(6, 5)).nsd[0] == pytest.approx(1.0)  # one pixel off is within 1
+
+
+def test_hd95_is_the_larger_of_the_two_directions():
+    small, both = square(5, 5), square(5, 5) | square(5, 30)
+    assert boundary_distances(small, both).hd95 == boundary_distances(both, small).hd95 > 20
+
+
+@pytest.mark.parametrize("spacing", SPACINGS)
+@pytest.mark.parametrize("seed", range(4))
+def test_random_shapes_agree_with_monai_and_surface_distance(seed, spacing):
+    check_against_libraries(*blobs(seed), spacing)
+
+
+def test_real_masks_agree_with_monai_and_surface_distance(shared_data):
+    for number, (reference, prediction) in enumerate(real_pairs(shared_data)):
+        check_against_libraries(reference, prediction, SPACINGS[number % 2])
+
+
+def test_equal_masks_are_perfect():
+    mask = blobs(9)[0]
+    ours = boundary_distances(mask, mask)
+    assert (ours.asd, ours.hd95, ours.nsd) == (0.0, 0.0, (1.0, 1.0))
+
+
+def test_class_in_neither_mask_has_no_score():
+    nothing = np.zeros((20, 20), bool)
+    assert all(np.isnan(ratio(*overlap_counts(nothing, nothing))) for ratio in OVERLAP.values())
+    ours = boundary_distances(nothing, nothing)
+    assert np.isnan([ours.asd, ours.hd95, *ours.nsd]).all()
+    assert (ours.length, ours.pixels) == (0.0, 0)
+
+
+@pytest.mark.parametrize("missing", ["prediction", "reference"])
+def test_class_in_one_mask_only_scores_zero_without_a_distance(missing):
+    mask, nothing = square(5, 5), np.zeros((40, 60), bool)
+    reference, prediction = (mask, nothing) if missing == "prediction" else (nothing, mask)
+    value = {name: float(ratio(*overlap_counts(reference, prediction))) for name, ratio in OVERLAP.items()}
+    assert value["dice"] == value["iou"] == value["f1"] == 0
+    undefined, zero = ("precision", "recall") if missing == "prediction" else ("recall", "precision")
+    assert np.isnan(value[undefined]) and value[zero] == 0
+    ours = boundary_distances(reference, prediction, (2.0, 0.5))
+    assert np.isnan([ours.asd, ours.hd95]).all() and ours.nsd == (0.0, 0.0)
+    # Its contour still counts when slices are pooled: sides of 9 pixels each, cut by half a diagonal at each corner.
+    assert ours.length == pytest.approx(2 * 9 * (2.0 + 0.5) + 4 * 0.5 * np.hypot(2.0, 0.5))
+
+
+def test_counted_quantile_equals_that_of_the_repeated_values():
+    rng = np.random.default_rng(3)
+    for _ in range(20):
+        values, counts = np.sort(rng.random(15)), rng.integers(0, 4, 15)
+        assert counted_quantile(values, counts) == pytest.approx(np.quantile(np.repeat(values, counts), 0.95))
+    assert np.isnan(counted_quantile(values, 0 * counts))
+
+
+def test_confusion_counts_pairs_with_the_reference_in_rows():
+    reference = np.array([[[0, 0, 1], [2, 3, 3]]], np.uint8)
+    prediction = np.array([[[0, 1, 1], [2, 3, 0]]], np.uint8)
+    assert confusion(reference, prediction).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]
+
+
+def test_masks_of_different_shape_are_refused():
+    with pytest.raises(SpiderError, match="full resolution"):
+        overlap_counts(np.zeros((4, 4), bool), np.zeros((4, 5), bool))
+    with pytest.raises(SpiderError, match="full resolution"):
+        confusion(np.zeros((1, 4, 4), np.uint8), np.zeros((1, 4, 5), np.uint8))
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 0.0), (1.0, float("nan")), (1.0,)])
+def test_spacing_that_is_not_positive_is_refused(spacing):
+    with pytest.raises(SpiderError, match="spacing"):
+        boundary_distances(square(5, 5), square(5, 8), spacing)
