@@ -1,0 +1,287 @@
+"""Figures: colours, attribution, painted slices, and what each figure must show. Their look is judged by eye."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
+from matplotlib.text import Annotation, Text
+
+from spider_utils import figures_data, figures_model, figures_results, style
+from spider_utils.errors import SpiderError
+from spider_utils.labels import CLASSES, FOREGROUND, classes_from_grey
+from spider_utils.models import Stage
+
+
+def colour(name: str) -> np.ndarray:
+    return np.round(255 * np.array(to_rgb(name)))
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+
+
+def slice_and_classes(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """A slice of 96 x 80 pixels with one rectangle a class."""
+    classes = np.zeros((96, 80), np.uint8)
+    classes[20:40, 10:30], classes[10:90, 40:48], classes[42:50, 10:30] = 1, 2, 3
+    return np.random.default_rng(seed).integers(0, 256, classes.shape, np.uint8), classes
+
+
+def metrics_table(sequences=("T2_SPACE", "all")) -> pd.DataFrame:
+    rows = [
+        ("test", sequence, name, way, "dice", "", 0.8 + 0.01 * place, 0.7, 0.9, 5)
+        for sequence in sequences
+        for place, name in enumerate((*CLASSES, "foreground"))
+        for way in figures_results.AGGREGATIONS
+    ]
+    return pd.DataFrame(rows, columns="split sequence class aggregation metric unit value ci_low ci_high n".split())
+
+
+def test_one_colour_for_one_thing():
+    assert list(style.CLASS_COLOURS) == list(CLASSES)
+    on_a_slice = [*style.CLASS_COLOURS.values(), *style.ERROR_COLOURS.values()]
+    assert len(set(on_a_slice)) == len(on_a_slice)
+    beside_classes = [*style.CLASS_COLOURS.values(), *style.SEQUENCE_COLOURS.values()]
+    assert len(set(beside_classes)) == len(beside_classes)
+
+
+@pytest.mark.parametrize("source", style.SOURCE_NOTES)
+def test_saved_pictures_carry_the_source(tmp_path, source):
+    image, classes = slice_and_classes()
+    figure = figures_data.overlay(image, classes, "a slice", source=source)
+    assert style.SOURCE_NOTES[source] in texts(figure)
+    svg = style.save_figure(figure, tmp_path, "overlay", dpi=50)[1].read_text(encoding="utf-8")
+    assert f"<!-- {style.SOURCE_NOTES[source]} -->" in svg
+
+
+def test_unknown_source_is_refused():
+    with pytest.raises(SpiderError, match="phantom, released, spider"):
+        style.note_source(style.new_figure()[0], "elsewhere")
+
+
+def test_save_figure_gives_the_same_bytes_twice(tmp_path):
+    image, classes = slice_and_classes()
+    makers = [
+        lambda: figures_data.overlay(image, classes, "a slice", source="phantom"),
+        lambda: figures_results.aggregation_compare(metrics_table(), source="phantom"),
+    ]
+    for number, make in enumerate(makers):
+        figure = make()
+        first = [path.read_bytes() for path in style.save_figure(figure, tmp_path / "a", f"f{number}", dpi=60)]
+        again = [path.read_bytes() for path in style.save_figure(figure, tmp_path / "a", f"f{number}", dpi=60)]
+        anew = [path.read_bytes() for path in style.save_figure(make(), tmp_path / "b", f"f{number}", dpi=60)]
+        assert first == again == anew
+        assert b"<dc:date>" not in first[1]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["f0.png", "f0.svg", "f1.png", "f1.svg"]
+
+
+def test_saved_size_is_that_of_a_slide(tmp_path):
+    png = style.save_figure(figures_model.focal_curves(), tmp_path, "focal", dpi=160)[0]
+    assert imread(png).shape[:2] == (900, 1600)
+
+
+def test_a_figure_is_shown_by_its_cell_only():
+    before = plt.get_fignums()
+    figures_model.activation_curves()
+    assert plt.get_fignums() == before
+
+
+def test_paint_classes_gives_each_class_its_colour_and_leaves_the_rest():
+    image, classes = slice_and_classes()
+    solid = style.paint_classes(image, classes, opacity=1.0)
+    for number, name in enumerate(FOREGROUND, start=1):
+        assert (solid[classes == number] == colour(style.CLASS_COLOURS[name])).all()
+    grey = style.grey_levels(image)
+    assert (solid[classes == 0] == grey[classes == 0][:, None]).all()
+    only_canal = style.paint_classes(image, classes, 1.0, shown=("canal",))
+    assert (only_canal[classes != 2] == grey[classes != 2][:, None]).all()
+    assert (style.paint_classes(image, classes, opacity=0.0) == grey[..., None]).all()
+
+
+def test_paint_classes_blends_inside_and_draws_a_solid_rim():
+    image, classes = np.zeros((40, 40), np.uint8), np.zeros((40, 40), np.uint8)
+    classes[10:30, 10:30] = 3
+    picture = style.paint_classes(image, classes, opacity=0.5)
+    full = colour(style.CLASS_COLOURS["discs"])
+    assert (picture[10, 10:30] == full).all()
+    np.testing.assert_allclose(picture[20, 20], full / 2, atol=1)
+
+
+def test_paint_errors_on_a_hand_made_mask():
+    reference = np.array([[0, 1, 2, 3, 0, 1]], np.uint8)
+    prediction = np.array([[0, 1, 0, 1, 3, 0]], np.uint8)
+    expected = ["background", "true positive", "false negative", "false positive", "false positive", "false negative"]
+    picture = style.paint_errors(np.zeros((1, 6), np.uint8), reference, prediction, opacity=1.0)
+    for pixel, name in zip(picture[0], expected, strict=True):
+        assert (pixel == (0 if name == "background" else colour(style.ERROR_COLOURS[name]))).all()
+
+
+def test_error_masks_split_the_union_of_both_foregrounds():
+    rng = np.random.default_rng(1)
+    reference, prediction = rng.integers(0, 4, (2, 50, 60))
+    masks = style.error_masks(reference, prediction)
+    assert (sum(mask.astype(int) for mask in masks.values()) == ((reference > 0) | (prediction > 0))).all()
+
+
+def test_error_overlay_shows_the_painted_errors():
+    image, reference = slice_and_classes()
+    prediction = np.roll(reference, 3, axis=0)
+    figure = figures_results.error_overlay(image, reference, prediction, "a slice", source="phantom")
+    shown = figure.axes[2].images[0].get_array()
+    assert (np.asarray(shown) == style.paint_errors(image, reference, prediction)).all()
+    assert {patch.get_text() for patch in figure.legends[0].get_texts()} >= {"canal", "true positive", "false negative"}
+
+
+def test_foreground_box_holds_the_foreground_and_the_whole_slice_without_one():
+    mask = np.zeros((100, 90), np.uint8)
+    assert style.foreground_box(mask) == (slice(0, 100), slice(0, 90))
+    mask[30, 40], mask[60, 85] = 1, 2
+    rows, columns = style.foreground_box(mask, np.zeros_like(mask), margin=10)
+    assert (rows, columns) == (slice(20, 71), slice(30, 96))
+    assert mask[rows, columns].shape == (51, 60)
+
+
+def test_grey_levels_of_a_constant_slice_are_black():
+    assert (style.grey_levels(np.full((8, 8), 7.0, np.float32)) == 0).all()
+
+
+def test_real_slice_keeps_its_classes_apart(shared_data):
+    name = "110_t2_SPACE_slice55.png"
+    folder = shared_data / "released_t2_space"
+    image, mask = ((imread(folder / part / name) * 255).round().astype(np.uint8) for part in ("images", "masks"))
+    image, mask = (array[..., 0] if array.ndim == 3 else array for array in (image, mask))
+    classes = classes_from_grey(mask)
+    painted = style.paint_classes(image, classes, opacity=1.0)
+    for number, name in enumerate(FOREGROUND, start=1):
+        assert ((painted == colour(style.CLASS_COLOURS[name])).all(axis=2) == (classes == number)).all()
+
+
+def test_network_diagram_lists_every_stage_and_joins_equal_heights():
+    shapes = [("enc 1", "encoder", 16, 64, 48), ("enc 2", "encoder", 32, 32, 24), ("deep", "bottleneck", 64, 16, 12)]
+    shapes += [("dec 1", "decoder", 32, 32, 24), ("dec 2", "decoder", 16, 64, 48), ("head", "head", 4, 64, 48)]
+    stages = [Stage(*shape) for shape in shapes]
+    figure = figures_model.network_diagram(stages)
+    found = texts(figure)
+    for name, _, channels, height, width in shapes:
+        assert name in found and f"{channels} ch" in found and f"{height} × {width}" in found
+    lines = [note.arrow_patch.get_linestyle() for note in figure.axes[0].texts if isinstance(note, Annotation)]
+    assert lines.count("--") == 2 and lines.count("-") == len(stages) - 1
+
+
+def test_training_curves_mark_the_best_epoch():
+    log = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": 1e-3, "train_loss": [3.0, 2, 1], "val_loss": [3.0, 2, 2]})
+    log["val_mean_iou"] = [0.2, 0.61, 0.5]
+    for name in CLASSES:
+        log[f"val_iou_{name}"] = [0.2, 0.6, 0.5]
+    found = texts(figures_model.training_curves(log, source="phantom"))
+    assert "Validation IoU: best mean 0.610 in epoch 2" in found
+    assert set(CLASSES) < set(found)
+
+
+def test_label_values_colours_the_values_present():
+    found = {"1_t2": [0, 1, 100, 201], "2_t2": [0, 1, 2, 100]}
+    axes = figures_data.label_values(found, "spider", source="phantom").axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "1", "2", "100", "201"]
+    picture = np.asarray(axes.images[0].get_array())
+    np.testing.assert_allclose(picture[0, 4], to_rgb(style.CLASS_COLOURS["discs"]))
+    np.testing.assert_allclose(picture[1, 4], 1.0)
+    np.testing.assert_allclose(picture[1, 2], to_rgb(style.CLASS_COLOURS["vertebrae"]))
+
+
+def test_class_balance_bars_are_the_shares():
+    table = pd.DataFrame({"sequence": ["T1", "T1"], "n_background": [80, 100], "n_vertebrae": [10, 0]})
+    table = table.assign(n_canal=[4, 1], n_discs=[6, 3])  # 204 pixels, 24 of foreground
+    whole, front = figures_data.class_balance(table, source="phantom").axes
+    np.testing.assert_allclose([bar.get_width() for bar in whole.patches], 100 * np.array([180, 10, 5, 9]) / 204)
+    np.testing.assert_allclose([bar.get_width() for bar in front.patches], 100 * np.array([10, 5, 9]) / 24)
+
+
+def test_audit_strips_show_kept_slices_in_slice_order():
+    audit = pd.DataFrame({"series": "1_t2", "sequence": "T2", "slice_index": [3, 0, 1, 2]})
+    audit = audit.assign(classes_present=[2, 1, 4, 4], kept=[False, False, True, True])
+    figure = figures_data.audit_strips(audit, source="phantom")
+    strip = np.asarray(figure.axes[0].images[0].get_array())[0]
+    kept = (np.abs(strip - to_rgb(figures_data.KEPT_COLOUR)) < 1e-6).all(axis=1)
+    quarter = len(kept) // 4
+    assert kept.tolist() == [False] * quarter + [True] * 2 * quarter + [False] * quarter
+    assert "2 of 4 slices kept, 1 series" in texts(figure)
+
+
+def test_confusion_matrix_rows_are_percent():
+    counts = np.array([[90, 10, 0, 0], [1, 3, 0, 0], [0, 0, 0, 0], [0, 0, 2, 6]])
+    found = texts(figures_results.confusion_matrix(counts, source="phantom"))
+    assert {"90.00 %", "10.00 %", "25.00 %", "75.00 %"} <= set(found)
+
+
+def test_score_points_draw_values_and_intervals_beside_the_paper():
+    paper = pd.DataFrame({"sequence": "T2_SPACE", "class": FOREGROUND, "metric": "dice", "value": [0.97, 0.96, 0.95]})
+    figure = figures_results.score_points(metrics_table(), paper, source="released")
+    (axes,) = figure.axes
+    assert {"0.810", "0.820", "0.830", "0.840"} <= set(texts(figure))
+    (diamonds,) = [line for line in axes.lines if line.get_marker() == "D"]
+    np.testing.assert_allclose(diamonds.get_ydata(), [0.97, 0.96, 0.95])
+    spans = [bars.get_segments()[0][:, 1] for bars in axes.collections]
+    np.testing.assert_allclose(spans, [[0.7, 0.9]] * 4)
+
+
+def test_score_points_name_what_is_missing():
+    with pytest.raises(SpiderError, match="split validation"):
+        figures_results.score_points(metrics_table(), split="validation", source="phantom")
+
+
+def test_scores_by_patient_go_from_worst_to_best():
+    scores = [(patient, name, value) for patient, value in ((7, 0.9), (3, 0.5), (5, 0.7)) for name in FOREGROUND]
+    table = pd.DataFrame(scores, columns=["patient", "class", "dice"])
+    axes = figures_results.scores_by_patient(table, source="phantom").axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["3", "5", "7"]
+
+
+def every_figure() -> dict:
+    image, classes = slice_and_classes()
+    series = pd.DataFrame({"sequence": ["T1", "T2", "T2_SPACE"], "subset": ["training", "validation", ""]})
+    series = series.assign(pixel_mm_row=[0.6, 0.7, np.nan], slice_mm=[4.0, 3.3, np.nan])
+    volume = np.stack([image] * 5).astype(np.float32)
+    steps = [("stored", image, None), ("classes", image, classes)]
+    scores = pd.DataFrame({"class": FOREGROUND * 4, "position": np.linspace(0, 1, 12), "dice": 0.8})
+    maps = {"block": np.random.default_rng(0).random((8, 12, 10))}
+    distances = dict.fromkeys(FOREGROUND, np.array([0.0, 1, 2]))
+    three = [image] * 3, [classes] * 3, [classes] * 3, ["a", "b", "c"]
+    losses = {"Focal": [1.0, 0], "Dice": [0.5, 0]}
+    phantom = {"source": "phantom"}
+    return {
+        "counts": figures_data.series_counts(series, **phantom),
+        "spacing": figures_data.spacing_scatter(series, **phantom),
+        "no spacing": figures_data.spacing_scatter(series[2:], **phantom),
+        "grid": figures_data.slice_grid(three[0], [classes, None, classes], three[3], **phantom),
+        "pose": figures_data.pose(volume.transpose(1, 2, 0), (1, 1, 3), volume, (1, 1), **phantom),
+        "steps": figures_data.preprocess_steps(steps, **phantom),
+        "histograms": figures_data.intensity_histograms(volume, {"min-max": image}, **phantom),
+        "spread": figures_model.init_spread({"Glorot uniform": [1, 0.9], "normal": [1, 0.1]}),
+        "losses": figures_model.loss_terms([0, 1], losses, "share", "Loss terms"),
+        "maps": figures_model.feature_maps(image, maps, **phantom),
+        "overlays": figures_results.overlay_grid(*three, "Three slices", **phantom),
+        "position": figures_results.scores_by_position(scores, **phantom),
+        "distances": figures_results.distance_histogram(distances, "mm", **phantom),
+        "sequences": figures_results.score_points(metrics_table(("T1", "T2", "T2_SPACE")), **phantom),
+    }
+
+
+def test_nothing_is_cut_or_covered_in_any_figure():
+    for name, figure in every_figure().items():
+        figure.draw_without_rendering()
+        outer = [*figure.texts, *figure.legends]  # title, attribution, legend
+        boxes = [part.get_tightbbox() for part in [*outer, *figure.axes]]
+        boxes = [box for box in boxes if box is not None and box.width > 0]
+        frame = figure.bbox
+        for box in boxes:
+            assert frame.x0 <= box.x0 and box.x1 <= frame.x1, f"{name}: cut at a side"
+            assert frame.y0 <= box.y0 and box.y1 <= frame.y1, f"{name}: cut above or below"
+        for place, box in enumerate(boxes[: len(outer)]):
+            for other in boxes[place + 1 :]:
+                assert not box.padded(-1).overlaps(other), f"{name}: title, legend or attribution covers something"
