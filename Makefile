@@ -1,0 +1,60 @@
+# Needs make and Python 3.11 or newer; `make` alone lists what it can do.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?=
+SOURCE ?= phantom
+DATA_DIR ?=
+PROFILE ?= smoke
+OUT ?= runs/$(PROFILE)
+
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+
+.PHONY: help setup run test notebooks lab clean
+
+help:
+	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
+	@echo "make run        run the six notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
+	@echo "make test       ruff, the unit tests, and the committed notebooks run again and compared"
+	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
+	@echo "make lab        open JupyterLab"
+	@echo "make clean      remove .venv and caches; runs/ stays"
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@set -e; python=""; \
+	for candidate in $(or $(PYTHON),python3.11 python3); do \
+	    if "$$candidate" -c '$(NEW_ENOUGH)' 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "error: no Python 3.11 or newer found (tried: $(or $(PYTHON),python3.11 python3)); install one or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi; \
+	echo "making $(VENV) with $$("$$python" --version); this downloads PyTorch and takes some minutes"; \
+	"$$python" -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab,dev]'
+	@touch $@
+
+run: setup
+	$(RUN) -m spider_utils run --source $(SOURCE) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") --profile $(PROFILE) --out "$(OUT)"
+
+# A fresh run folder, so that no earlier result hides a change; progress bars off, so that outputs can be compared.
+test: setup
+	$(RUN) -m ruff check .
+	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
+	SPIDER_RUNS="$$runs" TQDM_DISABLE=1 $(RUN) -m pytest tests notebooks \
+	    --nbval --nbval-current-env --nbval-cell-timeout 1800
+
+notebooks: setup
+	$(RUN) tools/notebooks.py
+
+lab: setup
+	$(RUN) -m jupyter lab notebooks
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

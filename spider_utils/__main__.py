@@ -1,0 +1,116 @@
+"""The command line: python -m spider_utils phantom | download | run."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from spider_utils.errors import SpiderError
+
+SOURCES = ("phantom", "released", "spider")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """A parser whose complaint is one line, like every other error of this program."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see {self.prog} --help\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status: 0, 2 after an error in one line, 130 when interrupted."""
+    options = make_parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except SpiderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser; each command's function is below, with its arguments beside it."""
+    parser = OneLineParser(prog="python -m spider_utils", description="Lumbar spine MRI: from volumes to scores.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=OneLineParser)
+    for name, (add_arguments, command) in COMMANDS.items():
+        described = commands.add_parser(name, help=command.__doc__, description=command.__doc__)
+        add_arguments(described)
+        described.set_defaults(command=command)
+    return parser
+
+
+def add_phantom_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--patients", type=int, default=12, metavar="N", help="number of patients (default 12)")
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same spines (default 0)")
+
+
+def phantom(options: argparse.Namespace) -> None:
+    """Write a set of synthetic lumbar spines in SPIDER's format."""
+    from spider_utils.phantom import make_phantom
+
+    make_phantom(options.out, patients=options.patients, seed=options.seed)
+
+
+def add_download_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, choices=("released", "spider"), help="which data set")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
+
+
+def download(options: argparse.Namespace) -> None:
+    """Fetch the released slices or the SPIDER dataset and check every file."""
+    from spider_utils import download as downloads
+
+    fetch = {"released": downloads.download_released, "spider": downloads.download_spider}[options.source]
+    fetch(options.out)
+
+
+def add_run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--source", required=True, choices=SOURCES, help="where the series come from")
+    parser.add_argument("--data-dir", metavar="DIR", help="the folder of a released or spider data set")
+    parser.add_argument("--profile", required=True, help="a file of parameters: smoke, cpu or paper")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for notebooks, checkpoints and scores")
+    parser.add_argument(
+        "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Execute the six notebooks, or those that are still to do, and show the scores."""
+    overrides = {name: scalar(name, value) for name, value in options.overrides}
+    from spider_utils.execute import print_results, run_notebooks
+
+    out = run_notebooks(options.source, options.data_dir, options.profile, options.out, overrides)
+    print_results(out)
+
+
+def scalar(name: str, text: str) -> Any:
+    """Read the value of a parameter as YAML does: 3, 0.5, true, null or a word; 1e-3 is a number too.
+
+    Raises SpiderError for what is not a single value.
+    """
+    import yaml
+
+    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):  # YAML 1.1 takes 1e-3 for a word
+        return float(text)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        value = [text]
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise SpiderError(f"parameter {name}: expected one value (a number, true, false, null or a word), found {text!r}")
+
+
+COMMANDS = {
+    "phantom": (add_phantom_arguments, phantom),
+    "download": (add_download_arguments, download),
+    "run": (add_run_arguments, run),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,41 @@
+"""The set-up of a notebook on Google Colab, which the first code cell of every notebook calls there."""
+
+import os
+from pathlib import Path
+
+from spider_utils.errors import SpiderError
+
+DRIVE = Path("/content/drive")
+
+
+def setup(drive: bool = False, folder: str = "spider_runs") -> None:
+    """Name the GPU and, with `drive`, keep data and runs in `folder` of Google Drive.
+
+    Runs then lie in a place that outlives the session, so that one which Colab cut off goes on when the notebook is
+    run again: the environment variable SPIDER_RUNS names that place. Raises SpiderError for `drive` outside Colab.
+    """
+    if drive:
+        runs = _mounted_drive() / "MyDrive" / folder
+        runs.mkdir(parents=True, exist_ok=True)
+        os.environ["SPIDER_RUNS"] = str(runs)
+        print(f"Data and runs are kept in Google Drive: {runs}")
+    else:
+        print("Data and runs end with this session; setup(drive=True) keeps them in Google Drive.")
+    print(_gpu_line())
+
+
+def _mounted_drive() -> Path:
+    try:
+        from google.colab import drive
+    except ImportError as error:
+        raise SpiderError("Google Drive: expected to be on Colab, found no google.colab; use setup() here") from error
+    drive.mount(str(DRIVE))
+    return DRIVE
+
+
+def _gpu_line() -> str:
+    import torch
+
+    if torch.cuda.is_available():
+        return f"GPU: {torch.cuda.get_device_name()}"
+    return "No GPU, so training is slow: Runtime > Change runtime type > T4 GPU switches one on."

@@ -1,0 +1,194 @@
+"""The whole pipeline without a hand on it: the notebooks, one after the other, by papermill."""
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+from nbclient.exceptions import DeadKernelError
+from papermill.exceptions import PapermillExecutionError
+
+import spider_utils
+from spider_utils.errors import SpiderError
+from spider_utils.files import write_json
+from spider_utils.settings import load_profile
+
+STATE_FILE = "run_state.json"
+NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
+RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir")  # set by the command line's own options, not by -p
+SOURCES_WITH_FOLDER = ("released", "spider")
+
+
+def run_notebooks(
+    source: str,
+    data_dir: Path | str | None,
+    profile: str,
+    out: Path | str,
+    overrides: dict[str, Any],
+    notebooks_dir: Path | str | None = None,
+) -> Path:
+    """Execute the numbered notebooks in order into `out` and return `out` as an absolute path.
+
+    Each notebook gets those of source, data_dir, profile, run_dir and `overrides` that its parameters cell has.
+    Finished notebooks are remembered in `out`/run_state.json; a second call goes on after the last of them, or from
+    the first one whose cells or parameters have changed since. Raises SpiderError before anything runs for a missing
+    folder, an unknown profile, an override that no notebook has, or an `out` that was made with other settings; and
+    at the first cell that fails, naming notebook, cell, error and partial notebook.
+    """
+    check_data_dir(source, data_dir)
+    load_profile(profile)
+    for name in ("papermill", "asyncio"):  # a failure or an interrupt is told once, by us
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    out = Path(out).resolve()
+    notebooks = find_notebooks(notebooks_dir)
+    settings = {
+        "source": source,
+        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
+        "profile": profile,
+        "overrides": overrides,
+    }
+    plan = _parameters(notebooks, settings, out)
+    todo = [_entry(notebook, parameters) for notebook, parameters in plan]
+    done = _common_start(_finished(out, settings), todo, out)
+    _make_folder(out)
+    for notebook, _ in plan[done:]:
+        (out / notebook.name).unlink(missing_ok=True)  # no old result stands beside a new one
+    for number, (notebook, parameters) in enumerate(plan, start=1):
+        title = f"[{number}/{len(plan)}] {notebook.stem}"
+        if number <= done:
+            print(f"{title}: finished before")
+            continue
+        _execute(notebook, out, parameters, title)
+        write_json(out / STATE_FILE, {"settings": settings, "finished": todo[:number]})
+    return out
+
+
+def print_results(out: Path | str) -> None:
+    """Print where a finished run's results are and its score table of five lines."""
+    import pandas as pd
+
+    from spider_utils.scores import summary_lines
+
+    metrics = Path(out) / "metrics.csv"
+    if not metrics.is_file():
+        raise SpiderError(f"{metrics}: expected the scores of a finished run, found no such file; take another --out")
+    print(f"Results: {out}")
+    for line in summary_lines(pd.read_csv(metrics)):
+        print(line)
+
+
+def check_data_dir(source: str, data_dir: Path | str | None) -> None:
+    """Raise SpiderError when `source` needs a folder and none is named, or when the named one is not a folder."""
+    if data_dir is None:
+        if source in SOURCES_WITH_FOLDER:
+            raise SpiderError(
+                f"source {source}: expected the folder of its data, found none; name it with --data-dir, "
+                f"or fetch it first: python -m spider_utils download --source {source} --out DIR"
+            )
+    elif not Path(data_dir).is_dir():
+        found = "a file" if Path(data_dir).exists() else "nothing"
+        raise SpiderError(f"{data_dir}: expected a folder with the data, found {found}; mend --data-dir")
+
+
+def find_notebooks(notebooks_dir: Path | str | None = None) -> list[Path]:
+    """Return the numbered notebooks in order: from `notebooks_dir`, beside the package, or below the current folder."""
+    if notebooks_dir is not None:
+        folders = [Path(notebooks_dir)]
+    else:
+        folders = [Path(spider_utils.__file__).parents[1] / "notebooks", Path.cwd() / "notebooks"]
+    for folder in folders:
+        notebooks = sorted(folder.resolve().glob(NOTEBOOK_PATTERN))
+        if notebooks:
+            return notebooks
+    places = " or ".join(str(folder) for folder in folders)
+    raise SpiderError(f"{places}: expected notebooks (01_….ipynb, …), found none; run this in a clone of the project")
+
+
+def _parameters(notebooks: list[Path], settings: dict[str, Any], out: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Pair each notebook with those of the run's parameters that it has."""
+    known = {notebook: set(papermill.inspect_notebook(str(notebook))) for notebook in notebooks}
+    overrides = settings["overrides"]
+    selectable = set().union(*known.values()) - set(RUN_PARAMETERS)
+    for name in overrides:
+        if name not in selectable:
+            raise SpiderError(f"parameter {name}: no notebook has it; known are {', '.join(sorted(selectable))}")
+    given = {name: settings[name] for name in ("source", "data_dir", "profile") if settings[name] is not None}
+    given |= {"run_dir": str(out), **overrides}
+    return [
+        (notebook, {name: value for name, value in given.items() if name in known[notebook]}) for notebook in notebooks
+    ]
+
+
+def _finished(out: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what run_state.json lists as finished; raise SpiderError if it belongs to other settings."""
+    path = out / STATE_FILE
+    if not path.exists():
+        return []
+    try:
+        state = json.loads(path.read_text(encoding="utf-8"))
+        before, finished = dict(state["settings"]), list(state["finished"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpiderError(f"{path}: expected the state of a run, found something else; take another --out") from error
+    changed = [name for name in settings if before.get(name) != settings[name]]
+    if changed:
+        differences = "; ".join(f"{name} was {before.get(name)!r}, now {settings[name]!r}" for name in changed)
+        raise SpiderError(f"{out}: this run was made with other settings ({differences}); take another --out")
+    return finished
+
+
+def _entry(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
+    return {"notebook": notebook.name, "sha256": _cells_sha256(notebook), "parameters": parameters}
+
+
+def _cells_sha256(notebook: Path) -> str:
+    """Hash what a notebook says, not what it once printed."""
+    cells = nbformat.read(notebook, as_version=4).cells
+    return hashlib.sha256(json.dumps([(cell.cell_type, cell.source) for cell in cells]).encode()).hexdigest()
+
+
+def _common_start(finished: list[dict[str, Any]], todo: list[dict[str, Any]], out: Path) -> int:
+    """Count the leading notebooks that are finished, unchanged and still there."""
+    done = 0
+    for before, now in zip(finished, todo, strict=False):
+        if before != now or not (out / now["notebook"]).is_file():
+            break
+        done += 1
+    return done
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        raise SpiderError(f"{out}: expected a folder for the run, found a file; take another --out") from error
+
+
+def _execute(notebook: Path, out: Path, parameters: dict[str, Any], title: str) -> None:
+    """Execute one notebook into `out`, with `out` as its working directory; papermill saves it cell by cell."""
+    target = out / notebook.name
+    try:
+        papermill.execute_notebook(
+            str(notebook),
+            str(target),
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar={"desc": title},
+            extra_arguments=["--log-level=CRITICAL"],  # or the kernel's own notes stand among ours
+            cwd=str(out),
+        )
+    except PapermillExecutionError as error:
+        lines = [line.strip() for line in str(error.evalue).splitlines() if line.strip()]
+        message = lines[0] if lines else ""
+        if error.ename != SpiderError.__name__:
+            message = f"{error.ename}: {message}"
+        raise SpiderError(
+            f"{notebook.name}, cell In [{error.exec_count}]: {message} (partial notebook: {target})"
+        ) from error
+    except DeadKernelError as error:
+        raise SpiderError(
+            f"{notebook.name}: expected the kernel to live, found it dead (is there memory enough?) "
+            f"(partial notebook: {target})"
+        ) from error

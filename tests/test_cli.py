@@ -1,0 +1,139 @@
+"""The command line: what reaches the functions behind it, and one line for every wrong input."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from spider_utils.__main__ import main, scalar
+from spider_utils.errors import SpiderError
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Stand-ins for the functions behind the commands, which note what they were called with."""
+    noted = []
+
+    def stand_in(module, **functions):
+        fake = ModuleType(module)
+        for name in functions:
+            setattr(fake, name, lambda *args, _name=name, **kwargs: noted.append((_name, args, kwargs)))
+        monkeypatch.setitem(sys.modules, module, fake)
+        monkeypatch.setattr(sys.modules["spider_utils"], module.split(".")[1], fake, raising=False)
+
+    stand_in("spider_utils.phantom", make_phantom=1)
+    stand_in("spider_utils.download", download_released=1, download_spider=1)
+    stand_in("spider_utils.execute", run_notebooks=1, print_results=1)
+    return noted
+
+
+def test_phantom(calls):
+    assert main(["phantom", "--out", "here", "--patients", "3", "--seed", "7"]) == 0
+    assert calls == [("make_phantom", ("here",), {"patients": 3, "seed": 7})]
+
+
+@pytest.mark.parametrize("source", ["released", "spider"])
+def test_download(calls, source):
+    assert main(["download", "--source", source, "--out", "here"]) == 0
+    assert calls == [(f"download_{source}", ("here",), {})]
+
+
+def test_run(calls):
+    line = ["run", "--source", "released", "--data-dir", "d", "--profile", "cpu", "--out", "o"]
+    assert main([*line, "-p", "epochs", "3", "-p", "loss", "combined", "-p", "rate", "1e-3"]) == 0
+    assert calls[0] == (
+        "run_notebooks",
+        ("released", "d", "cpu", "o", {"epochs": 3, "loss": "combined", "rate": 1e-3}),
+        {},
+    )
+    assert calls[1][0] == "print_results"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("3", 3),
+        ("-1", -1),
+        ("0.5", 0.5),
+        ("1e-3", 0.001),
+        ("2.5E4", 25000.0),
+        ("true", True),
+        ("null", None),
+        ("T2_SPACE", "T2_SPACE"),
+        ("'3'", "3"),
+    ],
+)
+def test_values_of_parameters(text, value):
+    found = scalar("name", text)
+    assert found == value
+    assert type(found) is type(value)
+
+
+@pytest.mark.parametrize("text", ["[1, 2]", "{a: 1}", "2024-01-01", "[", "a: b: c"])
+def test_values_that_are_not_single_are_refused(text):
+    with pytest.raises(SpiderError, match="parameter name: expected one value"):
+        scalar("name", text)
+
+
+def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, calls):
+    def refuse(*args, **kwargs):
+        raise SpiderError("here: expected a folder, found a file; take another")
+
+    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", refuse)
+    assert main(["phantom", "--out", "here"]) == 2
+    assert capsys.readouterr().err == "error: here: expected a folder, found a file; take another\n"
+
+
+def test_a_bug_keeps_its_traceback(monkeypatch, calls):
+    def fail(*args, **kwargs):
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", fail)
+    with pytest.raises(KeyError):
+        main(["phantom", "--out", "here"])
+
+
+def test_an_interrupt_is_one_line(monkeypatch, capsys, calls):
+    def interrupt(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", interrupt)
+    assert main(["phantom", "--out", "here"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        (["run", "--source", "phantoms", "--profile", "smoke", "--out", "o"], "phantoms"),
+        (["run", "--source", "phantom", "--out", "o"], "--profile"),
+        (["phantom", "--out", "o", "--patients", "many"], "many"),
+        (["fly"], "fly"),
+        ([], "COMMAND"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(capsys, line, word):
+    with pytest.raises(SystemExit) as stopped:
+        main(line)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith("error: ") and word in error and error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--source", "released"], "expected the folder of its data, found none"),
+        (["--source", "spider", "--data-dir", "nowhere"], "nowhere: expected a folder with the data, found nothing"),
+        (["--source", "released", "--data-dir", "file"], "file: expected a folder with the data, found a file"),
+        (["--source", "phantom", "--profile", "fast"], "expected one of cpu, paper, smoke"),
+        (["--source", "phantom", "-p", "epochs", "[1]"], "parameter epochs: expected one value"),
+    ],
+)
+def test_a_run_that_cannot_start(monkeypatch, tmp_path, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert main(["run", "--profile", "smoke", "--out", "o", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and message in error and error.count("\n") == 1
+    assert not (tmp_path / "o").exists()

@@ -1,0 +1,188 @@
+"""The committed notebooks: paired with the .py files that people edit, executed, and the same for everybody.
+
+    python tools/notebooks.py              # make every .ipynb anew from its .py, and execute it
+    python tools/notebooks.py 03 04        # only those whose names begin so
+    python tools/notebooks.py --check      # change nothing; say what does not fit together
+
+The .py (jupytext's percent format) is the source. Colab's badge and set-up cell are written into both from the one
+address in pyproject.toml. Outputs are kept without times, paths and progress bars.
+"""
+
+import argparse
+import os
+import re
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+
+import jupytext
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDER = ROOT / "notebooks"
+FORMAT = "py:percent"
+PATTERN = "[0-9][0-9]_*"
+COLAB_TAG = "colab"
+HEADER = {
+    "jupytext": {
+        "formats": "ipynb,py:percent",
+        "notebook_metadata_filter": "-jupytext.text_representation.jupytext_version",
+    },
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+}
+BADGE = "[![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
+COLAB_SENTENCE = (
+    "On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and "
+    "runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing."
+)
+COLAB_CODE = """\
+import sys
+
+if "google.colab" in sys.modules:
+    %pip install --quiet "spider_utils @ git+{repository}"
+    from spider_utils import colab
+
+    colab.setup(drive=False)"""
+ABSOLUTE_PATH = re.compile(r"""(?:^|(?<=[\s"'(=:]))(?:/[\w.-]+/|[A-Za-z]:\\)[\w.-]+""", re.MULTILINE)
+
+
+def repository_address(pyproject: Path = ROOT / "pyproject.toml") -> str:
+    """Return the address of the repository on GitHub, which stands in pyproject.toml only."""
+    return tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"].rstrip("/")
+
+
+def badge(name: str, repository: str) -> str:
+    """Return the Markdown of the Colab badge of notebook `name` (without its suffix)."""
+    on_github = repository.removeprefix("https://github.com/")
+    return f"{BADGE}(https://colab.research.google.com/github/{on_github}/blob/main/notebooks/{name}.ipynb)"
+
+
+def with_colab(notebook: NotebookNode, name: str, repository: str) -> NotebookNode:
+    """Put the badge on top of the first cell and the set-up cell after it, in place of what stood there before."""
+    first, *rest = [cell for cell in notebook.cells if COLAB_TAG not in cell.metadata.get("tags", [])]
+    lines = [line for line in first.source.splitlines() if not line.startswith(BADGE)]
+    first.source = "\n".join([badge(name, repository), "", *lines]).replace("\n\n\n", "\n\n")
+    tags = {"tags": [COLAB_TAG]}
+    setup = [
+        new_markdown_cell(COLAB_SENTENCE, metadata=tags),
+        new_code_cell(COLAB_CODE.format(repository=repository), metadata=tags),
+    ]
+    notebook.cells = [first, *setup, *rest]
+    return notebook
+
+
+def cleaned(notebook: NotebookNode) -> NotebookNode:
+    """Leave only what is the same on every machine: no times, no widget state, nothing written to stderr."""
+    notebook.metadata = nbformat.from_dict({**HEADER, "language_info": {"name": "python"}})
+    notebook.nbformat, notebook.nbformat_minor = 4, 5
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{number:02d}"
+        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {})
+        if cell.cell_type == "code":
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                output.get("data", {}).pop("application/vnd.jupyter.widget-view+json", None)
+    return notebook
+
+
+def paired_text(notebook: NotebookNode) -> str:
+    """Write a notebook as jupytext's percent format."""
+    return jupytext.writes(notebook, fmt=FORMAT)
+
+
+def read_source(path: Path, repository: str) -> NotebookNode:
+    """Read an edited .py as a notebook without outputs, with badge, set-up cell and this project's header."""
+    return cleaned(with_colab(jupytext.read(path, fmt=FORMAT), path.stem, repository))
+
+
+def execute(notebook: NotebookNode, folder: Path, runs: Path) -> NotebookNode:
+    """Run every cell in `folder`, with run folders below `runs`; raises nbclient's CellExecutionError."""
+    client = NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=None,
+        record_timing=False,
+        extra_arguments=["--log-level=CRITICAL"],  # or the kernel's own notes stand among ours
+        resources={"metadata": {"path": str(folder)}},
+    )
+    return client.execute(env={**os.environ, "SPIDER_RUNS": str(runs), "TQDM_DISABLE": "1"})
+
+
+def pairing_errors(folder: Path, repository: str) -> list[str]:
+    """Say in one line each which notebooks differ from their .py, or lack the badge and set-up cell of this address."""
+    errors = []
+    for name in sorted({path.stem for suffix in ("py", "ipynb") for path in folder.glob(f"{PATTERN}.{suffix}")}):
+        source, notebook = folder / f"{name}.py", folder / f"{name}.ipynb"
+        missing = [path.name for path in (source, notebook) if not path.is_file()]
+        if missing:
+            errors.append(f"{name}: {missing[0]} is missing")
+            continue
+        text = source.read_text(encoding="utf-8")
+        if text != paired_text(nbformat.read(notebook, as_version=4)):
+            errors.append(f"{name}: {notebook.name} and {source.name} differ; edit the .py and run `make notebooks`")
+        elif text != paired_text(read_source(source, repository)):
+            errors.append(f"{name}: header, Colab badge or set-up cell are not as they should be; run `make notebooks`")
+    return errors
+
+
+def output_errors(notebook: NotebookNode) -> list[str]:
+    """Say in one line each which code cells were not executed, failed, or show a path of the machine that ran them."""
+    errors = []
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    for number, cell in enumerate(code_cells, start=1):
+        if cell.execution_count != number:
+            errors.append(f"code cell {number}: was not executed in order (its count is {cell.execution_count})")
+        for output in cell.outputs:
+            if output.output_type == "error":
+                errors.append(f"code cell {number}: shows {output.ename}")
+            for text in _texts(output):
+                if found := ABSOLUTE_PATH.search(text):
+                    errors.append(f"code cell {number}: shows the path {found.group()}…")
+    return errors
+
+
+def _texts(output: NotebookNode) -> list[str]:
+    data = {kind: value for kind, value in output.get("data", {}).items() if kind.startswith("text/")}
+    return [output.get("text", ""), *data.values()]
+
+
+def all_errors(folder: Path, repository: str) -> list[str]:
+    """Return what --check prints: pairing first, then each notebook's outputs."""
+    errors = pairing_errors(folder, repository)
+    for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
+        errors += [f"{path.stem}: {error}" for error in output_errors(nbformat.read(path, as_version=4))]
+    return errors
+
+
+def make_notebooks(folder: Path, repository: str, prefixes: list[str]) -> None:
+    """Execute every .py in `folder`, or those whose names begin with a prefix, in order, and write the pairs."""
+    sources = [path for path in sorted(folder.glob(f"{PATTERN}.py")) if path.name.startswith(tuple(prefixes or [""]))]
+    with tempfile.TemporaryDirectory() as runs:
+        for number, path in enumerate(sources, start=1):
+            print(f"[{number}/{len(sources)}] {path.stem}", flush=True)
+            notebook = read_source(path, repository)
+            path.write_text(
+                paired_text(notebook), encoding="utf-8"
+            )  # before the long part, to lose no edit made meanwhile
+            nbformat.write(cleaned(execute(notebook, folder, Path(runs))), path.with_suffix(".ipynb"))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("prefixes", nargs="*", help="only the notebooks whose names begin so")
+    parser.add_argument("--check", action="store_true", help="change nothing; say what does not fit together")
+    options = parser.parse_args()
+    repository = repository_address()
+    if not options.check:
+        make_notebooks(FOLDER, repository, options.prefixes)
+    errors = all_errors(FOLDER, repository)
+    print("\n".join(errors) if errors else "notebooks: paired and executed")
+    return 1 if errors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
