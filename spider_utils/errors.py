@@ -2,4 +2,4 @@
 
 
 class SpiderError(ValueError):
-    """Raised for a missing folder, a wrong label, a truncated file, a mask that does not fit its image or a bad parameter."""
+    """A missing folder, a wrong label, a truncated file, a mask that does not fit its image, a bad parameter."""

@@ -19,7 +19,10 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
 def select_device(name: str = "auto") -> torch.device:
-    """Return the device of that name; "auto" takes CUDA, else Apple's, else the CPU. Raises SpiderError if it is not there."""
+    """Return the device of that name; "auto" takes CUDA, else Apple's, else the CPU.
+
+    Raises SpiderError if it is not there.
+    """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if name == "auto":
         name = next(device for device in ("cuda", "mps", "cpu") if available[device])
@@ -33,7 +36,8 @@ def select_device(name: str = "auto") -> torch.device:
 def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Module, dict]:
     """Load a network and the JSON that says what it is (`<stem>.json` beside `<stem>.safetensors`).
 
-    Returns the network in evaluation mode and the description. Raises SpiderError when a file is missing or does not fit.
+    Returns the network in evaluation mode and the description. Raises SpiderError when a file is missing or does not
+    fit.
     """
     checkpoint = Path(checkpoint)
     description_file = checkpoint.with_suffix(".json")
@@ -47,7 +51,9 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
         model.load_state_dict(load_file(checkpoint))
     except (RuntimeError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
-        raise SpiderError(f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})") from error
+        raise SpiderError(
+            f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
+        ) from error
     return model.to(device, memory_format=torch.channels_last).eval(), description
 
 
@@ -64,7 +70,8 @@ def predict_masks(
 ) -> np.ndarray:
     """Segment stored slices (n, H, W) uint8 and return masks (n, H, W) uint8 of classes 0..3 at the slices' own size.
 
-    The slices are resized to `network_size` (height, width), the logits are brought back bilinearly, then the largest wins.
+    The slices are resized to `network_size` (height, width), the logits are brought back bilinearly, then the largest
+    wins.
     """
     masks = np.empty(images.shape, np.uint8)
     for start in tqdm(range(0, len(images), batch_size), desc="predict", unit="batch", leave=False):

@@ -27,7 +27,10 @@ def four_classes(label_map: np.ndarray) -> np.ndarray:
 
 
 def classes_from_grey(grey: np.ndarray) -> np.ndarray:
-    """Map the released masks' grey codes (0, 76, 150, 29) to classes 0..3, uint8. Raises SpiderError on any other value."""
+    """Map the released masks' grey codes (0, 76, 150, 29) to classes 0..3, uint8.
+
+    Raises SpiderError on any other value.
+    """
     values = np.asarray(grey)
     _refuse_unknown(values, set(GREY_CODES), "0, 29, 76 or 150")
     lookup = np.zeros(256, np.uint8)

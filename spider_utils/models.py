@@ -1,8 +1,9 @@
-"""The networks, made by name. All take slices (N, C, H, W) and give logits (N, classes, H, W); softmax is the loss's business.
+"""The networks, made by name. All take slices (N, C, H, W) and give logits (N, classes, H, W); softmax is the loss's
+business.
 
-`paper_text` is the modified U-Net as the text and the seed of Ahmed et al. (2025) describe it: blocks of convolution, batch
-normalisation and Leaky ReLU (slope 0.1) with dropout, max pooling, 16 to 512 channels, transposed convolutions with batch
-normalisation and Leaky ReLU for the way up, skip connections, Glorot uniform initialisation.
+`paper_text` is the modified U-Net as the text and the seed of Ahmed et al. (2025) describe it: blocks of convolution,
+batch normalisation and Leaky ReLU (slope 0.1) with dropout, max pooling, 16 to 512 channels, transposed convolutions
+with batch normalisation and Leaky ReLU for the way up, skip connections, Glorot uniform initialisation.
 """
 
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ class Stage:
 
 
 def trace_stages(model: nn.Module, slices: Tensor) -> tuple[list[Stage], list[Tensor]]:
-    """Send slices (N, C, H, W) through the network and return its stages and their outputs, in the order of the path."""
+    """Send slices (N, C, H, W) through the network; return its stages and their outputs, in the order of the path."""
     outputs: dict[str, Tensor] = {}
     named = list(model.stages())
     hooks = [

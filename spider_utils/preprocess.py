@@ -30,8 +30,12 @@ PERCENTILES = (0.5, 99.5)
 class PreprocessSettings:
     """What is done to every series before it is stored."""
 
-    intensity: str = "slice_minmax"  # the paper: min-max of each slice; or "volume_percentile": 0.5 to 99.5 % of the volume
-    geometry: str = "stretch"  # the paper: plain resize; or "pad": one scale for both axes, the rest filled with background
+    intensity: str = (
+        "slice_minmax"  # the paper: min-max of each slice; or "volume_percentile": 0.5 to 99.5 % of the volume
+    )
+    geometry: str = (
+        "stretch"  # the paper: plain resize; or "pad": one scale for both axes, the rest filled with background
+    )
     store_height: int = 640  # of a stored slice, pixels
     store_width: int = 512
     min_classes: int = 4  # a slice with fewer classes (background counts) is dropped
@@ -42,7 +46,9 @@ class PreprocessSettings:
         if self.geometry not in GEOMETRIES:
             raise SpiderError(f"geometry: expected one of {', '.join(GEOMETRIES)}, found '{self.geometry}'")
         if min(self.store_height, self.store_width) < 32:
-            raise SpiderError(f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}")
+            raise SpiderError(
+                f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}"
+            )
         if not 1 <= self.min_classes <= len(CLASSES):
             raise SpiderError(f"min_classes: expected 1 to {len(CLASSES)}, found {self.min_classes}")
 
@@ -65,7 +71,7 @@ class Processed:
 
 
 def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
-    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or by the volume's percentiles."""
+    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or the volume's percentiles."""
     if method == "slice_minmax":
         low = image.min(axis=(1, 2), keepdims=True)
         high = image.max(axis=(1, 2), keepdims=True)
@@ -86,7 +92,10 @@ def resampled_grid(
 def resize_stack(
     stack: np.ndarray, pixel_mm: tuple[float, float], size: tuple[int, int], geometry: str, nearest: bool
 ) -> np.ndarray:
-    """Resize (D, H, W) to (D, *size) about the slice's centre; bilinear, or nearest neighbour for masks. Outside is 0."""
+    """Resize (D, H, W) to (D, *size) about the slice's centre; bilinear, or nearest neighbour for masks.
+
+    Outside is 0.
+    """
     depth, height, width = stack.shape
     new_mm = resampled_grid((height, width), pixel_mm, size, geometry)
     image = sitk.GetImageFromArray(stack)
@@ -111,7 +120,8 @@ def choose_slices(pixels: np.ndarray, min_classes: int) -> tuple[np.ndarray, tup
 
 
 def preprocess_stack(stack: SliceStack, settings: PreprocessSettings) -> Processed:
-    """Bring a series to its stored form. Without a mask no slice is kept, since nothing could be learnt or scored from it.
+    """Bring a series to its stored form. Without a mask no slice is kept, since nothing could be learnt or scored
+    from it.
 
     Raises SpiderError on an unknown label value.
     """
@@ -132,8 +142,9 @@ def preprocess_stack(stack: SliceStack, settings: PreprocessSettings) -> Process
 def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: Path | str) -> SliceStore:
     """Preprocess every series into a store at `folder`, or open the store that is there already.
 
-    Series are kept one by one under `folder/parts` until the end, so that a run that is cut off goes on where it stopped.
-    Raises SpiderError when a store of other data or other settings is there, on an unreadable series, or if no slice is kept.
+    Series are kept one by one under `folder/parts` until the end, so that a run that is cut off goes on where it
+    stopped. Raises SpiderError when a store of other data or other settings is there, on an unreadable series, or if
+    no slice is kept.
     """
     folder = Path(folder)
     info = {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}

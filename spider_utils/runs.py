@@ -1,12 +1,13 @@
-"""The run folder: one place for a run's data, store, checkpoints, scores and figures. Each stage finds its result or makes it.
+"""The run folder: one place for a run's data, store, checkpoints, scores and figures. Each stage finds its result or
+makes it.
 
-    DIR/settings.json               source, data folder, profile and what was set by hand
-    DIR/data/                       the phantom, where that is the source
-    DIR/survey.csv                  what each series holds
-    DIR/store/                      the slice store
-    DIR/checkpoints/                best.safetensors + best.json, last.safetensors, train_log.csv
-    DIR/predictions/                masks.npy + slices.csv of the validation and test patients
-    DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.json, figures/
+DIR/settings.json               source, data folder, profile and what was set by hand
+DIR/data/                       the phantom, where that is the source
+DIR/survey.csv                  what each series holds
+DIR/store/                      the slice store
+DIR/checkpoints/                best.safetensors + best.json, last.safetensors, train_log.csv
+DIR/predictions/                masks.npy + slices.csv of the validation and test patients
+DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.json, figures/
 """
 
 import hashlib
@@ -42,7 +43,10 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Run:
-    """An opened run folder. Methods return a stage's result and make it, and all that it needs, where it is not there yet."""
+    """An opened run folder.
+
+    Methods return a stage's result and make it, and all that it needs, where it is not there yet.
+    """
 
     path: Path
     source: str
@@ -56,7 +60,10 @@ class Run:
         return self.path / "figures"
 
     def series(self) -> tuple[Series, ...]:
-        """Find the data's series; the phantom is made first. Raises SpiderError when the folder was run on other data."""
+        """Find the data's series; the phantom is made first.
+
+        Raises SpiderError when the folder was run on other data.
+        """
         if self.source == "phantom" and self.data_dir == self.path / "data":
             make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
@@ -65,7 +72,7 @@ class Run:
         data = fingerprint(series)
         if saved.setdefault("fingerprint", data) != data:
             raise SpiderError(
-                f"{self.path}: this run folder was made with other data than {self.data_dir} holds now; take another --out"
+                f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
             )
         write_json(note, saved)
         return series
@@ -102,7 +109,8 @@ class Run:
     def predictions(self) -> tuple[np.ndarray, pd.DataFrame]:
         """Segment the validation and test slices with the best network, at the store's full resolution.
 
-        Returns masks (n, H, W) uint8, memory-mapped, and the slice table's rows with `split` and `row` (position in the store).
+        Returns masks (n, H, W) uint8, memory-mapped, and the slice table's rows with `split` and `row` (position in
+        the store).
         """
         self.train()
         folder, checkpoint = self.path / "predictions", self.path / "checkpoints" / "best.safetensors"
@@ -117,7 +125,8 @@ class Run:
     def scores(self) -> tuple[SliceScores, pd.DataFrame]:
         """Score the predictions slice by slice, and aggregate them with intervals over patients.
 
-        Returns the slice scores (table with `split`) and the long table that metrics.csv holds, both for validation and test.
+        Returns the slice scores (table with `split`) and the long table that metrics.csv holds, both for validation
+        and test.
         """
         masks, table = self.predictions()
         note = self.path / "scores.json"
@@ -125,7 +134,9 @@ class Run:
         if _read_json(note) != made_from:
             reference = self.store().masks
             scored = score_slices(reference[table["row"].to_numpy()], masks, table)
-            scored = SliceScores(scored.table.assign(split=np.repeat(table["split"], len(CLASSES)).to_numpy()), scored.distances)
+            scored = SliceScores(
+                scored.table.assign(split=np.repeat(table["split"], len(CLASSES)).to_numpy()), scored.distances
+            )
             write_scores(scored, self.path)
             summary = pd.concat([self._summarise(scored, side) for side in SCORED], ignore_index=True)
             write_metrics(summary, self.path / "metrics.csv")
@@ -170,9 +181,10 @@ def open_run(
 ) -> Run:
     """Open a run folder, or begin one.
 
-    What is None is taken from the run folder and, where it is new, from the defaults: source "phantom", profile "smoke", the profile's
-    parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's `runs`. `parameters` are values that
-    override the profile. Raises SpiderError on an unknown parameter, and when the folder was begun with another source or profile.
+    What is None is taken from the run folder and, where it is new, from the defaults: source "phantom", profile
+    "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
+    `runs`. `parameters` are values that override the profile. Raises SpiderError on an unknown parameter, and when
+    the folder was begun with another source or profile.
     """
     path = Path(run_dir) if run_dir else default_run_dir(source or "phantom", profile or "smoke")
     path = path.resolve()
@@ -180,8 +192,15 @@ def open_run(
     given = {"source": source, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "profile": profile}
     for name, value in given.items():
         if saved and value is not None and saved[name] != value:
-            raise SpiderError(f"{path}: this run folder was made with {name} = {saved[name]}, now asked for {value}; take another")
-    fresh = {"source": source or "phantom", "data_dir": given["data_dir"], "profile": profile or "smoke", "parameters": {}}
+            raise SpiderError(
+                f"{path}: this run folder was made with {name} = {saved[name]}, now asked for {value}; take another"
+            )
+    fresh = {
+        "source": source or "phantom",
+        "data_dir": given["data_dir"],
+        "profile": profile or "smoke",
+        "parameters": {},
+    }
     saved = saved or fresh
     chosen = saved["parameters"] | {name: value for name, value in parameters.items() if value is not None}
     settings = make_settings(load_profile(saved["profile"]) | chosen)

@@ -1,4 +1,4 @@
-"""All parameters of a run, in groups by the station that uses them, and the profiles: small files with values for them."""
+"""All parameters of a run, in groups by the station that uses them, and the profiles: files with values for them."""
 
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -59,7 +59,9 @@ def make_settings(values: dict[str, Any]) -> Settings:
     for field in fields(Settings):
         names = {one.name: one.default for one in fields(field.type)}
         known |= names
-        groups[field.name] = field.type(**{name: values[name] for name in names if name in values and _typed(name, values, names)})
+        groups[field.name] = field.type(
+            **{name: values[name] for name in names if name in values and _typed(name, values, names)}
+        )
     unknown = [name for name in values if name not in known]
     if unknown:
         raise SpiderError(f"parameter '{unknown[0]}': not known; expected one of {', '.join(sorted(known))}")

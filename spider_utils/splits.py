@@ -1,7 +1,7 @@
 """Splits by patient: no patient's slices are ever on two sides.
 
-Three sides, so that the reported number was tuned on nobody it is reported on: `train` fits the weights, `validation` chooses
-the epoch (early stopping, checkpoint, learning rate), `test` is only scored.
+Three sides, so that the reported number was tuned on nobody it is reported on: `train` fits the weights, `validation`
+chooses the epoch (early stopping, checkpoint, learning rate), `test` is only scored.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,9 @@ KINDS = ("auto", "official", "patient_kfold")
 class SplitSettings:
     """How patients are dealt to the three sides."""
 
-    split: str = "auto"  # "official" (SPIDER's subset is the test side), "patient_kfold", "auto": official where there is one
+    split: str = (
+        "auto"  # "official" (SPIDER's subset is the test side), "patient_kfold", "auto": official where there is one
+    )
     folds: int = 5  # k of the k-fold; fold number `fold` is the test side
     fold: int = 0
     validation_share: float = 0.15  # of the patients that are not tested
@@ -29,7 +31,9 @@ class SplitSettings:
         if self.split not in KINDS:
             raise SpiderError(f"split: expected one of {', '.join(KINDS)}, found '{self.split}'")
         if self.folds < 2 or not 0 <= self.fold < self.folds:
-            raise SpiderError(f"fold: expected 0 <= fold < folds and folds >= 2, found fold {self.fold} of {self.folds}")
+            raise SpiderError(
+                f"fold: expected 0 <= fold < folds and folds >= 2, found fold {self.fold} of {self.folds}"
+            )
         if not 0 < self.validation_share < 1:
             raise SpiderError(f"validation_share: expected a share between 0 and 1, found {self.validation_share}")
 
@@ -62,11 +66,15 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
     order = np.random.default_rng(settings.split_seed).permutation(patients)
     if kind == "official":
         if not official:
-            raise SpiderError("split 'official': no patient of the subset 'validation' in this data; use 'patient_kfold'")
+            raise SpiderError(
+                "split 'official': no patient of the subset 'validation' in this data; use 'patient_kfold'"
+            )
         test = set(official)
     else:
         if len(patients) < settings.folds:
-            raise SpiderError(f"split: {settings.folds} folds need as many patients, found {len(patients)}; use fewer folds")
+            raise SpiderError(
+                f"split: {settings.folds} folds need as many patients, found {len(patients)}; use fewer folds"
+            )
         test = {int(p) for p in np.array_split(order, settings.folds)[settings.fold]}
     others = [int(p) for p in order if p not in test]
     held = max(1, round(settings.validation_share * len(others)))

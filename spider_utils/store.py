@@ -1,7 +1,9 @@
-"""The slice store: all kept slices of a data set in two memory-mapped arrays, and one table that says what each of them is.
+"""The slice store: all kept slices of a data set in two memory-mapped arrays, and one table that says what each of
+them is.
 
-A folder with `images.npy` and `masks.npy` (uint8, (N, H, W)), `slices.csv` (row number = position in the arrays), `audit.csv` (one row
-for every slice of every series, kept or not) and `store.json`, which is written last: without it the store is not complete.
+A folder with `images.npy` and `masks.npy` (uint8, (N, H, W)), `slices.csv` (row number = position in the arrays),
+`audit.csv` (one row for every slice of every series, kept or not) and `store.json`, which is written last: without it
+the store is not complete.
 """
 
 import json
@@ -25,7 +27,9 @@ class SliceStore:
     path: Path
     images: np.ndarray  # (N, H, W) uint8
     masks: np.ndarray  # (N, H, W) uint8, classes 0..3
-    table: pd.DataFrame  # a row a slice: series, patient, sequence, subset, slice_index, pixel_mm_row, pixel_mm_col, n_<class>
+    table: (
+        pd.DataFrame
+    )  # a row a slice: series, patient, sequence, subset, slice_index, pixel_mm_row, pixel_mm_col, n_<class>
     audit: pd.DataFrame  # a row for every slice, dropped ones too
     info: dict  # preprocessing settings, data fingerprint, counts
 
@@ -41,9 +45,13 @@ def open_store(folder: Path | str) -> SliceStore:
         if not path.is_file():
             raise SpiderError(f"{path}: not found; the slice store is not complete, make it again (notebook 02)")
     try:
-        images, masks = (np.load(files[name], mmap_mode="r", allow_pickle=False) for name in ("images.npy", "masks.npy"))
+        images, masks = (
+            np.load(files[name], mmap_mode="r", allow_pickle=False) for name in ("images.npy", "masks.npy")
+        )
     except (ValueError, EOFError, OSError) as error:
-        raise SpiderError(f"{folder}: images.npy or masks.npy is cut off ({error}); delete the store, make it again") from error
+        raise SpiderError(
+            f"{folder}: images.npy or masks.npy is cut off ({error}); delete the store, make it again"
+        ) from error
     table = pd.read_csv(files["slices.csv"], keep_default_na=False, na_values=["nan"])
     if not len(table) == len(images) == len(masks):
         raise SpiderError(
@@ -60,8 +68,8 @@ def refuse_other(found: dict, wanted: dict, folder: Path) -> None:
     for name, value in wanted["preprocess"].items():
         if found["preprocess"].get(name) != value:
             raise SpiderError(
-                f"{folder}: made with {name} = {found['preprocess'].get(name)}, now asked for {value}; take another run folder "
-                f"or delete the store"
+                f"{folder}: made with {name} = {found['preprocess'].get(name)}, now asked for {value}; "
+                f"take another run folder or delete the store"
             )
 
 
@@ -76,7 +84,9 @@ def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Pa
     )
     count = int(audit["kept"].sum())
     if count == 0:
-        raise SpiderError(f"{folder}: none of {len(audit)} slices is kept; lower min_classes, or give masks with the images")
+        raise SpiderError(
+            f"{folder}: none of {len(audit)} slices is kept; lower min_classes, or give masks with the images"
+        )
     for name in ("images", "masks"):
         with atomic_path(folder / f"{name}.npy") as path:
             array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, *size))

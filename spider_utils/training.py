@@ -1,7 +1,8 @@
 """Training: batch 8, Adam, learning rate reduced on plateau, early stopping and checkpoint on validation mean IoU.
 
-Everything an epoch needs is written at its end, in one file (`last.safetensors`): a run that is cut off goes on where it stopped
-and gives what an uncut run gives, since order and dropout of an epoch depend on the seed and the epoch's number alone.
+Everything an epoch needs is written at its end, in one file (`last.safetensors`): a run that is cut off goes on where
+it stopped and gives what an uncut run gives, since order and dropout of an epoch depend on the seed and the epoch's
+number alone.
 """
 
 import json
@@ -12,7 +13,7 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from spider_utils.batches import shuffled_batches, to_input
@@ -198,19 +199,19 @@ class Trainer:
 
 
 def class_iou(pairs: Tensor) -> Tensor:
-    """Return the IoU of each class from a confusion matrix (reference, prediction); 1 for a class that is in neither."""
+    """Return the IoU of each class from a confusion matrix (reference, prediction); 1 for a class in neither."""
     both = pairs.diag().double()
     either = (pairs.sum(0) + pairs.sum(1)).double() - both
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
 
 
 def refuse_other(found: dict, wanted: dict, path: Path) -> None:
-    """Raise SpiderError when a checkpoint was trained with other settings; more epochs or another device are no change."""
+    """Raise SpiderError on a checkpoint trained with other settings; more epochs or another device are no change."""
     for name, value in wanted.items():
         if name not in ("epochs", "device") and found.get(name) != value:
             raise SpiderError(
-                f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; take another run folder or delete the "
-                f"checkpoints"
+                f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; "
+                f"take another run folder or delete the checkpoints"
             )
 
 
@@ -219,9 +220,10 @@ def train(
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
-    Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what `about` says of the
-    data), `last.safetensors` (the state to go on from) and `train_log.csv`. Does nothing when the training is finished. Raises
-    SpiderError when a training with other settings, or other things in `about`, is there already.
+    Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
+    `about` says of the data), `last.safetensors` (the state to go on from) and `train_log.csv`. Does nothing when the
+    training is finished. Raises SpiderError when a training with other settings, or other things in `about`, is there
+    already.
     """
     trainer = Trainer(settings, Path(folder), about)
     if (trainer.folder / "last.safetensors").is_file():

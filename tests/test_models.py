@@ -1,0 +1,83 @@
+"""The network: sizes that can be counted by hand, and what the paper's text says of it."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from spider_utils.errors import SpiderError
+from spider_utils.models import LEAKY_SLOPE, build_model, conv_block, count_parameters, trace_stages, upsample_block
+
+
+def block_parameters(before: int, after: int) -> int:
+    convolutions = 9 * before * after + after + 9 * after * after + after
+    return convolutions + 2 * 2 * after  # two batch normalisations, scale and shift each
+
+
+def test_parameter_count_equals_the_sum_by_hand():
+    channels = [16, 32, 64, 128, 256, 512]
+    expected = sum(block_parameters(a, b) for a, b in zip([1, *channels], channels, strict=False))
+    for below, here in zip(channels[1:], channels, strict=False):
+        expected += 4 * below * here + here + 2 * here  # transposed 2x2, bias, batch normalisation
+        expected += block_parameters(2 * here, here)
+    expected += 16 * 4 + 4
+    assert count_parameters(build_model("paper_text")) == expected
+
+
+@pytest.mark.parametrize(("height", "width"), [(160, 128), (64, 96)])
+def test_logits_keep_the_size_of_the_slices(height, width):
+    model = build_model("paper_text", in_channels=2, classes=5, width=2)
+    assert model(torch.rand(2, 2, height, width)).shape == (2, 5, height, width)
+
+
+def test_glorot_uniform_fills_the_interval_and_not_more():
+    weight = build_model("paper_text").encoder[2][4].weight  # 64 -> 64, 3 x 3
+    limit = math.sqrt(6 / (9 * 64 + 9 * 64))
+    assert weight.abs().max() <= limit
+    assert weight.abs().max() > 0.99 * limit
+    assert weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+
+
+def test_every_activation_is_leaky_relu_with_slope_a_tenth():
+    slopes = [
+        module.negative_slope for module in build_model("paper_text").modules() if isinstance(module, nn.LeakyReLU)
+    ]
+    assert slopes == [LEAKY_SLOPE] * (2 * 11 + 5)
+    assert not [module for module in build_model("paper_text").modules() if isinstance(module, nn.ReLU)]
+
+
+def test_a_block_passes_a_tenth_of_what_is_negative():
+    block = conv_block(1, 1, 0.0).eval()
+    for module in (block[0], block[4]):
+        nn.init.dirac_(module.weight)
+        nn.init.zeros_(module.bias)
+    out = block(torch.full((1, 1, 4, 4), -1.0))
+    assert out.mean().item() == pytest.approx(
+        -0.01, rel=1e-3
+    )  # -1 -> -0.1 -> -0.01, batch norm in its untrained averages
+
+
+def test_upsample_block_doubles_the_size():
+    assert upsample_block(8, 4)(torch.rand(1, 8, 5, 3)).shape == (1, 4, 10, 6)
+
+
+def test_dropout_rates_are_the_papers():
+    rates = [module.p for module in build_model("paper_text").encoder.modules() if isinstance(module, nn.Dropout)]
+    assert rates == [0.1, 0.1, 0.2, 0.2, 0.3, 0.3]
+
+
+def test_stages_follow_the_path_and_halve_the_size_five_times():
+    model = build_model("paper_text", width=2)
+    stages, outputs = trace_stages(model, torch.rand(1, 1, 64, 32))
+    assert [stage.height for stage in stages] == [64, 32, 16, 8, 4, 2, 4, 8, 16, 32, 64, 64]
+    assert [stage.kind for stage in stages] == ["encoder"] * 5 + ["bottleneck"] + ["decoder"] * 5 + ["head"]
+    assert [tuple(out.shape[1:]) for out in outputs] == [(s.channels, s.height, s.width) for s in stages]
+    assert model.training
+
+
+def test_unknown_model_and_width_are_refused_by_name():
+    with pytest.raises(SpiderError, match="'vgg'"):
+        build_model("vgg")
+    with pytest.raises(SpiderError, match="width"):
+        build_model("paper_text", width=0)

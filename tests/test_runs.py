@@ -1,0 +1,143 @@
+"""The run folder: every stage is made once, results survive, and folders of other data or settings are refused."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_preprocess import make_folder
+
+from spider_utils.errors import SpiderError
+from spider_utils.runs import default_run_dir, open_run
+from spider_utils.survey import label_lists, survey
+
+TINY = {
+    "store_height": 64,
+    "store_width": 32,
+    "train_height": 32,
+    "train_width": 32,
+    "width": 2,
+    "epochs": 2,
+    "folds": 3,
+    "split": "patient_kfold",
+    "bootstrap": 20,
+    "device": "cpu",
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run")
+    run = open_run(folder / "out", "spider", make_folder(folder / "data", patients=5), "smoke", **TINY)
+    run.scores()
+    return run
+
+
+def test_a_run_leaves_what_the_readme_promises(finished):
+    for name in (
+        "settings.json",
+        "store/store.json",
+        "checkpoints/best.safetensors",
+        "checkpoints/best.json",
+        "checkpoints/train_log.csv",
+        "predictions/masks.npy",
+        "slice_scores.csv",
+        "metrics.csv",
+        "provenance.json",
+    ):
+        assert (finished.path / name).is_file(), name
+    metrics = pd.read_csv(finished.path / "metrics.csv")
+    columns = ["split", "sequence", "class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
+    assert list(metrics.columns) == columns
+    assert set(metrics["split"]) == {"validation", "test"}
+
+
+def test_scores_are_of_the_test_patients_and_equal_an_independent_count(finished):
+    scores, metrics = finished.scores()
+    masks, table = finished.predictions()
+    split = finished.split()
+    assert set(scores.table.loc[scores.table["split"] == "test", "patient"]) == set(split.test)
+    chosen = (table["split"] == "test").to_numpy()
+    truth, found = finished.store().masks[table.loc[chosen, "row"]], masks[chosen]
+    row = metrics.query(
+        "split == 'test' and sequence == 'all' and aggregation == 'pooled' and `class` == 'canal' and metric == 'dice'"
+    )
+    expected = 2 * ((truth == 2) & (found == 2)).sum() / ((truth == 2).sum() + (found == 2).sum())
+    assert row["value"].item() == pytest.approx(expected, nan_ok=True)
+
+
+def test_a_second_call_makes_nothing_again(finished):
+    files = [path for path in finished.path.rglob("*") if path.is_file() and path.name != "settings.json"]
+    before = {path: path.stat().st_mtime_ns for path in files}
+    open_run(finished.path).scores()
+    assert {path: path.stat().st_mtime_ns for path in files} == before
+
+
+def test_the_folder_knows_its_source_profile_and_parameters(finished):
+    again = open_run(finished.path)
+    assert (again.source, again.profile, again.data_dir) == ("spider", "smoke", finished.data_dir)
+    assert again.settings == finished.settings
+
+
+def test_another_source_or_profile_is_refused(finished):
+    with pytest.raises(SpiderError, match="made with profile = smoke, now asked for cpu"):
+        open_run(finished.path, profile="cpu")
+    with pytest.raises(SpiderError, match="made with source = spider"):
+        open_run(finished.path, source="phantom")
+
+
+def test_changed_settings_are_refused_where_their_result_is_there_already(finished):
+    changed = open_run(finished.path, gamma=2.0)
+    with pytest.raises(SpiderError, match="gamma"):
+        changed.train()
+    with pytest.raises(SpiderError, match="min_classes"):
+        open_run(finished.path, gamma=4.0, min_classes=3).store()
+    with pytest.raises(SpiderError, match="split"):
+        open_run(finished.path, min_classes=4, fold=1).train()
+    open_run(finished.path, fold=0).train()
+
+
+def test_a_run_folder_of_other_data_is_refused(tmp_path):
+    data = make_folder(tmp_path / "data", patients=3)
+    open_run(tmp_path / "out", "spider", data, "smoke", **TINY).store()
+    (data / "images" / "3_t2.mha").unlink()
+    with pytest.raises(SpiderError, match="other data"):
+        open_run(tmp_path / "out").store()
+
+
+def test_a_real_source_needs_a_folder(tmp_path):
+    with pytest.raises(SpiderError, match="expected a data folder"):
+        open_run(tmp_path, "released", profile="smoke")
+
+
+def test_provenance_says_what_was_run_on_what(finished):
+    stages = json.loads((finished.path / "provenance.json").read_text())
+    assert set(stages) == {"train", "predict", "score"}
+    assert stages["train"]["settings"]["epochs"] == 2
+    assert stages["train"]["settings"]["source"] == "spider"
+    assert stages["train"]["device"]["type"] == "cpu"
+    assert stages["train"]["data_fingerprint"] == finished.store().info["fingerprint"]
+
+
+def test_no_training_or_scored_patient_is_on_two_sides(finished):
+    store, split = finished.store(), finished.split()
+    assert sorted(split.train + split.validation + split.test) == sorted(store.table["patient"].unique())
+
+
+def test_default_run_folders_lie_under_spider_runs(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPIDER_RUNS", str(tmp_path))
+    assert default_run_dir("released", "cpu") == tmp_path / "released_cpu"
+    assert open_run().path == tmp_path / "phantom_smoke"
+
+
+def test_survey_counts_what_the_volumes_hold(finished):
+    table = survey(finished.series())
+    first = table.iloc[0]
+    assert (first["slices"], first["height"], first["width"]) == (8, 40, 30)
+    assert (first["pixel_mm_row"], first["pixel_mm_col"], first["slice_mm"]) == (1.5, 1.0, 4.0)
+    # 10 x 10 x (5 + 6) pixels of vertebrae, 23 x 4 x 3 of canal, 3 x 10 x 4 of disc
+    assert first[["n_vertebrae", "n_canal", "n_discs"]].tolist() == [10 * 10 * 11, 23 * 4 * 3, 3 * 10 * 4]
+    assert first[["n_background", "n_vertebrae", "n_canal", "n_discs"]].sum() == 8 * 40 * 30
+    assert label_lists(table)["1_t2"] == [0, 1, 2, 100, 201]
+    pd.testing.assert_frame_equal(finished.survey(), table)
+    assert np.isfinite(table["slice_mm"]).all()

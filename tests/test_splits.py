@@ -1,0 +1,75 @@
+"""Splits: no patient on two sides, every patient tested once over the folds, the official subset respected."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spider_utils.errors import SpiderError
+from spider_utils.splits import SplitSettings, make_split
+
+
+def table(patients: int, official: tuple[int, ...] = (), slices: int = 3) -> pd.DataFrame:
+    numbers = np.repeat(np.arange(1, patients + 1), slices)
+    return pd.DataFrame(
+        {"patient": numbers, "subset": ["validation" if n in official else "training" for n in numbers]}
+    )
+
+
+def sides(split):
+    return [set(split.train), set(split.validation), set(split.test)]
+
+
+@pytest.mark.parametrize("kind", ["official", "patient_kfold"])
+def test_no_patient_is_on_two_sides_and_none_is_lost(kind):
+    train, validation, test = sides(make_split(table(17, official=(2, 5, 11)), SplitSettings(split=kind)))
+    assert train and validation and test
+    assert not (train & validation or train & test or validation & test)
+    assert train | validation | test == set(range(1, 18))
+
+
+def test_folds_test_every_patient_exactly_once():
+    tested = [p for fold in range(5) for p in make_split(table(30), SplitSettings(fold=fold)).test]
+    assert sorted(tested) == list(range(1, 31))
+
+
+def test_official_subset_is_the_test_side_and_auto_takes_it():
+    split = make_split(table(10, official=(3, 7)), SplitSettings())
+    assert (split.kind, split.test) == ("official", (3, 7))
+    assert make_split(table(10), SplitSettings()).kind == "patient_kfold"
+
+
+def test_same_seed_same_split_whatever_the_order_of_the_table():
+    shuffled = table(30).sample(frac=1, random_state=1)
+    assert make_split(table(30), SplitSettings(fold=2)) == make_split(shuffled, SplitSettings(fold=2))
+    assert make_split(table(30), SplitSettings(split_seed=1)) != make_split(table(30), SplitSettings())
+
+
+def test_rows_of_a_side_hold_all_slices_of_its_patients_and_no_others():
+    slices = table(12)
+    split = make_split(slices, SplitSettings(folds=3))
+    rows = np.concatenate([split.rows(slices, side) for side in ("train", "validation", "test")])
+    assert sorted(rows) == list(range(len(slices)))
+    assert set(slices.loc[split.rows(slices, "test"), "patient"]) == set(split.test)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": "random"}, "split"),
+        ({"fold": 5}, "fold"),
+        ({"folds": 1}, "fold"),
+        ({"validation_share": 1.0}, "share"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(SpiderError, match=message):
+        SplitSettings(**settings)
+
+
+def test_too_few_patients_and_a_missing_official_subset_are_refused():
+    with pytest.raises(SpiderError, match="5 folds"):
+        make_split(table(4), SplitSettings())
+    with pytest.raises(SpiderError, match="three sides"):
+        make_split(table(2, official=(1,)), SplitSettings())
+    with pytest.raises(SpiderError, match="no patient"):
+        make_split(table(9), SplitSettings(split="official"))

@@ -1,0 +1,157 @@
+"""Training: it learns, it stops, it is the same twice, and a run that is cut off ends as an uncut one."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from spider_utils.batches import network_images, network_masks, shuffled_batches
+from spider_utils.errors import SpiderError
+from spider_utils.inference import load_network, predict_masks, select_device
+from spider_utils.training import Slices, Trainer, TrainSettings, class_iou, train
+
+SMALL = {"width": 2, "train_height": 32, "train_width": 32, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
+ABOUT = {"data": "squares"}
+
+
+def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Slices with three bright squares, one a class, at random places."""
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((count, 32, 32), np.uint8)
+    for mask in masks:
+        for number, column in enumerate((1, 12, 23), start=1):
+            row = rng.integers(0, 22)
+            mask[row : row + 9, column : column + 8] = number
+    noise = rng.integers(0, 20, masks.shape)
+    return (masks * 70 + noise).astype(np.uint8), masks
+
+
+def as_slices(count: int, seed: int) -> Slices:
+    images, masks = squares(count, seed)
+    return Slices(network_images(images, (32, 32)), network_masks(masks, (32, 32)))
+
+
+@pytest.fixture(scope="module")
+def data():
+    return as_slices(16, 0), as_slices(6, 1)
+
+
+@pytest.fixture(scope="module")
+def uncut(data, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("uncut")
+    log = train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT)
+    return folder, log
+
+
+def test_it_learns_squares(uncut):
+    folder, log = uncut
+    assert log["train_loss"].iloc[-1] < 0.6 * log["train_loss"].iloc[0]
+    model, description = load_network(folder / "best.safetensors", torch.device("cpu"))
+    images, masks = squares(6, 1)
+    prediction = predict_masks(model, images, (32, 32), torch.device("cpu"))
+    pairs = np.bincount(masks.ravel() * 4 + prediction.ravel(), minlength=16).reshape(4, 4)
+    iou = [pairs[k, k] / (pairs[k].sum() + pairs[:, k].sum() - pairs[k, k]) for k in range(4)]
+    # what the checkpoint says of itself is what an independent count of its own masks gives
+    assert np.mean(iou) == pytest.approx(description["best"]["val_mean_iou"], abs=1e-6)
+    assert description["best"]["val_mean_iou"] == log["val_mean_iou"].max()
+
+
+def test_same_seed_same_weights_and_another_seed_others(uncut, data, tmp_path):
+    folder, log = uncut
+    again = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path / "again", ABOUT)
+    pd.testing.assert_frame_equal(again, log)
+    other = train(TrainSettings(epochs=1, seed=1, **SMALL), *data, tmp_path / "other", ABOUT)
+    assert other["train_loss"].iloc[0] != log["train_loss"].iloc[0]
+
+
+def test_a_run_that_is_cut_off_ends_as_an_uncut_one(uncut, data, tmp_path):
+    folder, log = uncut
+    train(TrainSettings(epochs=3, **SMALL), *data, tmp_path, ABOUT)
+    resumed = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path, ABOUT)
+    pd.testing.assert_frame_equal(resumed, log)
+    for name in ("best", "last"):
+        ours, theirs = load_file(tmp_path / f"{name}.safetensors"), load_file(folder / f"{name}.safetensors")
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def test_a_finished_training_is_left_alone(uncut, data):
+    folder, log = uncut
+    before = (folder / "last.safetensors").stat().st_mtime_ns
+    pd.testing.assert_frame_equal(train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT), log)
+    assert (folder / "last.safetensors").stat().st_mtime_ns == before
+
+
+def test_the_log_on_disk_is_the_log(uncut):
+    folder, log = uncut
+    pd.testing.assert_frame_equal(pd.read_csv(folder / "train_log.csv"), log)
+    assert json.loads((folder / "best.json").read_text())["data"] == "squares"
+
+
+def test_other_settings_or_other_data_are_refused(uncut, data):
+    folder, _ = uncut
+    with pytest.raises(SpiderError, match="gamma = 4.0, now asked for 2.0"):
+        train(TrainSettings(epochs=8, gamma=2.0, **SMALL), *data, folder, ABOUT)
+    with pytest.raises(SpiderError, match="data = squares, now asked for circles"):
+        train(TrainSettings(epochs=8, **SMALL), *data, folder, {"data": "circles"})
+
+
+def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tmp_path):
+    trainer = Trainer(TrainSettings(epochs=50, stop_patience=3, lr_patience=1, **SMALL), tmp_path, ABOUT)
+    trainer.log = [{"epoch": n, "val_mean_iou": value} for n, value in enumerate((0.2, 0.5, 0.4, 0.5), start=1)]
+    assert trainer.best["epoch"] == 2
+    assert not trainer.finished
+    trainer.log.append({"epoch": 5, "val_mean_iou": 0.3})
+    assert trainer.finished
+    for value in (0.5, 0.4, 0.4):
+        trainer.schedule.step(value)
+    assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
+
+
+def test_every_epoch_shows_every_slice_once_in_its_own_order():
+    first, second = (np.concatenate(list(shuffled_batches(10, 4, 0, epoch))) for epoch in (1, 2))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first.tolist() != second.tolist()
+    assert [len(rows) for rows in shuffled_batches(10, 4, 0, 1)] == [4, 4, 2]
+
+
+def test_class_iou_by_hand():
+    pairs = torch.tensor([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
+    assert class_iou(pairs).tolist() == pytest.approx([6 / 9, 3 / 6, 1.0])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"epochs": 0}, "epochs: expected 1"),
+        ({"train_height": 100}, "train_height: expected a multiple of 32"),
+        ({"learning_rate": 0.0}, "learning_rate"),
+        ({"focal_share": 1.5}, "focal_share"),
+        ({"gamma": -1.0}, "gamma"),
+    ],
+)
+def test_bad_settings_are_named(values, message):
+    with pytest.raises(SpiderError, match=message):
+        TrainSettings(**values)
+
+
+def test_a_device_that_is_not_there_is_named():
+    with pytest.raises(SpiderError, match="'tpu'"):
+        select_device("tpu")
+    if not torch.cuda.is_available():
+        with pytest.raises(SpiderError, match="'cuda' is not available"):
+            select_device("cuda")
+
+
+def test_a_checkpoint_that_does_not_fit_is_named(uncut, tmp_path):
+    folder, _ = uncut
+    with pytest.raises(SpiderError, match="no such checkpoint"):
+        load_network(tmp_path / "none.safetensors", torch.device("cpu"))
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes((folder / "best.safetensors").read_bytes()[:500])
+    cut.with_suffix(".json").write_text((folder / "best.json").read_text())
+    with pytest.raises(SpiderError, match="cut.safetensors"):
+        load_network(cut, torch.device("cpu"))
