@@ -46,7 +46,7 @@ run: setup
 test: setup
 	$(RUN) -m ruff check .
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	SPIDER_RUNS="$$runs" TQDM_DISABLE=1 $(RUN) -m pytest tests notebooks \
+	SPIDER_RUNS="$$runs" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
 	    --nbval --nbval-current-env --nbval-cell-timeout 1800
 
 notebooks: setup

@@ -22,6 +22,7 @@ from tqdm.auto import tqdm
 
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
+from spider_utils.progress import progress
 from spider_utils.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
 
 RELEASED_COMMIT = "d032ac0771ab509176dec8bf41511f7874e9c353"
@@ -87,7 +88,7 @@ def download_released(out_dir: Path | str, url: str = RELEASED_URL, manifest: Pa
     try:
         with zipfile.ZipFile(archive) as content:
             members = {_below_top_folder(member.filename): member for member in content.infolist()}
-            for one in tqdm(wanted, desc="released slices", unit="file"):
+            for one in progress(wanted, desc="released slices", unit="file"):
                 _extract_released_file(content, members.get(f"{RELEASED_FOLDER}/{one.path}"), one, out_dir)
     except zipfile.BadZipFile as error:
         raise SpiderError(f"{archive}: expected a zip archive, found a damaged one; removed, call again") from error
@@ -133,7 +134,7 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
             members = [member for member in content.infolist() if not member.is_dir()]
             places = [_place_in_folder(archive, member, folder.name) for member in members]
             pairs = list(zip(members, places, strict=True))
-            for member, place in tqdm(pairs, desc=f"extract {archive.name}", unit="file"):
+            for member, place in progress(pairs, desc=f"extract {archive.name}", unit="file"):
                 with content.open(member) as source, atomic_path(folder / place) as temporary:
                     with temporary.open("wb") as target:
                         shutil.copyfileobj(source, target, CHUNK)
@@ -263,7 +264,7 @@ def _write_answer(response: requests.Response, part: Path, have: int) -> None:
     try:
         with (
             part.open("ab" if have else "wb") as file,
-            tqdm(total=total, initial=have, desc=name[:30], unit="B", unit_scale=True) as bar,
+            progress(total=total, initial=have, desc=name[:30], unit="B", unit_scale=True) as bar,
         ):
             for chunk in response.iter_content(CHUNK):
                 file.write(chunk)

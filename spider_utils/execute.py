@@ -3,17 +3,25 @@
 import hashlib
 import json
 import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nbformat
+import pandas as pd
 import papermill
 from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
+from tqdm import tqdm
 
 import spider_utils
 from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
+from spider_utils.runs import LOG_FILE, SETTINGS_FILE, open_run
+from spider_utils.scores import summary_lines
 from spider_utils.settings import load_profile
 
 STATE_FILE = "run_state.json"
@@ -54,6 +62,8 @@ def run_notebooks(
     todo = [_entry(notebook, parameters) for notebook, parameters in plan]
     done = _common_start(_finished(out, settings), todo, out)
     _make_folder(out)
+    if (out / SETTINGS_FILE).is_file():
+        open_run(out, source, data_dir, profile).series()  # refuses a folder that was run on other data
     for notebook, _ in plan[done:]:
         (out / notebook.name).unlink(missing_ok=True)  # no old result stands beside a new one
     for number, (notebook, parameters) in enumerate(plan, start=1):
@@ -68,15 +78,13 @@ def run_notebooks(
 
 def print_results(out: Path | str) -> None:
     """Print where a finished run's results are and its score table of five lines."""
-    import pandas as pd
-
-    from spider_utils.scores import summary_lines
-
     metrics = Path(out) / "metrics.csv"
     if not metrics.is_file():
         raise SpiderError(f"{metrics}: expected the scores of a finished run, found no such file; take another --out")
+    table = pd.read_csv(metrics)
     print(f"Results: {out}")
-    for line in summary_lines(pd.read_csv(metrics)):
+    print("Test patients, all pixels pooled, 95 % interval over patients:")
+    for line in summary_lines(table[table["split"] == "test"]):
         print(line)
 
 
@@ -159,6 +167,32 @@ def _common_start(finished: list[dict[str, Any]], todo: list[dict[str, Any]], ou
     return done
 
 
+@contextmanager
+def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
+    """Print a line for every epoch that a training adds to its log, while a notebook runs."""
+    stop = threading.Event()
+
+    def follow() -> None:
+        told = _epochs(out)
+        while not stop.wait(seconds):
+            log = _epochs(out)
+            for row in log.iloc[len(told) :].itertuples():
+                tqdm.write(f"      epoch {row.epoch}: validation mean IoU {row.val_mean_iou:.4f}")
+            told = log
+
+    follower = threading.Thread(target=follow, daemon=True)
+    follower.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        follower.join()
+
+
+def _epochs(out: Path) -> pd.DataFrame:
+    return pd.read_csv(out / LOG_FILE) if (out / LOG_FILE).is_file() else pd.DataFrame()
+
+
 def _make_folder(out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -169,16 +203,18 @@ def _make_folder(out: Path) -> None:
 def _execute(notebook: Path, out: Path, parameters: dict[str, Any], title: str) -> None:
     """Execute one notebook into `out`, with `out` as its working directory; papermill saves it cell by cell."""
     target = out / notebook.name
+    os.environ["SPIDER_STATIC"] = "1"  # for the kernel: no widgets and bars in saved outputs
     try:
-        papermill.execute_notebook(
-            str(notebook),
-            str(target),
-            parameters=parameters,
-            kernel_name="python3",
-            progress_bar={"desc": title},
-            extra_arguments=["--log-level=CRITICAL"],  # or the kernel's own notes stand among ours
-            cwd=str(out),
-        )
+        with _told_epochs(out):
+            papermill.execute_notebook(
+                str(notebook),
+                str(target),
+                parameters=parameters,
+                kernel_name="python3",
+                progress_bar={"desc": title},
+                extra_arguments=["--log-level=CRITICAL"],  # or the kernel's own notes stand among ours
+                cwd=str(out),
+            )
     except PapermillExecutionError as error:
         lines = [line.strip() for line in str(error.evalue).splitlines() if line.strip()]
         message = lines[0] if lines else ""

@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from tqdm.auto import tqdm
 
 from spider_utils.batches import network_images, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.models import build_model
+from spider_utils.progress import progress
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
@@ -74,7 +74,7 @@ def predict_masks(
     wins.
     """
     masks = np.empty(images.shape, np.uint8)
-    for start in tqdm(range(0, len(images), batch_size), desc="predict", unit="batch", leave=False):
+    for start in progress(range(0, len(images), batch_size), desc="predict", unit="batch", leave=False):
         part = slice(start, start + batch_size)
         logits = predict_logits(model, network_images(images[part], network_size), device, images.shape[1:])
         masks[part] = logits.argmax(dim=1).byte().cpu().numpy()

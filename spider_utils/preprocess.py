@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
-from tqdm.auto import tqdm
 
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
 from spider_utils.labels import CLASSES, class_pixels
+from spider_utils.progress import progress
 from spider_utils.series import Series, SliceStack
 from spider_utils.sources import fingerprint, read_stack
 from spider_utils.store import COUNTS, SliceStore, open_store, refuse_other, write_store
@@ -165,7 +165,7 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, info: d
         refuse_other(json.loads(note.read_text(encoding="utf-8")), info, folder)
     write_json(note, info)
     parts = []
-    for one in tqdm(series, desc="preprocess", unit="series"):
+    for one in progress(series, desc="preprocess", unit="series"):
         part = folder / f"{one.name}.npz"
         parts.append(part)
         if part.is_file() and part.with_suffix(".csv").is_file():

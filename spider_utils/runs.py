@@ -5,7 +5,8 @@ DIR/settings.json               source, data folder, profile and what was set by
 DIR/data/                       the phantom, where that is the source
 DIR/survey.csv                  what each series holds
 DIR/store/                      the slice store
-DIR/checkpoints/                best.safetensors + best.json, last.safetensors, train_log.csv
+DIR/checkpoints/                best.safetensors + best.json, last.safetensors (the state to go on from)
+DIR/train_log.csv               a row an epoch
 DIR/predictions/                masks.npy + slices.csv of the validation and test patients
 DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.json, figures/
 """
@@ -37,6 +38,7 @@ from spider_utils.store import SliceStore
 from spider_utils.survey import survey
 from spider_utils.training import Slices, train
 
+SETTINGS_FILE, LOG_FILE = "settings.json", "train_log.csv"
 SCORED = ("validation", "test")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -67,7 +69,7 @@ class Run:
         if self.source == "phantom" and self.data_dir == self.path / "data":
             make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
-        note = self.path / "settings.json"
+        note = self.path / SETTINGS_FILE
         saved = json.loads(note.read_text(encoding="utf-8"))
         data = fingerprint(series)
         if saved.setdefault("fingerprint", data) != data:
@@ -102,7 +104,7 @@ class Run:
             masks = network_masks(store.masks[rows], settings.size)
             sides.append(Slices(network_images(store.images[rows], settings.size), masks))
         about = {"data": store.info, "split": json.loads(json.dumps(asdict(split)))}
-        log = train(settings, *sides, self.path / "checkpoints", about)
+        log = train(settings, *sides, self.path / "checkpoints", about, self.path / LOG_FILE)
         self._note("train")
         return log
 
@@ -166,7 +168,7 @@ class Run:
         note = self.path / "provenance.json"
         known = _read_json(note)
         if stage not in known:
-            data = _read_json(self.path / "settings.json").get("fingerprint", "")
+            data = _read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
             settings = self.settings.flat() | {"source": self.source, "profile": self.profile}
             device = str(select_device(self.settings.training.device))
             write_json(note, known | {stage: provenance(settings, data, device)})
@@ -188,7 +190,7 @@ def open_run(
     """
     path = Path(run_dir) if run_dir else default_run_dir(source or "phantom", profile or "smoke")
     path = path.resolve()
-    saved = _read_json(path / "settings.json")
+    saved = _read_json(path / SETTINGS_FILE)
     given = {"source": source, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "profile": profile}
     for name, value in given.items():
         if saved and value is not None and saved[name] != value:
@@ -207,7 +209,7 @@ def open_run(
     if saved["source"] != "phantom" and not saved["data_dir"]:
         raise SpiderError(f"source '{saved['source']}': expected a data folder, found none; give data_dir (--data-dir)")
     folder = Path(saved["data_dir"]) if saved["data_dir"] else path / "data"
-    write_json(path / "settings.json", saved | {"parameters": chosen})
+    write_json(path / SETTINGS_FILE, saved | {"parameters": chosen})
     return Run(path, saved["source"], folder, saved["profile"], settings)
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path
 from spider_utils.labels import CLASSES, FOREGROUND
 from spider_utils.metrics import OVERLAP, TOLERANCES, Boundary, boundary_distances, counted_quantile, overlap_counts
+from spider_utils.progress import progress
 
 SCORE_FILE, DISTANCE_FILE = "slice_scores.csv", "slice_distances.csv"
 AGGREGATIONS = ("slices", "patients", "pooled")
@@ -81,7 +81,7 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
             f"found {reference.shape} and {prediction.shape}; give the rows that were predicted, at full resolution"
         )
     rows, distances = [], []
-    slices = tqdm(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
+    slices = progress(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
     for number, row in enumerate(slices):
         known = bool(np.isfinite([row.pixel_mm_row, row.pixel_mm_col]).all())
         spacing = (row.pixel_mm_row, row.pixel_mm_col) if known else (1.0, 1.0)

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from spider_utils.labels import class_pixels
+from spider_utils.progress import progress
 from spider_utils.series import Series
 from spider_utils.sources import read_stack
 from spider_utils.store import COUNTS
@@ -19,7 +19,7 @@ def survey(series: Iterable[Series]) -> pd.DataFrame:
     (NaN where it is not known), labels (the mask's values as text, "0 1 2 100 201"; "" without a mask), n_<class>
     (pixels; 0 without a mask). Raises SpiderError on a series that cannot be read.
     """
-    return pd.DataFrame([_row(one) for one in tqdm(list(series), desc="survey", unit="series")])
+    return pd.DataFrame([_row(one) for one in progress(list(series), desc="survey", unit="series")])
 
 
 def label_lists(table: pd.DataFrame) -> dict[str, list[int]]:

@@ -23,6 +23,7 @@ from spider_utils.inference import select_device
 from spider_utils.labels import CLASSES
 from spider_utils.losses import CombinedLoss
 from spider_utils.models import build_model
+from spider_utils.progress import progress
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,8 @@ class Slices:
 class Trainer:
     """Holds what an epoch changes: the network, the optimiser, the schedule, the log and the best epoch so far."""
 
-    def __init__(self, settings: TrainSettings, folder: Path, about: dict):
-        self.settings, self.folder, self.about = settings, folder, about
+    def __init__(self, settings: TrainSettings, folder: Path, about: dict, log_file: Path):
+        self.settings, self.folder, self.about, self.log_file = settings, folder, about, log_file
         self.device = select_device(settings.device)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
@@ -141,9 +142,11 @@ class Trainer:
 
     def fit(self, train: Slices, validation: Slices) -> None:
         """Train until finished, writing log and checkpoints after every epoch."""
+        if self.finished:
+            return
         batches = -(-len(train.images) // self.settings.batch_size)
         done = len(self.log)
-        with tqdm(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
+        with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
             while not self.finished:
                 epoch = len(self.log) + 1
                 row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
@@ -174,7 +177,11 @@ class Trainer:
         }
         with atomic_path(self.folder / "last.safetensors") as path:
             save_file(tensors, path, metadata={"state": json.dumps(rest)})
-        with atomic_path(self.folder / "train_log.csv") as path:
+        self.write_log()
+
+    def write_log(self) -> None:
+        """Write the log as a table, one row an epoch."""
+        with atomic_path(self.log_file) as path:
             pd.DataFrame(self.log).to_csv(path, index=False)
 
     def resume(self) -> None:
@@ -216,17 +223,23 @@ def refuse_other(found: dict, wanted: dict, path: Path) -> None:
 
 
 def train(
-    settings: TrainSettings, train_slices: Slices, validation_slices: Slices, folder: Path | str, about: dict
+    settings: TrainSettings,
+    train_slices: Slices,
+    validation_slices: Slices,
+    folder: Path | str,
+    about: dict,
+    log_file: Path | str,
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
-    `about` says of the data), `last.safetensors` (the state to go on from) and `train_log.csv`. Does nothing when the
-    training is finished. Raises SpiderError when a training with other settings, or other things in `about`, is there
-    already.
+    `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
+    when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
+    is there already.
     """
-    trainer = Trainer(settings, Path(folder), about)
+    trainer = Trainer(settings, Path(folder), about, Path(log_file))
     if (trainer.folder / "last.safetensors").is_file():
         trainer.resume()
+        trainer.write_log()
     trainer.fit(train_slices, validation_slices)
     return pd.DataFrame(trainer.log)

@@ -1,7 +1,6 @@
 """Browsing slices by hand in a notebook. Pictures are plain PNGs, so that JupyterLab and Colab both show them."""
 
 import html
-import os
 from io import BytesIO
 
 import ipywidgets
@@ -11,6 +10,7 @@ from IPython.display import display
 from PIL import Image
 
 from spider_utils.labels import FOREGROUND
+from spider_utils.progress import is_static
 from spider_utils.style import CLASS_COLOURS, ERROR_COLOURS, SOURCE_NOTES, grey_levels, paint_classes, paint_errors
 
 PICTURE_HEIGHT = 520  # pixels on the screen
@@ -90,7 +90,7 @@ def browse_predictions(
 
 def show_widget(widget: ipywidgets.Widget) -> None:
     """Display a widget; where SPIDER_STATIC is 1 (a run without a reader) print one sentence in its place."""
-    if os.environ.get("SPIDER_STATIC") == "1":
+    if is_static():
         print("Run this cell in JupyterLab or Colab to browse by hand; the figure above shows the same, still.")
     else:
         display(widget)

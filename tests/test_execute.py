@@ -171,11 +171,12 @@ def test_notebooks_are_found_below_the_current_folder(notebooks, monkeypatch, tm
 
 
 def test_results_are_named_with_their_scores(tmp_path, monkeypatch, capsys):
-    table = pd.DataFrame({"metric": ["dice"], "value": [0.9]})
+    table = pd.DataFrame({"split": ["validation", "test"], "metric": ["dice"] * 2, "value": [0.95, 0.9]})
     table.to_csv(tmp_path / "metrics.csv", index=False)
-    monkeypatch.setattr("spider_utils.scores.summary_lines", lambda scores: [f"{scores['value'][0]}"])
+    monkeypatch.setattr("spider_utils.execute.summary_lines", lambda scores: scores["value"].astype(str).tolist())
     print_results(tmp_path)
-    assert capsys.readouterr().out == f"Results: {tmp_path}\n0.9\n"
+    lines = capsys.readouterr().out.splitlines()
+    assert (lines[0], lines[2:]) == (f"Results: {tmp_path}", ["0.9"])  # of the test patients only
     with pytest.raises(SpiderError, match="metrics.csv: expected the scores"):
         print_results(tmp_path / "elsewhere")
 

@@ -17,7 +17,7 @@ SEQUENCE_OF_STEM = {"t1": "T1", "t2": "T2", "t2_SPACE": "T2_SPACE"}
 @pytest.fixture(scope="session")
 def phantom_set(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("phantom_set")
-    make_phantom(folder, patients=3, seed=0, progress=False, workers=2)
+    make_phantom(folder, patients=3, seed=0, workers=2)
     return folder
 
 
@@ -231,22 +231,22 @@ def test_contrast_of_the_sequences():
 
 
 def test_complete_set_is_left_alone_and_a_broken_one_mended(tmp_path):
-    make_phantom(tmp_path, patients=1, seed=3, progress=False, workers=1)
+    make_phantom(tmp_path, patients=1, seed=3, workers=1)
     file = tmp_path / "masks" / "1_t2.mha"
     content, made = file.read_bytes(), file.stat().st_mtime_ns
-    make_phantom(tmp_path, patients=1, seed=3, progress=False, workers=1)
+    make_phantom(tmp_path, patients=1, seed=3, workers=1)
     assert file.stat().st_mtime_ns == made
     with pytest.raises(SpiderError, match="made with patients 1, seed 4.* found patients 1, seed 3"):
-        make_phantom(tmp_path, patients=1, seed=4, progress=False)
+        make_phantom(tmp_path, patients=1, seed=4)
     file.unlink()
-    make_phantom(tmp_path, patients=1, seed=3, progress=False, workers=1)
+    make_phantom(tmp_path, patients=1, seed=3, workers=1)
     assert file.read_bytes() == content
 
 
 @pytest.mark.parametrize("wrong", [{"patients": 0}, {"patients": 1.5}, {"seed": -1}, {"workers": 0}])
 def test_bad_parameters_are_named(tmp_path, wrong):
     with pytest.raises(SpiderError, match=next(iter(wrong))):
-        make_phantom(tmp_path / "out", progress=False, **wrong)
+        make_phantom(tmp_path / "out", **wrong)
     assert not (tmp_path / "out").exists()
 
 
@@ -254,14 +254,14 @@ def test_bad_folders_are_refused(tmp_path):
     file = tmp_path / "file"
     file.write_text("text")
     with pytest.raises(SpiderError, match="found a file"):
-        make_phantom(file, progress=False)
+        make_phantom(file)
     (tmp_path / "real" / "images").mkdir(parents=True)
     with pytest.raises(SpiderError, match="expected an empty folder, found images"):
-        make_phantom(tmp_path / "real", progress=False)
+        make_phantom(tmp_path / "real")
     (tmp_path / "odd").mkdir()
     (tmp_path / "odd" / "phantom.json").write_text("[]")
     with pytest.raises(SpiderError, match="phantom's record"):
-        make_phantom(tmp_path / "odd", progress=False)
+        make_phantom(tmp_path / "odd")
 
 
 def test_unknown_sequence_is_refused():

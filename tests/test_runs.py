@@ -39,7 +39,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
         "store/store.json",
         "checkpoints/best.safetensors",
         "checkpoints/best.json",
-        "checkpoints/train_log.csv",
+        "train_log.csv",
         "predictions/masks.npy",
         "slice_scores.csv",
         "metrics.csv",

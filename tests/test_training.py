@@ -42,7 +42,7 @@ def data():
 @pytest.fixture(scope="module")
 def uncut(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uncut")
-    log = train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT)
+    log = train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT, folder / "train_log.csv")
     return folder, log
 
 
@@ -61,16 +61,20 @@ def test_it_learns_squares(uncut):
 
 def test_same_seed_same_weights_and_another_seed_others(uncut, data, tmp_path):
     folder, log = uncut
-    again = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path / "again", ABOUT)
+    again = train(
+        TrainSettings(epochs=8, **SMALL), *data, tmp_path / "again", ABOUT, tmp_path / "again" / "train_log.csv"
+    )
     pd.testing.assert_frame_equal(again, log)
-    other = train(TrainSettings(epochs=1, seed=1, **SMALL), *data, tmp_path / "other", ABOUT)
+    other = train(
+        TrainSettings(epochs=1, seed=1, **SMALL), *data, tmp_path / "other", ABOUT, tmp_path / "other" / "train_log.csv"
+    )
     assert other["train_loss"].iloc[0] != log["train_loss"].iloc[0]
 
 
 def test_a_run_that_is_cut_off_ends_as_an_uncut_one(uncut, data, tmp_path):
     folder, log = uncut
-    train(TrainSettings(epochs=3, **SMALL), *data, tmp_path, ABOUT)
-    resumed = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path, ABOUT)
+    train(TrainSettings(epochs=3, **SMALL), *data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    resumed = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path, ABOUT, tmp_path / "train_log.csv")
     pd.testing.assert_frame_equal(resumed, log)
     for name in ("best", "last"):
         ours, theirs = load_file(tmp_path / f"{name}.safetensors"), load_file(folder / f"{name}.safetensors")
@@ -81,7 +85,9 @@ def test_a_run_that_is_cut_off_ends_as_an_uncut_one(uncut, data, tmp_path):
 def test_a_finished_training_is_left_alone(uncut, data):
     folder, log = uncut
     before = (folder / "last.safetensors").stat().st_mtime_ns
-    pd.testing.assert_frame_equal(train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT), log)
+    pd.testing.assert_frame_equal(
+        train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT, folder / "train_log.csv"), log
+    )
     assert (folder / "last.safetensors").stat().st_mtime_ns == before
 
 
@@ -94,13 +100,15 @@ def test_the_log_on_disk_is_the_log(uncut):
 def test_other_settings_or_other_data_are_refused(uncut, data):
     folder, _ = uncut
     with pytest.raises(SpiderError, match="gamma = 4.0, now asked for 2.0"):
-        train(TrainSettings(epochs=8, gamma=2.0, **SMALL), *data, folder, ABOUT)
+        train(TrainSettings(epochs=8, gamma=2.0, **SMALL), *data, folder, ABOUT, folder / "train_log.csv")
     with pytest.raises(SpiderError, match="data = squares, now asked for circles"):
-        train(TrainSettings(epochs=8, **SMALL), *data, folder, {"data": "circles"})
+        train(TrainSettings(epochs=8, **SMALL), *data, folder, {"data": "circles"}, folder / "train_log.csv")
 
 
 def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tmp_path):
-    trainer = Trainer(TrainSettings(epochs=50, stop_patience=3, lr_patience=1, **SMALL), tmp_path, ABOUT)
+    trainer = Trainer(
+        TrainSettings(epochs=50, stop_patience=3, lr_patience=1, **SMALL), tmp_path, ABOUT, tmp_path / "train_log.csv"
+    )
     trainer.log = [{"epoch": n, "val_mean_iou": value} for n, value in enumerate((0.2, 0.5, 0.4, 0.5), start=1)]
     assert trainer.best["epoch"] == 2
     assert not trainer.finished

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
-from tqdm.auto import tqdm
 
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
 from spider_utils.phantom.acquisition import Acquired, acquire
 from spider_utils.phantom.anatomy import Anatomy, make_anatomy
+from spider_utils.progress import progress
 
 VERSION = 1  # of the generator: the same seed makes other voxels when this changes
 RECORD = "phantom.json"
@@ -31,9 +31,7 @@ OVERVIEW_COLUMNS = (
 )  # fmt: skip
 
 
-def make_phantom(
-    out_dir: Path | str, patients: int = 12, seed: int = 0, progress: bool = True, workers: int = 2
-) -> None:
+def make_phantom(out_dir: Path | str, patients: int = 12, seed: int = 0, workers: int = 2) -> None:
     """Write a synthetic set of `patients` (numbers 1, 2, ...) in SPIDER's format to `out_dir`.
 
     Every patient has a T1 and a T2 series, those with odd numbers a T2 SPACE series too. Patient p depends on
@@ -49,7 +47,7 @@ def make_phantom(
     if _is_complete(out_dir, record):
         return
     write_json(out_dir / RECORD, record | {"complete": False})
-    rows = list(_rows(out_dir, patients, seed, progress, workers))
+    rows = list(_rows(out_dir, patients, seed, workers))
     overview = pd.DataFrame([row for series, _ in rows for row in series], columns=list(OVERVIEW_COLUMNS))
     gradings = pd.DataFrame([row for _, discs in rows for row in discs])
     for name, table in (("overview.csv", overview), ("radiological_gradings.csv", gradings)):
@@ -102,17 +100,17 @@ def _words(record: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in record.items())
 
 
-def _rows(out_dir: Path, patients: int, seed: int, progress: bool, workers: int) -> Iterator[tuple[list, list]]:
+def _rows(out_dir: Path, patients: int, seed: int, workers: int) -> Iterator[tuple[list, list]]:
     """Write all patients and give their rows of the two tables, in order of the patients."""
     make = partial(_write_patient, out_dir, patients, seed)
     numbers = range(1, patients + 1)
     workers = min(workers, patients)
-    bar = {"total": patients, "desc": "phantom", "unit": "patient", "disable": not progress}
+    bar = {"total": patients, "desc": "phantom", "unit": "patient"}
     if workers == 1:
-        yield from tqdm(map(make, numbers), **bar)
+        yield from progress(map(make, numbers), **bar)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from tqdm(pool.map(make, numbers), **bar)
+        yield from progress(pool.map(make, numbers), **bar)
 
 
 def _write_patient(out_dir: Path, patients: int, seed: int, patient: int) -> tuple[list[dict], list[dict]]:
