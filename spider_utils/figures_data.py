@@ -246,7 +246,7 @@ def intensity_histograms(before: np.ndarray, after: Mapping[str, np.ndarray], *,
 
 
 def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
-    """Which slices were kept: one row a series from the patient's right to the left, blue kept, grey dropped.
+    """Which slices were kept: one row a series from its first slice to its last, blue kept, grey dropped.
 
     `audit`: one row a slice with series, sequence, slice_index, classes_present and kept.
     """
@@ -263,7 +263,7 @@ def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
     for edge in range(1, len(rows) if len(rows) <= MOST_NAMES else 0):
         axes.axhline(edge - 0.5, color="white", linewidth=2)
     _name_rows(axes, names)
-    axes.set_xlabel("Lateral position in the series, % (right to left)")
+    axes.set_xlabel("Position in the series, % (first slice to last)")
     kept = int(audit["kept"].sum())
     figure.suptitle(f"{kept} of {len(audit)} slices kept, {len(names)} series")
     patches = [Patch(color=KEPT_COLOUR, label="kept")]

@@ -212,7 +212,7 @@ def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: st
         axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
         axes.grid(alpha=0.3)
     row[0].set_ylabel(METRIC_NAMES.get(metric, metric))
-    row[1].set_xlabel("Lateral position in the series, % (right to left)")
+    row[1].set_xlabel("Position in the series, % (first slice to last)")
     figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)")
     note_source(figure, source)
     return figure

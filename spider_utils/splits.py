@@ -55,6 +55,9 @@ class Split:
 def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
     """Deal the patients of a slice table (columns patient, subset) to train, validation and test.
 
+    "official" tests SPIDER's validation subset; "patient_kfold" leaves that subset out altogether, so that nothing is
+    ever tuned on it.
+
     Raises SpiderError when there are too few patients for three sides, or no official validation patients.
     """
     subset_of = table.groupby("patient")["subset"].first()
@@ -63,7 +66,8 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
     kind = settings.split
     if kind == "auto":
         kind = "official" if 0 < len(official) < len(patients) else "patient_kfold"
-    order = np.random.default_rng(settings.split_seed).permutation(patients)
+    dealt = patients if kind == "official" else np.setdiff1d(patients, official)
+    order = np.random.default_rng(settings.split_seed).permutation(dealt)
     if kind == "official":
         if not official:
             raise SpiderError(
@@ -71,10 +75,8 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
             )
         test = set(official)
     else:
-        if len(patients) < settings.folds:
-            raise SpiderError(
-                f"split: {settings.folds} folds need as many patients, found {len(patients)}; use fewer folds"
-            )
+        if len(dealt) < settings.folds:
+            raise SpiderError(f"split: {settings.folds} folds need as many patients, found {len(dealt)}; use fewer")
         test = {int(p) for p in np.array_split(order, settings.folds)[settings.fold]}
     others = [int(p) for p in order if p not in test]
     held = max(1, round(settings.validation_share * len(others)))

@@ -19,12 +19,19 @@ def sides(split):
     return [set(split.train), set(split.validation), set(split.test)]
 
 
-@pytest.mark.parametrize("kind", ["official", "patient_kfold"])
-def test_no_patient_is_on_two_sides_and_none_is_lost(kind):
+@pytest.mark.parametrize(("kind", "left_out"), [("official", set()), ("patient_kfold", {2, 5, 11})])
+def test_no_patient_is_on_two_sides_and_none_is_lost(kind, left_out):
     train, validation, test = sides(make_split(table(17, official=(2, 5, 11)), SplitSettings(split=kind)))
     assert train and validation and test
     assert not (train & validation or train & test or validation & test)
-    assert train | validation | test == set(range(1, 18))
+    assert train | validation | test == set(range(1, 18)) - left_out
+
+
+def test_folds_of_the_training_patients_are_the_same_with_and_without_the_official_ones():
+    with_official = table(35, official=(31, 32, 33, 34, 35))
+    assert make_split(with_official, SplitSettings(split="patient_kfold", fold=2)) == make_split(
+        table(30), SplitSettings(fold=2)
+    )
 
 
 def test_folds_test_every_patient_exactly_once():

@@ -1,0 +1,197 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/01_explore_data.ipynb)
+#
+# # 1 Explore the data
+#
+# **The question of this notebook: what lies in the data before anything is done to it?** How many series of which sequence, how
+# large a pixel is, what values the masks hold, what a lumbar spine looks like in them, and how unequal the classes are.
+
+# %% [markdown] tags=["colab"]
+# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
+
+# %% tags=["colab"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
+    from spider_utils import colab
+
+    colab.setup(drive=False)
+
+# %% [markdown]
+# Parameters. `phantom` is a set of synthetic spines that comes with the package; `released` and `spider` are real and need a folder.
+# `None` stands for what the profile, or the run folder, says.
+
+# %% tags=["parameters"]
+source = "phantom"  # phantom | released | spider
+data_dir = None  # folder of the data; None: the phantom is made in the run folder
+run_dir = None  # None: runs/<source>_<profile>
+profile = "smoke"  # smoke | cpu | paper
+patients = None  # of the phantom
+phantom_seed = None  # of the phantom
+
+# %% [markdown]
+# A *run folder* keeps everything that the six notebooks make; each of them opens the same one.
+
+# %%
+from spider_utils.runs import open_run
+from spider_utils.style import keep, spoken
+
+run = open_run(run_dir, source, data_dir, profile, patients=patients, phantom_seed=phantom_seed)
+print("source:", run.source, "| profile:", run.profile)
+
+# %% [markdown]
+# ## 1.1 Series by sequence and subset
+#
+# A *series* is one MRI volume of one patient, with a mask where there is one. One pass over all of them gives a table.
+
+# %%
+table = run.survey()
+table[["series", "sequence", "subset", "slices", "height", "width", "pixel_mm_row", "slice_mm"]].head().round(2)
+
+# %% [markdown]
+# The subset is SPIDER's own, and by patient. `T2 SPACE` is the rare one: in SPIDER 41 of 447 series.
+
+# %%
+from spider_utils.figures_data import series_counts
+
+keep(series_counts(table, source=run.source), run.figures, "01_series_counts")
+
+# %% [markdown]
+# **Figure 1.1** Series by sequence and subset.
+
+# %% [markdown]
+# ## 1.2 How large is a pixel?
+#
+# T1 and T2 are thick: slices are several millimetres apart. T2 SPACE is close to isotropic, so it has many thin slices. The released
+# PNG slices no longer say how large their pixels are; distances on them can only be given in pixels.
+
+# %%
+spacing = table.groupby("sequence")[["pixel_mm_row", "slice_mm", "slices"]].median().round(2)
+spacing
+
+# %%
+from spider_utils.figures_data import spacing_scatter
+
+keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
+
+# %% [markdown]
+# **Figure 1.2** Pixel size and distance of slices.
+
+# %% [markdown]
+# ## 1.3 A volume, slice by slice
+#
+# Every series is brought to one pose: slices run from the patient's right to the left, anterior is at the left of a slice, superior at
+# its top. Eight slices of one T2 SPACE series, with the four classes painted over the MRI:
+
+# %%
+import numpy as np
+
+from spider_utils.sources import read_stack
+
+series = {one.name: one for one in run.series()}
+name = table.loc[table["sequence"] == "T2_SPACE", "series"].iloc[0]
+stack = read_stack(series[name])
+print(name, "| (slices, rows, columns):", stack.image.shape, "| pixel in mm:", stack.pixel_mm)
+
+# %%
+from spider_utils.figures_data import slice_grid
+
+classes = stack.classes()
+shown = np.linspace(0, len(stack.image) - 1, 10).round().astype(int)[1:-1]
+aspect = stack.pixel_mm[0] / stack.pixel_mm[1] if stack.pixel_mm else 1.0
+titles = [f"slice {stack.index[k]}" for k in shown]
+grid = slice_grid(stack.image[shown], classes[shown], titles, source=run.source, heading=f"{name}, slices in order", aspect=aspect)
+keep(grid, run.figures, "01_slices")
+
+# %% [markdown]
+# **Figure 1.3** From one side of the patient to the other. The canal is only in the slices near the middle.
+#
+# The same by hand: move the slice, fade the overlay, switch classes on and off.
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.widgets import browse, show_widget
+
+show_widget(browse(stack.image, classes, source=run.source, aspect=aspect))
+
+# %% [markdown]
+# ## 1.4 What values do the masks hold?
+#
+# SPIDER numbers structures: vertebrae 1, 2, 3 … from the bottom up (L5 is 1), the canal 100, the disc under vertebra *n* 200 + *n*. The
+# released PNG masks hold grey codes instead: 0 background, 76 vertebrae, 150 canal, 29 discs.
+
+# %%
+from spider_utils.survey import label_lists
+
+values = label_lists(table)
+for one in list(values)[:3]:
+    print(one, values[one])
+
+# %%
+from spider_utils.figures_data import label_values
+
+keep(label_values(values, stack.coding, source=run.source), run.figures, "01_label_values")
+
+# %% [markdown]
+# **Figure 1.4** One row a series, one column a value, coloured by the class it becomes.
+
+# %% [markdown]
+# ## 1.5 How unequal are the classes?
+#
+# Most of a slice is background. This *class imbalance* is why the paper's loss has a focal and a Dice part (notebook 3).
+
+# %%
+from spider_utils.labels import CLASSES
+
+counts = table.groupby("sequence")[[f"n_{name}" for name in CLASSES]].sum()
+share = counts.div(counts.sum(axis=1), axis=0).mul(100).round(1)
+share.rename(columns=lambda column: column.removeprefix("n_") + " %")
+
+# %%
+from spider_utils.figures_data import class_balance
+
+keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
+
+# %% [markdown]
+# **Figure 1.5** Share of all pixels (left) and of the foreground (right).
+
+# %% [markdown]
+# ## 1.6 What the radiologists recorded
+#
+# Volumes come with a grading of every disc. We count the findings; the error analysis can ask whether they matter.
+
+# %%
+from spider_utils.spider import GRADINGS, read_gradings
+
+if (run.data_dir / GRADINGS).is_file():
+    gradings = read_gradings(run.data_dir)
+    findings = ["Spondylolisthesis", "Disc herniation", "Disc narrowing", "Disc bulging"]
+    print(f"{len(gradings)} discs of {gradings['Patient'].nunique()} patients")
+    print((gradings[findings] > 0).sum().to_string())
+else:
+    print("No gradings lie beside this data.")
+
+# %% [markdown]
+# ## 1.7 Summary
+
+# %%
+patients_found, sequences = table["patient"].nunique(), [spoken(s) for s in table["sequence"].unique()]
+background = 100 * counts["n_background"].sum() / counts.to_numpy().sum()
+print(f"1. {len(table)} series of {patients_found} patients: {', '.join(sorted(sequences))}.")
+print(f"2. {len(values)} series have masks; their values become four classes.")
+print(f"3. {background:.0f} % of all pixels are background.")

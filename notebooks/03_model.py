@@ -1,0 +1,254 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/03_model.ipynb)
+#
+# # 3 The network and its loss
+#
+# **The question of this notebook: what is the modified U-Net, and why these parts?** We read its code, draw it, send a slice through
+# it, and measure what Leaky ReLU, Glorot initialisation and each loss term do.
+
+# %% [markdown] tags=["colab"]
+# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
+
+# %% tags=["colab"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
+    from spider_utils import colab
+
+    colab.setup(drive=False)
+
+# %% [markdown]
+# Parameters. `None` stands for what the profile, or the run folder, says.
+
+# %% tags=["parameters"]
+source = "phantom"  # phantom | released | spider
+data_dir = None  # folder of the data; None: the phantom is made in the run folder
+run_dir = None  # None: runs/<source>_<profile>
+profile = "smoke"  # smoke | cpu | paper
+model = None  # a name of spider_utils.models.MODELS
+width = None  # channels at full resolution; 16 in the paper
+train_height = None  # the network's input, pixels
+train_width = None
+focal_share = None  # 0.6 in the paper
+gamma = None  # 4 in the paper
+
+# %%
+from spider_utils.runs import open_run
+from spider_utils.style import keep
+
+size = {"train_height": train_height, "train_width": train_width}
+run = open_run(run_dir, source, data_dir, profile, model=model, width=width, focal_share=focal_share, gamma=gamma, **size)
+settings = run.settings.training
+print(f"{settings.model}, width {settings.width}, input {settings.train_height} x {settings.train_width} (height x width)")
+
+# %% [markdown]
+# ## 3.1 The code
+#
+# A U-Net goes down to see more and up again to say where. One block of this one is two convolutions, each with batch normalisation and
+# Leaky ReLU, and dropout between them:
+
+# %%
+import inspect
+
+from spider_utils import losses, models
+
+print(inspect.getsource(models.conv_block))
+
+# %% [markdown]
+# On the way up the image grows by a transposed convolution, which the paper gives its own batch normalisation and Leaky ReLU:
+
+# %%
+print(inspect.getsource(models.upsample_block))
+
+# %% [markdown]
+# The whole network is these blocks and the skip connections between them. It ends in *logits*; the softmax is part of the loss.
+
+# %%
+print(inspect.getsource(models.PaperTextUNet.forward))
+
+# %% [markdown]
+# ## 3.2 Shapes along the path
+#
+# The paper's text names 16 to 512 channels. At that width the network has this many trainable parameters; this run uses its own width.
+
+# %%
+import torch
+
+torch.manual_seed(settings.seed)
+network = models.build_model(settings.model, width=settings.width)
+for channels in (16, settings.width):
+    print(f"width {channels:>2}: {models.count_parameters(models.build_model(settings.model, width=channels)):>9,} parameters")
+
+# %% [markdown]
+# One slice of the training patients goes in; every stage's output shape is (channels, height, width).
+
+# %%
+from spider_utils.batches import network_images, network_masks, to_input
+
+store, split = run.store(), run.split()
+rows = split.rows(store.table, "train")
+row = rows[store.table.loc[rows, "n_discs"].argmax()]
+images = network_images(store.images[[row]], settings.size)
+stages, outputs = models.trace_stages(network, to_input(images, torch.device("cpu")))
+for stage in stages:
+    print(f"{stage.name:<12}{stage.channels:>4} x {stage.height:>3} x {stage.width:>3}")
+
+# %%
+from spider_utils.figures_model import network_diagram
+
+keep(network_diagram(stages), run.figures, "03_network")
+
+# %% [markdown]
+# **Figure 3.1** The network of this run. Dashed: the skip connections, joined by concatenation.
+
+# %%
+from spider_utils.figures_model import feature_maps
+
+chosen = {stages[k].name: outputs[k][0].numpy() for k in (0, 2, len(stages) - 2)}
+keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures, "03_feature_maps")
+
+# %% [markdown]
+# **Figure 3.2** Feature maps before any training: random filters already respond to edges and tissue.
+
+# %% [markdown]
+# ## 3.3 Leaky ReLU
+#
+# ReLU passes nothing back where its input is negative. Leaky ReLU lets a tenth through, so no unit falls silent for good.
+
+# %%
+from spider_utils.figures_model import activation_curves
+
+keep(activation_curves(models.LEAKY_SLOPE), run.figures, "03_activation")
+
+# %% [markdown]
+# **Figure 3.3** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
+# fresh network is the share of gradients that ReLU would stop:
+
+# %%
+negative = []
+hooks = [
+    module.register_forward_hook(lambda _, inputs, __: negative.append((inputs[0] < 0).float().mean().item()))
+    for module in network.modules()
+    if isinstance(module, torch.nn.LeakyReLU)
+]
+network.train()(to_input(images, torch.device("cpu")))
+for hook in hooks:
+    hook.remove()
+print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} to {100 * max(negative):.0f} %")
+
+# %% [markdown]
+# ## 3.4 Glorot uniform initialisation
+#
+# Weights drawn too small make the signal die out on its way, too large make it explode. Glorot's rule takes the width of the interval from
+# the number of inputs and outputs of a layer. We send the same slice through the same convolutions with three ways to fill them:
+
+# %%
+from spider_utils.figures_model import init_spread
+
+
+def spread_of(fill) -> list[float]:
+    """Standard deviation after each encoder block of a fresh network whose convolutions `fill` has filled."""
+    torch.manual_seed(settings.seed)
+    fresh = models.build_model(settings.model, width=settings.width)
+    for module in fresh.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            fill(module.weight)
+    _, passed = models.trace_stages(fresh, to_input(images, torch.device("cpu")))
+    return [float(output.std()) for output in passed[: len(fresh.encoder)]]
+
+
+fills = {
+    "Glorot uniform": torch.nn.init.xavier_uniform_,
+    "normal, σ = 0.01": lambda weight: torch.nn.init.normal_(weight, std=0.01),
+    "normal, σ = 0.2": lambda weight: torch.nn.init.normal_(weight, std=0.2),
+}
+spread = {name: spread_of(fill) for name, fill in fills.items()}
+keep(init_spread(spread), run.figures, "03_glorot")
+
+# %% [markdown]
+# **Figure 3.4** Spread of the activations after each encoder block, before any training. Batch normalisation is switched to its
+# untrained averages here (it does nothing); in training it repairs much of what a bad start would break.
+
+# %% [markdown]
+# ## 3.5 The combined loss
+#
+# The paper adds 0.6 parts Focal loss and 0.4 parts Dice loss. Focal turns down pixels that are already right; Dice looks at whole
+# structures, however small.
+
+# %%
+print(inspect.getsource(losses.focal_loss))
+print(inspect.getsource(losses.dice_loss))
+
+# %%
+from spider_utils.figures_model import focal_curves
+
+keep(focal_curves(), run.figures, "03_focal")
+
+# %% [markdown]
+# **Figure 3.5** One pixel's focal loss. With γ = 4 a pixel at p = 0.9 counts ten thousand times less than under cross-entropy.
+#
+# Now both terms on a real mask: the network gives every pixel's true class the probability p, from wrong to right.
+
+# %%
+import numpy as np
+
+from spider_utils.figures_model import loss_terms
+
+target = network_masks(store.masks[[row]], settings.size).long()
+truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
+probability = np.linspace(0.02, 0.98, 49)
+terms = {"Focal": [], "Dice": [], "combined": []}
+combined = losses.CombinedLoss(settings.focal_share, settings.gamma)
+for p in probability:
+    logits = torch.log(truth * p + (1 - truth) * (1 - p) / 3)
+    terms["Focal"].append(losses.focal_loss(logits, target, settings.gamma).item())
+    terms["Dice"].append(losses.dice_loss(logits, target).item())
+    terms["combined"].append(combined(logits, target).item())
+
+# %%
+heading = f"{settings.focal_share:g} Focal + {1 - settings.focal_share:g} Dice on one mask"
+keep(loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
+
+# %% [markdown]
+# **Figure 3.6** Above p = 0.6 the focal term has almost nothing left to say; what still improves the mask is the Dice term.
+#
+# And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
+
+# %%
+import pandas as pd
+
+from spider_utils.labels import CLASSES
+
+pull = {}
+for name, loss in {"Focal": lambda z: losses.focal_loss(z, target, settings.gamma), "Dice": lambda z: losses.dice_loss(z, target)}.items():
+    logits = network(to_input(images, torch.device("cpu"))).detach().requires_grad_()
+    loss(logits).backward()
+    size_of = logits.grad.abs().sum(dim=1)
+    pull[name] = [100 * (size_of[target == k].sum() / size_of.sum()).item() for k in range(4)]
+shares = pd.DataFrame(pull, index=CLASSES).assign(pixels=100 * truth.mean((0, 2, 3)).numpy())
+shares.round(0).astype(int).add_suffix(" %")
+
+# %% [markdown]
+# ## 3.6 Summary
+
+# %%
+assert np.isclose(shares["pixels"].sum(), 100) and (shares[["Focal", "Dice"]].sum() - 100).abs().max() < 0.01
+print(f"1. {models.count_parameters(network):,} parameters at width {settings.width}, {len(stages)} stages, logits {tuple(outputs[-1].shape)}.")
+print("2. Leaky ReLU keeps gradients alive, Glorot keeps the signal's size, batch normalisation keeps it in training.")
+print(f"3. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; the Dice term sees small structures.")

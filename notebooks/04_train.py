@@ -1,0 +1,135 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/04_train.ipynb)
+#
+# # 4 Train
+#
+# **The question of this notebook: how does the network learn, and when do we stop?** Batch 8 and the combined loss are the paper's; Adam, its
+# learning rate and the schedule are not stated there and are ours. The epoch is chosen by the mean IoU on validation patients, who are
+# neither trained on nor scored in the end.
+
+# %% [markdown] tags=["colab"]
+# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
+
+# %% tags=["colab"]
+import sys
+
+if "google.colab" in sys.modules:
+    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
+    from spider_utils import colab
+
+    colab.setup(drive=False)
+
+# %% [markdown]
+# Parameters. `None` stands for what the profile, or the run folder, says.
+
+# %% tags=["parameters"]
+source = "phantom"  # phantom | released | spider
+data_dir = None  # folder of the data; None: the phantom is made in the run folder
+run_dir = None  # None: runs/<source>_<profile>
+profile = "smoke"  # smoke | cpu | paper
+split = None  # auto | official | patient_kfold
+folds = None  # of the k-fold
+fold = None  # the tested one, from 0
+split_seed = None
+validation_share = None  # of the patients that are not tested
+epochs = None  # at most
+batch_size = None
+learning_rate = None
+lr_factor = None  # the learning rate is multiplied by this ...
+lr_patience = None  # ... after so many epochs without a better validation mean IoU
+stop_patience = None  # training ends after so many
+seed = None
+device = None  # auto | cpu | cuda | mps
+
+# %%
+from spider_utils.runs import open_run
+from spider_utils.style import keep
+
+schedule = {"learning_rate": learning_rate, "lr_factor": lr_factor, "lr_patience": lr_patience, "stop_patience": stop_patience}
+dealing = {"split": split, "folds": folds, "fold": fold, "split_seed": split_seed, "validation_share": validation_share}
+training = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "device": device}
+run = open_run(run_dir, source, data_dir, profile, **schedule, **dealing, **training)
+
+# %% [markdown]
+# ## 4.1 The settings of this run
+
+# %%
+import pandas as pd
+
+values = run.settings.flat()
+wanted = ["model", "width", "train_height", "train_width", *training, *schedule, "focal_share", "gamma"]
+pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
+
+# %% [markdown]
+# ## 4.2 Patients of each side
+
+# %%
+store, sides = run.store(), run.split()
+for side in ("train", "validation", "test"):
+    print(f"{side:<11}{len(sides.rows(store.table, side)):>5} slices of patients {list(getattr(sides, side))}")
+
+# %% [markdown]
+# ## 4.3 Training
+#
+# A finished training is opened, one that was cut off goes on, otherwise it begins. After every epoch the log and the state are on disk.
+
+# %% tags=["nbval-ignore-output"]
+log = run.train()
+log[["epoch", "learning_rate", "train_loss", "val_loss", "val_mean_iou"]].tail().round(4)
+
+# %%
+assert len(log) <= values["epochs"] and log["epoch"].is_monotonic_increasing
+assert log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
+
+# %%
+from spider_utils.figures_model import training_curves
+
+keep(training_curves(log, source=run.source), run.figures, "04_training_curves")
+
+# %% [markdown]
+# **Figure 4.1** Loss and learning rate (left), IoU on the validation patients (right). Curves that nearly overlap are no proof of
+# generalisation: they would also overlap if neighbouring slices of one patient stood on both sides.
+
+# %% [markdown]
+# ## 4.4 What was kept
+#
+# The weights of the best epoch are a safetensors file, with a JSON beside it that says what they are.
+
+# %% tags=["nbval-ignore-output"]
+import json
+
+checkpoint = run.path / "checkpoints" / "best.safetensors"
+about = json.loads(checkpoint.with_suffix(".json").read_text())
+print(f"{checkpoint.name}: {checkpoint.stat().st_size / 1e6:.1f} MB, epoch {about['best']['epoch']}")
+pd.Series(about["best"]).round(4).to_frame("best epoch")
+
+# %%
+assert about["best"]["val_mean_iou"] == log["val_mean_iou"].max()
+assert about["training"]["model"] == values["model"]
+
+# %% [markdown]
+# ## 4.5 Summary
+
+# %% tags=["nbval-ignore-output"]
+best = log.loc[log["val_mean_iou"].idxmax()]
+print(f"1. {len(log)} epochs of {len(sides.rows(store.table, 'train'))} slices; the best was epoch {best['epoch']:.0f}.")
+print(f"2. Validation mean IoU (background included, at the network's size): {best['val_mean_iou']:.3f}.")
+print(f"3. Ended after {len(log)} of at most {values['epochs']} epochs; the test patients have not been touched.")
+
+# %%
+assert best["val_mean_iou"] > 0.6, "the network has not learnt: look at the curves above"
