@@ -159,6 +159,7 @@ class Trainer:
 
     def save(self) -> None:
         """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""
+        self.write_log()
         if self.log[-1] is self.best:
             with atomic_path(self.folder / "best.safetensors") as path:
                 save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, path)
@@ -177,7 +178,6 @@ class Trainer:
         }
         with atomic_path(self.folder / "last.safetensors") as path:
             save_file(tensors, path, metadata={"state": json.dumps(rest)})
-        self.write_log()
 
     def write_log(self) -> None:
         """Write the log as a table, one row an epoch."""
@@ -240,6 +240,7 @@ def train(
     trainer = Trainer(settings, Path(folder), about, Path(log_file))
     if (trainer.folder / "last.safetensors").is_file():
         trainer.resume()
-        trainer.write_log()
+        if not trainer.finished:
+            trainer.write_log()
     trainer.fit(train_slices, validation_slices)
     return pd.DataFrame(trainer.log)
