@@ -27,6 +27,7 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
+README = ROOT / "README.md"
 FORMAT = "py:percent"
 PATTERN = "[0-9][0-9]_*"
 COLAB_TAG = "colab"
@@ -50,6 +51,8 @@ if "google.colab" in sys.modules:
     from spider_utils import colab
 
     colab.setup(drive=False)"""
+QUESTION = re.compile(r"The question of this notebook: (.+?\?)", re.DOTALL)
+BEGIN, END = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 ABSOLUTE_PATH = re.compile(r"""(?:^|(?<=[\s"'(=:]))(?:/[\w.-]+/|[A-Za-z]:\\)[\w.-]+""", re.MULTILINE)
 
 
@@ -62,6 +65,24 @@ def badge(name: str, repository: str) -> str:
     """Return the Markdown of the Colab badge of notebook `name` (without its suffix)."""
     on_github = repository.removeprefix("https://github.com/")
     return f"{BADGE}(https://colab.research.google.com/github/{on_github}/blob/main/notebooks/{name}.ipynb)"
+
+
+def with_block(text: str, name: str, block: str) -> str:
+    """Put a block between its markers in a text. Raises ValueError when the markers are not there."""
+    begin, end = BEGIN.format(name=name), END.format(name=name)
+    before, rest = text.split(begin)
+    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
+
+
+def readme_table(folder: Path, repository: str) -> str:
+    """Return the README's table of the notebooks: name, the question in its first cell, Colab badge."""
+    lines = ["| notebook | question | |", "| --- | --- | --- |"]
+    for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
+        first = nbformat.read(path, as_version=4).cells[0].source
+        question = " ".join(QUESTION.search(first)[1].split())
+        link = f"[{path.stem}](notebooks/{path.name})"
+        lines.append(f"| {link} | {question[0].upper()}{question[1:]} | {badge(path.stem, repository)} |")
+    return "\n".join(lines)
 
 
 def with_colab(notebook: NotebookNode, name: str, repository: str) -> NotebookNode:
@@ -95,13 +116,18 @@ def cleaned(notebook: NotebookNode) -> NotebookNode:
     return notebook
 
 
-def smaller_png(encoded: str) -> str:
-    """Reduce a picture to 256 colours, base64 to base64: a third of the size, and no difference to the eye."""
-    with Image.open(io.BytesIO(base64.b64decode(encoded))) as picture:
+def smaller_png_bytes(png: bytes) -> bytes:
+    """Reduce a picture to 256 colours: a third of the size, and no difference to the eye."""
+    with Image.open(io.BytesIO(png)) as picture:
         reduced = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     buffer = io.BytesIO()
     reduced.save(buffer, "PNG", optimize=True)
-    return base64.b64encode(buffer.getvalue()).decode("ascii")
+    return buffer.getvalue()
+
+
+def smaller_png(encoded: str) -> str:
+    """Do the same to the base64 text of a notebook's picture."""
+    return base64.b64encode(smaller_png_bytes(base64.b64decode(encoded))).decode("ascii")
 
 
 def paired_text(notebook: NotebookNode) -> str:
@@ -166,10 +192,12 @@ def _texts(output: NotebookNode) -> list[str]:
 
 
 def all_errors(folder: Path, repository: str) -> list[str]:
-    """Return what --check prints: pairing first, then each notebook's outputs."""
+    """Return what --check prints: pairing first, then each notebook's outputs, then the README's table."""
     errors = pairing_errors(folder, repository)
     for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
         errors += [f"{path.stem}: {error}" for error in output_errors(nbformat.read(path, as_version=4))]
+    if readme_table(folder, repository) not in README.read_text(encoding="utf-8"):
+        errors.append("README.md: its table of notebooks is not theirs; run `make notebooks`")
     return errors
 
 

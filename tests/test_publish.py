@@ -1,0 +1,87 @@
+"""What is published: the README and results/ state what the runs' own files hold, and nothing of the machine."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from spider_utils.scores import PAPER_TABLE
+from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
+from tools.publish import FIGURES, command, describe, score_rows
+
+RUNS = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
+
+
+def test_something_is_published():
+    assert RUNS
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_the_readme_and_the_folder_state_what_the_files_hold(folder):
+    text = describe(folder)
+    assert text in README.read_text(encoding="utf-8")
+    assert text in (folder / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_every_score_in_the_readme_is_a_row_of_metrics(folder):
+    metrics = pd.read_csv(folder / "metrics.csv")
+    pooled = metrics[
+        (metrics["split"] == "test") & (metrics["aggregation"] == "pooled") & (metrics["sequence"] == "all")
+    ]
+    lines = [
+        line for line in README.read_text(encoding="utf-8").splitlines() if re.match(r"\| (vert|can|disc|fore)", line)
+    ]
+    assert len(lines) == 4
+    for line in lines:
+        name, first, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+        value, low, high = (float(number) for number in re.findall(r"\d+\.\d+", first))
+        row = pooled[(pooled["class"] == name) & (pooled["metric"] == "dice")].iloc[0]
+        assert (value, low, high) == pytest.approx((row["value"], row["ci_low"], row["ci_high"]), abs=5e-4)
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_a_published_run_has_its_notebooks_and_figures_and_no_path_of_a_machine(folder):
+    assert len(list(folder.glob("[0-9][0-9]_*.ipynb"))) == 6
+    assert all((ROOT / "figures" / f"{folder.name}_{figure}.png").is_file() for figure in FIGURES)
+    for path in folder.iterdir():
+        text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
+        assert not re.search(r"/(home|root|tmp|work|Users)/", text), path
+
+
+def test_the_papers_dice_stands_in_the_table_as_published(tmp_path):
+    rows = [
+        {"split": "test", "sequence": "all", "aggregation": "pooled", "class": name, "metric": metric, "unit": unit}
+        | {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6}
+        for name in ("vertebrae", "canal", "discs", "foreground")
+        for metric, unit in {
+            "dice": "ratio",
+            "iou": "ratio",
+            "hd95": "px",
+            "asd": "px",
+            "nsd_1": "px",
+            "nsd_2": "px",
+        }.items()
+    ]
+    lines = score_rows(pd.DataFrame(rows))
+    assert "HD95 (px)" in lines[0] and "NSD at 2 px" in lines[0]
+    assert lines[4].startswith("| discs | 0.500 [0.400, 0.600]") and lines[4].endswith("0.9688 |")
+    foreground = PAPER_TABLE.query("sequence == 'T2_SPACE' and `class` != 'background'")["dice"].mean()
+    assert f"{foreground:.4f} (mean)" in lines[5]
+
+
+def test_the_command_names_what_was_set_by_hand():
+    settings = {"source": "released", "data_dir": "data/x", "profile": "cpu", "overrides": {"fold": 2}}
+    expected = "python -m spider_utils run --source released --data-dir data/x --profile cpu --out runs/y -p fold 2"
+    assert command(settings, "runs/y") == expected
+
+
+def test_the_readme_lists_the_notebooks_with_badges_of_the_one_address():
+    assert readme_table(ROOT / "notebooks", repository_address()) in README.read_text(encoding="utf-8")
+
+
+def test_a_block_is_replaced_between_its_markers_only():
+    text = "a <!-- x: begin -->old<!-- x: end --> b"
+    assert with_block(text, "x", "new") == "a <!-- x: begin -->\nnew\n<!-- x: end --> b"
+    with pytest.raises(ValueError):
+        with_block("no markers", "x", "new")

@@ -1,0 +1,133 @@
+"""Publish a finished run: what a reader on the web should see of it goes into results/ and figures/.
+
+    python tools/publish.py runs/released_cpu
+
+Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json, provenance.json,
+a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table between the README's
+markers. Nothing is computed here: every number comes from the run's own files.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+
+from notebooks import README, ROOT, cleaned, smaller_png_bytes, with_block
+from spider_utils.files import write_text
+from spider_utils.scores import PAPER_TABLE
+
+TABLES = {
+    "metrics.csv": "metrics.csv",
+    "train_log.csv": "train_log.csv",
+    "checkpoints/best.json": "best.json",
+    "provenance.json": "provenance.json",
+}
+FIGURES = {
+    "05_dice": "Pooled Dice on unseen patients with 95 % intervals over patients, beside the paper's values.",
+    "04_training_curves": "Loss, learning rate and validation IoU by epoch.",
+    "06_best": "The best slice of each test patient: reference, prediction, errors.",
+    "06_worst": "The worst slice of each test patient.",
+    "06_by_patient": "Mean Dice of each test patient's slices.",
+}
+METRICS = {"dice": 3, "iou": 3, "hd95": 1, "asd": 2, "nsd_1": 3, "nsd_2": 3}  # digits
+NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "asd": "ASD", "nsd_1": "NSD at 1", "nsd_2": "NSD at 2"}
+
+
+def score_rows(metrics: pd.DataFrame) -> list[str]:
+    """Return the pooled test scores as lines of a Markdown table, with the paper's Dice where it gives one."""
+    pooled = metrics.query("split == 'test' and sequence == 'all' and aggregation == 'pooled'")
+    units = pooled.groupby("metric")["unit"].first()
+    heads = [
+        NAMES[m] + (f" {units[m]}" if m.startswith("nsd") else f" ({units[m]})" if units[m] != "ratio" else "")
+        for m in METRICS
+    ]
+    paper = PAPER_TABLE[PAPER_TABLE["sequence"] == "T2_SPACE"].set_index("class")["dice"]
+    lines = [f"| structure | {' | '.join(heads)} | Dice in the paper |", "|" + " --- |" * (len(METRICS) + 2)]
+    for name in ("vertebrae", "canal", "discs", "foreground"):
+        rows = pooled[pooled["class"] == name].set_index("metric")
+        cells = [
+            f"{rows.loc[m, 'value']:.{d}f} [{rows.loc[m, 'ci_low']:.{d}f}, {rows.loc[m, 'ci_high']:.{d}f}]"
+            for m, d in METRICS.items()
+        ]
+        theirs = (
+            f"{paper[name]:.4f}" if name in paper else f"{paper[['vertebrae', 'canal', 'discs']].mean():.4f} (mean)"
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} | {theirs} |")
+    return lines
+
+
+def command(settings: dict, out: str) -> str:
+    """Return the command line that makes a run of these settings (of run_state.json)."""
+    words = ["python -m spider_utils run", f"--source {settings['source']}"]
+    if settings["data_dir"]:
+        words.append(f"--data-dir {settings['data_dir']}")
+    words += [f"--profile {settings['profile']}", f"--out {out}"]
+    words += [f"-p {name} {value}" for name, value in settings["overrides"].items()]
+    return " ".join(words)
+
+
+def describe(folder: Path) -> str:
+    """Return the Markdown that states a published run: its scores, and all that is needed to get them again."""
+    about = json.loads((folder / "best.json").read_text(encoding="utf-8"))
+    stage = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))["train"]
+    metrics = pd.read_csv(folder / "metrics.csv")
+    split, training, best = about["split"], about["training"], about["best"]
+    tested = metrics.query("split == 'test' and sequence == 'all' and aggregation == 'slices' and metric == 'dice'")
+    log = pd.read_csv(folder / "train_log.csv")
+    settings = stage["settings"]
+    folds = "" if split["kind"] == "official" else f", fold {settings['fold']} of {settings['folds']}"
+    facts = [
+        f"All pixels of {tested['n'].max():.0f} slices of {len(split['test'])} unseen patients pooled, scored at "
+        f"{settings['store_width']} × {settings['store_height']}; in brackets 95 % bootstrap intervals over patients. "
+        f"Split: {split['kind']}{folds}, split seed {settings['split_seed']}: {len(split['train'])} patients train, "
+        f"{len(split['validation'])} choose the epoch, {len(split['test'])} are tested "
+        f"({', '.join(map(str, split['test']))}).",
+        f"Network `{training['model']}`, width {training['width']}, run at {training['train_width']} × "
+        f"{training['train_height']}, seed {training['seed']}, {len(log)} epochs, best epoch {best['epoch']}, no "
+        f"augmentation. Data: {about['data']['slices']} slices of {about['data']['series']} series, fingerprint "
+        f"`{about['data']['fingerprint'][:12]}`. Device: {stage['device']['type']} ({stage['device']['name']}); torch "
+        f"{stage['packages']['torch']}; code {str(stage['code']['commit'])[:8]}.",
+        f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`",
+    ]
+    return "\n\n".join(["\n".join(score_rows(metrics)), *facts])
+
+
+def publish(run: Path) -> None:
+    """Copy what readers should see of a finished run and put its scores into the README."""
+    name, target = run.name, ROOT / "results" / run.name
+    settings = json.loads((run / "run_state.json").read_text(encoding="utf-8"))["settings"]
+    target.mkdir(parents=True, exist_ok=True)
+    places = {str(run): f"runs/{name}"}
+    if settings["data_dir"]:
+        shown = os.path.relpath(settings["data_dir"], run.parents[1])
+        places[settings["data_dir"]] = settings["data_dir"] = shown
+    for path in sorted(run.glob("[0-9][0-9]_*.ipynb")):
+        notebook = cleaned(nbformat.read(path, as_version=4))
+        text = nbformat.writes(notebook)
+        for absolute, relative in places.items():
+            text = text.replace(absolute, relative)
+        write_text(target / path.name, text + "\n")
+    for source, copy in TABLES.items():
+        shutil.copyfile(run / source, target / copy)
+    write_text(target / "command.txt", command(settings, f"runs/{name}") + "\n")
+    write_text(target / "README.md", f"# {name}\n\n{describe(target)}\n")
+    for figure in FIGURES:
+        picture = (run / "figures" / f"{figure}.png").read_bytes()
+        (ROOT / "figures" / f"{name}_{figure}.png").write_bytes(smaller_png_bytes(picture))
+    write_text(README, with_block(README.read_text(encoding="utf-8"), name, describe(target)))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="a finished run folder")
+    publish(parser.parse_args().run.resolve())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
