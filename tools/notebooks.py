@@ -208,9 +208,8 @@ def make_notebooks(folder: Path, repository: str, prefixes: list[str]) -> None:
         for number, path in enumerate(sources, start=1):
             print(f"[{number}/{len(sources)}] {path.stem}", flush=True)
             notebook = read_source(path, repository)
-            path.write_text(
-                paired_text(notebook), encoding="utf-8"
-            )  # before the long part, to lose no edit made meanwhile
+            # written before the long part, to lose no edit made meanwhile
+            path.write_text(paired_text(notebook), encoding="utf-8")
             nbformat.write(cleaned(execute(notebook, folder, Path(runs))), path.with_suffix(".ipynb"))
 
 
@@ -222,6 +221,8 @@ def main() -> int:
     repository = repository_address()
     if not options.check:
         make_notebooks(FOLDER, repository, options.prefixes)
+        table = readme_table(FOLDER, repository)
+        README.write_text(with_block(README.read_text(encoding="utf-8"), "notebooks", table), encoding="utf-8")
     errors = all_errors(FOLDER, repository)
     print("\n".join(errors) if errors else "notebooks: paired and executed")
     return 1 if errors else 0

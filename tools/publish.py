@@ -1,9 +1,9 @@
 """Publish a finished run: what a reader on the web should see of it goes into results/ and figures/.
 
-    python tools/publish.py runs/released_cpu
+    python -m tools.publish runs/released_cpu
 
-Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json, provenance.json,
-a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table between the README's
+Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json and
+provenance.json, a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table between the README's
 markers. Nothing is computed here: every number comes from the run's own files.
 """
 
@@ -17,9 +17,9 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from notebooks import README, ROOT, cleaned, smaller_png_bytes, with_block
 from spider_utils.files import write_text
 from spider_utils.scores import PAPER_TABLE
+from tools.notebooks import README, ROOT, cleaned, smaller_png_bytes, with_block
 
 TABLES = {
     "metrics.csv": "metrics.csv",
