@@ -147,28 +147,25 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
     no slice is kept.
     """
     folder = Path(folder)
-    info = {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
+    info = _made_from(series, settings)
     if (folder / "store.json").is_file():
         store = open_store(folder)
         refuse_other(store.info, info, folder)
         return store
-    parts = _write_parts(series, settings, info, folder / "parts")
+    parts = _write_parts(series, settings, folder / "parts")
     write_store(parts, info, settings.size, folder)
     shutil.rmtree(folder / "parts")
     return open_store(folder)
 
 
-def _write_parts(series: Sequence[Series], settings: PreprocessSettings, info: dict, folder: Path) -> list[Path]:
-    """Write one file a series with its kept slices and its audit, skipping those that an earlier call has written."""
-    note = folder / "parts.json"
-    if note.is_file():
-        refuse_other(json.loads(note.read_text(encoding="utf-8")), info, folder)
-    write_json(note, info)
+def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder: Path) -> list[Path]:
+    """Write each series' kept slices and its audit, skipping what an earlier call has made of the same files."""
     parts = []
     for one in progress(series, desc="preprocess", unit="series"):
         part = folder / f"{one.name}.npz"
         parts.append(part)
-        if part.is_file() and part.with_suffix(".csv").is_file():
+        note, made_from = part.with_suffix(".json"), _made_from([one], settings)
+        if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == made_from:
             continue
         stack = read_stack(one)
         done = preprocess_stack(stack, settings)
@@ -176,7 +173,12 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, info: d
             np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
         with atomic_path(part.with_suffix(".csv")) as path:
             audit_rows(one, stack.index, done).to_csv(path, index=False, na_rep="nan")
+        write_json(note, made_from)
     return parts
+
+
+def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
+    return {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
 
 
 def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFrame:

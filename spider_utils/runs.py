@@ -69,15 +69,16 @@ class Run:
         if self.source == "phantom" and self.data_dir == self.path / "data":
             make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
-        note = self.path / SETTINGS_FILE
-        saved = json.loads(note.read_text(encoding="utf-8"))
-        data = fingerprint(series)
-        if saved.setdefault("fingerprint", data) != data:
+        if _read_json(self.path / SETTINGS_FILE).get("fingerprint", fingerprint(series)) != fingerprint(series):
             raise SpiderError(
                 f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
             )
-        write_json(note, saved)
         return series
+
+    def _remember_data(self, series: tuple[Series, ...]) -> None:
+        """Bind the run folder to data that has been read from end to end; a file mended before that is no change."""
+        note = self.path / SETTINGS_FILE
+        write_json(note, _read_json(note) | {"fingerprint": fingerprint(series)})
 
     def survey(self) -> pd.DataFrame:
         """Read every series once and return what it holds, a row a series (see spider_utils.survey)."""
@@ -85,11 +86,17 @@ class Run:
         if not path.is_file():
             with atomic_path(path) as temporary:
                 survey(series).to_csv(temporary, index=False, na_rep="nan")
+            self._remember_data(series)
         return pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype={"labels": str})
 
     def store(self) -> SliceStore:
         """Open the slice store."""
-        return make_store(self.series(), self.settings.preprocess, self.path / "store")
+        series, path = self.series(), self.path / "store"
+        fresh = not (path / "store.json").is_file()
+        store = make_store(series, self.settings.preprocess, path)
+        if fresh:
+            self._remember_data(series)
+        return store
 
     def split(self) -> Split:
         """Deal the store's patients to train, validation and test."""

@@ -105,6 +105,22 @@ def test_a_run_folder_of_other_data_is_refused(tmp_path):
         open_run(tmp_path / "out").store()
 
 
+def test_a_file_mended_after_a_failure_is_no_other_data_and_what_was_made_is_kept(tmp_path):
+    data = make_folder(tmp_path / "data", patients=3)
+    broken = data / "images" / "3_t2.mha"
+    whole = broken.read_bytes()
+    broken.write_bytes(whole[: len(whole) // 2])
+    run = open_run(tmp_path / "out", "spider", data, "smoke", **TINY)
+    with pytest.raises(SpiderError, match="3_t2.mha"):
+        run.store()
+    first = (run.path / "store" / "parts" / "1_t2.npz").stat().st_mtime_ns
+    with pytest.raises(SpiderError, match="3_t2.mha"):
+        run.store()
+    assert (run.path / "store" / "parts" / "1_t2.npz").stat().st_mtime_ns == first
+    broken.write_bytes(whole)
+    assert len(run.store()) == 9
+
+
 def test_a_real_source_needs_a_folder(tmp_path):
     with pytest.raises(SpiderError, match="expected a data folder"):
         open_run(tmp_path, "released", profile="smoke")

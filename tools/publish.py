@@ -3,8 +3,8 @@
     python -m tools.publish runs/released_cpu
 
 Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json and
-provenance.json, a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table between the README's
-markers. Nothing is computed here: every number comes from the run's own files.
+provenance.json, a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table
+between the README's markers. Nothing is computed here: every number comes from the run's own files.
 """
 
 import argparse
