@@ -7,7 +7,7 @@ import pytest
 
 from spider_utils.scores import PAPER_TABLE
 from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
-from tools.publish import FIGURES, command, describe, score_rows
+from tools.publish import FIGURES, command, describe, gallery, score_rows
 
 RUNS = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
 
@@ -47,6 +47,12 @@ def test_a_published_run_has_its_notebooks_and_figures_and_no_path_of_a_machine(
     for path in folder.iterdir():
         text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
         assert not re.search(r"/(home|root|tmp|work|Users)/", text), path
+
+
+def test_the_gallery_shows_every_published_figure():
+    text = (ROOT / "figures" / "README.md").read_text(encoding="utf-8")
+    assert text == gallery()
+    assert all(picture.name in text for picture in (ROOT / "figures").glob("*.png"))
 
 
 def test_the_papers_dice_stands_in_the_table_as_published(tmp_path):

@@ -97,6 +97,19 @@ def describe(folder: Path) -> str:
     return "\n\n".join(["\n".join(score_rows(metrics)), *facts])
 
 
+def gallery() -> str:
+    """Return figures/README.md: every published figure with its caption and the command of its run."""
+    parts = [
+        "# Figures",
+        "Made by `python -m tools.publish` from finished runs; the SVG of each lies in its run folder.",
+    ]
+    for folder in sorted(path.parent for path in (ROOT / "results").glob("*/command.txt")):
+        parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
+        for figure, caption in FIGURES.items():
+            parts.append(f"![{caption}]({folder.name}_{figure}.png)\n\n{caption}")
+    return "\n\n".join(parts) + "\n"
+
+
 def publish(run: Path) -> None:
     """Copy what readers should see of a finished run and put its scores into the README."""
     name, target = run.name, ROOT / "results" / run.name
@@ -119,6 +132,7 @@ def publish(run: Path) -> None:
     for figure in FIGURES:
         picture = (run / "figures" / f"{figure}.png").read_bytes()
         (ROOT / "figures" / f"{name}_{figure}.png").write_bytes(smaller_png_bytes(picture))
+    write_text(ROOT / "figures" / "README.md", gallery())
     write_text(README, with_block(README.read_text(encoding="utf-8"), name, describe(target)))
 
 
