@@ -34,8 +34,9 @@ if "google.colab" in sys.modules:
     colab.setup(drive=False)
 
 # %% [markdown]
-# Parameters. `phantom` is a set of synthetic spines that comes with the package; `released` and `spider` are real and need a folder.
-# `None` stands for what the profile, or the run folder, says.
+# Parameters. `phantom` is a set of synthetic spines that comes with the package; `released` and `spider` are real and need a folder:
+# `!python -m spider_utils download --source released --out data/released` fetches 180 MB of real slices. `None` stands for what the
+# profile, or the run folder, says.
 
 # %% tags=["parameters"]
 source = "phantom"  # phantom | released | spider
@@ -65,7 +66,7 @@ table = run.survey()
 table[["series", "sequence", "subset", "slices", "height", "width", "pixel_mm_row", "slice_mm"]].head().round(2)
 
 # %% [markdown]
-# The subset is SPIDER's own, and by patient. `T2 SPACE` is the rare one: in SPIDER 41 of 447 series.
+# The subset is SPIDER's own, and by patient (the phantom deals its own). `T2 SPACE` is the rare one: in SPIDER 41 of 447 series.
 
 # %%
 from spider_utils.figures_data import series_counts
@@ -78,8 +79,9 @@ keep(series_counts(table, source=run.source), run.figures, "01_series_counts")
 # %% [markdown]
 # ## 1.2 How large is a pixel?
 #
-# T1 and T2 are thick: slices are several millimetres apart. T2 SPACE is close to isotropic, so it has many thin slices. The released
-# PNG slices no longer say how large their pixels are; distances on them can only be given in pixels.
+# In SPIDER most T1 and T2 slices are 3.3 to 4.8 mm apart (17 T2 series: 1 mm) with a median pixel of 0.63 mm; T2 SPACE has pixels of 0.47 mm and
+# slices of 0.9 mm. The phantom copies the slice distances roughly, not the finer pixels, so it cannot show what SPACE's resolution is worth. The
+# released PNG slices no longer say how large their pixels are; distances on them can only be given in pixels.
 
 # %%
 spacing = table.groupby("sequence")[["pixel_mm_row", "slice_mm", "slices"]].median().round(2)
@@ -96,8 +98,8 @@ keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 # %% [markdown]
 # ## 1.3 A volume, slice by slice
 #
-# Every series is brought to one pose: slices run from the patient's right to the left, anterior is at the left of a slice, superior at
-# its top. Eight slices of one T2 SPACE series, with the four classes painted over the MRI:
+# Volumes are brought to one pose: slices run from the patient's right to the left, anterior is at the left of a slice, superior at its top. The
+# released slices are in it already, except that nothing says whether their numbers rise to the left or to the right. One T2 SPACE series:
 
 # %%
 import numpy as np
@@ -108,6 +110,9 @@ series = {one.name: one for one in run.series()}
 name = table.loc[table["sequence"] == "T2_SPACE", "series"].iloc[0]
 stack = read_stack(series[name])
 print(name, "| (slices, rows, columns):", stack.image.shape, "| pixel in mm:", stack.pixel_mm)
+
+# %% [markdown]
+# Eight slices of it, evenly spaced:
 
 # %%
 from spider_utils.figures_data import slice_grid
@@ -120,7 +125,8 @@ grid = slice_grid(stack.image[shown], classes[shown], titles, source=run.source,
 keep(grid, run.figures, "01_slices")
 
 # %% [markdown]
-# **Figure 1.3** From one side of the patient to the other. The canal is only in the slices near the middle.
+# **Figure 1.3** Slices in stored order, the classes painted over the MRI. A whole volume has the canal only near its middle; released slices are
+# the middle only.
 #
 # The same by hand: move the slice, fade the overlay, switch classes on and off.
 
@@ -173,7 +179,7 @@ keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
 # %% [markdown]
 # ## 1.6 What the radiologists recorded
 #
-# Volumes come with a grading of every disc. We count the findings; the error analysis can ask whether they matter.
+# SPIDER and the phantom come with a grading of each disc, the released slices do not. We only count the findings here.
 
 # %%
 from spider_utils.spider import GRADINGS, read_gradings

@@ -75,31 +75,39 @@ import SimpleITK as sitk
 from spider_utils.figures_data import overlay, pose
 from spider_utils.spider import read_volume
 
-middle = len(stack.image) // 2
+classes, middle = stack.classes(), len(stack.image) // 2
 if stack.coding == "spider":
     volume = read_volume(series.image_files[0])
+    stored, spacing_mm = sitk.GetArrayFromImage(volume), volume.GetSpacing()[::-1]
     print("direction cosines:", [round(value, 2) for value in volume.GetDirection()])
-    figure = pose(sitk.GetArrayFromImage(volume), volume.GetSpacing()[::-1], stack.image, stack.pixel_mm, source=run.source)
 else:
     print("The released slices are in this pose already.")
-    figure = overlay(stack.image[middle], stack.classes()[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
+
+# %% [markdown]
+# The header's nine cosines are the directions of the three axes in the patient. What they lead to:
+
+# %%
+if stack.coding == "spider":
+    figure = pose(stored, spacing_mm, stack.image, stack.pixel_mm, source=run.source)
+else:
+    figure = overlay(stack.image[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
 keep(figure, run.figures, "02_pose")
 
 # %% [markdown]
-# **Figure 2.1** Above, how the file stores the series and what it looks like in the common pose.
+# **Figure 2.1** A volume: the middle plane along each stored axis, then the common pose. Released slices: one of them with its classes.
 
 # %% [markdown]
 # ## 2.2 Four classes from label values
 #
-# The label number alone decides: 1 to 99 and 101 to 125 are vertebrae, 100 is the canal, 201 and above are discs. Anything else is an
-# error, not a guess. (The paper scaled the label numbers to grey values and interpolated them, which invents labels at every edge.)
+# In SPIDER's masks the label number alone decides: 1 to 99 and 101 to 125 are vertebrae, 100 is the canal, 201 to 225 are discs. Anything else is
+# an error, not a guess. The paper scaled the label numbers to grey values and interpolated them, which invents labels at every edge, and repaired
+# that afterwards. The released masks went that way; here their grey codes 0 / 76 / 150 / 29 are only decoded.
 
 # %%
 import numpy as np
 
 from spider_utils.labels import CLASSES
 
-classes = stack.classes()
 for number, name in enumerate(CLASSES):
     print(f"{number} {name:<11}", np.unique(stack.labels[classes == number]).tolist())
 
@@ -107,7 +115,8 @@ for number, name in enumerate(CLASSES):
 # ## 2.3 Intensity
 #
 # MRI has no absolute scale. The paper stretches every slice from its own minimum to its own maximum, so a slice with one very bright
-# pixel turns dark. The alternative takes the 0.5 and 99.5 percentile of the whole volume.
+# pixel turns dark. The alternative takes the 0.5 and 99.5 percentile of the whole volume. (On the released slices the first was done by their
+# authors; the second cannot undo it.)
 
 # %%
 from spider_utils.figures_data import intensity_histograms
@@ -123,7 +132,8 @@ keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, 
 # ## 2.4 Size
 #
 # The paper resizes to 512 × 640 (width × height) whatever the shape of the slice, which can squeeze the spine; `pad` keeps one scale for
-# both axes and fills the rest with background. Images are interpolated, masks take the nearest label: no new values.
+# both axes (in mm where the spacing is known) and fills the rest with background. Images are interpolated, masks take the nearest label: no new
+# values.
 
 # %%
 from spider_utils.figures_data import preprocess_steps
@@ -155,7 +165,8 @@ print("images", store.images.shape, store.images.dtype, "| masks", store.masks.s
 store.table[["series", "slice_index", "pixel_mm_row", "pixel_mm_col", "n_vertebrae", "n_canal", "n_discs"]].head().round(2)
 
 # %% [markdown]
-# The audit has a row for every slice of every series, dropped ones too.
+# A slice stays when at least `min_classes` classes are in it, background included: the paper's first rule. Its second, an imbalance ratio above
+# 55 %, cannot be applied as written, since a ratio of highest to lowest is never below 1. The audit has a row for every slice, dropped ones too.
 
 # %%
 reasons = store.audit.groupby(["sequence", "reason"]).size().rename("slices").reset_index()
@@ -167,7 +178,8 @@ from spider_utils.figures_data import audit_strips
 keep(audit_strips(store.audit, source=run.source), run.figures, "02_audit")
 
 # %% [markdown]
-# **Figure 2.4** Kept slices lie in the middle: only there are all four classes in one slice.
+# **Figure 2.4** One row a series, kept slices in blue. Whole volumes lose their sides, where no slice shows all classes; the released set was cut to
+# its middle by hand before.
 
 # %% [markdown]
 # ## 2.6 Who trains, who chooses, who is scored

@@ -116,6 +116,9 @@ keep(network_diagram(stages), run.figures, "03_network")
 
 # %% [markdown]
 # **Figure 3.1** The network of this run. Dashed: the skip connections, joined by concatenation.
+#
+# The authors' public code is another network than their text: ReLU everywhere but in one place, one batch normalisation a block, no pooling
+# before its 512 channels, 8,033,588 trainable parameters. Here the text is followed. Next, some of the feature maps of this slice:
 
 # %%
 from spider_utils.figures_model import feature_maps
@@ -138,7 +141,7 @@ keep(activation_curves(models.LEAKY_SLOPE), run.figures, "03_activation")
 
 # %% [markdown]
 # **Figure 3.3** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
-# fresh network is the share of gradients that ReLU would stop:
+# fresh network is the share of gradients that ReLU would stop. (Batch normalisation centres what comes in, so it must be near one half.)
 
 # %%
 negative = []
@@ -159,10 +162,7 @@ print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} 
 # the number of inputs and outputs of a layer. We send the same slice through the same convolutions with three ways to fill them:
 
 # %%
-from spider_utils.figures_model import init_spread
-
-
-def spread_of(fill) -> list[float]:
+def spread_of(fill):
     """Standard deviation after each encoder block of a fresh network whose convolutions `fill` has filled."""
     torch.manual_seed(settings.seed)
     fresh = models.build_model(settings.model, width=settings.width)
@@ -172,24 +172,30 @@ def spread_of(fill) -> list[float]:
     _, passed = models.trace_stages(fresh, to_input(images, torch.device("cpu")))
     return [float(output.std()) for output in passed[: len(fresh.encoder)]]
 
+# %% [markdown]
+# Glorot's rule against a normal distribution that is too narrow and one that is too wide:
 
+# %%
 fills = {
     "Glorot uniform": torch.nn.init.xavier_uniform_,
     "normal, σ = 0.01": lambda weight: torch.nn.init.normal_(weight, std=0.01),
     "normal, σ = 0.2": lambda weight: torch.nn.init.normal_(weight, std=0.2),
 }
+from spider_utils.figures_model import init_spread
+
 spread = {name: spread_of(fill) for name, fill in fills.items()}
 keep(init_spread(spread), run.figures, "03_glorot")
 
 # %% [markdown]
-# **Figure 3.4** Spread of the activations after each encoder block, before any training. Batch normalisation is switched to its
-# untrained averages here (it does nothing); in training it repairs much of what a bad start would break.
+# **Figure 3.4** Spread of the activations after each encoder block, before any training, with batch normalisation at its untrained averages (it does
+# nothing). In training it rescales every block, which is not shown here.
 
 # %% [markdown]
 # ## 3.5 The combined loss
 #
 # The paper adds 0.6 parts Focal loss and 0.4 parts Dice loss. Focal turns down pixels that are already right; Dice looks at whole
-# structures, however small.
+# structures, however small. The paper gives gamma as 4.0 in one sentence, "alpha and gamma" as 0.6 and 0.4 in another, and weights per class
+# without values; we take 4.0 and no weights.
 
 # %%
 print(inspect.getsource(losses.focal_loss))
@@ -203,7 +209,7 @@ keep(focal_curves(), run.figures, "03_focal")
 # %% [markdown]
 # **Figure 3.5** One pixel's focal loss. With γ = 4 a pixel at p = 0.9 counts ten thousand times less than under cross-entropy.
 #
-# Now both terms on a real mask: the network gives every pixel's true class the probability p, from wrong to right.
+# Now both terms on one mask of the store: the network gives every pixel's true class the probability p, from wrong to right.
 
 # %%
 import numpy as np
@@ -212,9 +218,14 @@ from spider_utils.figures_model import loss_terms
 
 target = network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
+combined = losses.CombinedLoss(settings.focal_share, settings.gamma)
+
+# %% [markdown]
+# The sweep over p:
+
+# %%
 probability = np.linspace(0.02, 0.98, 49)
 terms = {"Focal": [], "Dice": [], "combined": []}
-combined = losses.CombinedLoss(settings.focal_share, settings.gamma)
 for p in probability:
     logits = torch.log(truth * p + (1 - truth) * (1 - p) / 3)
     terms["Focal"].append(losses.focal_loss(logits, target, settings.gamma).item())
@@ -226,7 +237,7 @@ heading = f"{settings.focal_share:g} Focal + {1 - settings.focal_share:g} Dice o
 keep(loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
 
 # %% [markdown]
-# **Figure 3.6** Above p = 0.6 the focal term has almost nothing left to say; what still improves the mask is the Dice term.
+# **Figure 3.6** Above p = 0.6 the focal term is almost zero; what still pushes the probabilities up is the Dice term.
 #
 # And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
 
@@ -250,5 +261,5 @@ shares.round(0).astype(int).add_suffix(" %")
 # %%
 assert np.isclose(shares["pixels"].sum(), 100) and (shares[["Focal", "Dice"]].sum() - 100).abs().max() < 0.01
 print(f"1. {models.count_parameters(network):,} parameters at width {settings.width}, {len(stages)} stages, logits {tuple(outputs[-1].shape)}.")
-print("2. Leaky ReLU keeps gradients alive, Glorot keeps the signal's size, batch normalisation keeps it in training.")
-print(f"3. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; the Dice term sees small structures.")
+print("2. Leaky ReLU passes a tenth of the gradient where ReLU passes none; of the three starts, Glorot's changes the signal least.")
+print(f"3. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; gamma 4 leaves confident pixels to the Dice term.")

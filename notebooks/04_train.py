@@ -20,7 +20,7 @@
 #
 # **The question of this notebook: how does the network learn, and when do we stop?** Batch 8 and the combined loss are the paper's; Adam, its
 # learning rate and the schedule are not stated there and are ours. The epoch is chosen by the mean IoU on validation patients, who are
-# neither trained on nor scored in the end.
+# not trained on and no part of the reported score.
 
 # %% [markdown] tags=["colab"]
 # On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
@@ -67,6 +67,8 @@ run = open_run(run_dir, source, data_dir, profile, **schedule, **dealing, **trai
 
 # %% [markdown]
 # ## 4.1 The settings of this run
+#
+# What the profile says, and what was set by hand above.
 
 # %%
 import pandas as pd
@@ -77,6 +79,8 @@ pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 
 # %% [markdown]
 # ## 4.2 Patients of each side
+#
+# No number stands in two rows.
 
 # %%
 store, sides = run.store(), run.split()
@@ -93,8 +97,8 @@ log = run.train()
 log[["epoch", "learning_rate", "train_loss", "val_loss", "val_mean_iou"]].tail().round(4)
 
 # %%
-assert len(log) <= values["epochs"] and log["epoch"].is_monotonic_increasing
-assert log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
+assert log["epoch"].tolist() == list(range(1, len(log) + 1))
+assert len(log) == 1 or log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
 
 # %%
 from spider_utils.figures_model import training_curves
@@ -132,4 +136,5 @@ print(f"2. Validation mean IoU (background included, at the network's size): {be
 print(f"3. Ended after {len(log)} of at most {values['epochs']} epochs; the test patients have not been touched.")
 
 # %%
-assert best["val_mean_iou"] > 0.6, "the network has not learnt: look at the curves above"
+as_committed = (run.source, run.profile) == ("phantom", "smoke") and values["epochs"] == 30
+assert not as_committed or best["val_mean_iou"] > 0.8, "the network has not learnt: look at the curves above"

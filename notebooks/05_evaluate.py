@@ -69,17 +69,25 @@ print(f"test: {tested['patient'].nunique()} patients, {len(tested) // 4} slices 
 #
 # All pixels of all test slices pooled; in brackets the percentile bootstrap 95 % interval over patients. *Foreground* is the plain mean of
 # the three structures. ASD (average surface distance), HD95 and the NSD's tolerance are in mm where the pixel size is known, else in
-# pixels.
+# pixels. Few patients make rough intervals: with three there are only ten different resamples, with six 462.
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.scores import score_table
 
 score_table(test)
 
+# %% [markdown]
+# Precision asks how much of what was painted is right, recall how much of the structure was found:
+
+# %% tags=["nbval-ignore-output"]
+score_table(test, metrics=("precision", "recall", "f1", "nsd_2"))
+
 # %%
 foreground = test.query("sequence == 'all' and `class` == 'foreground' and aggregation == 'pooled'").set_index("metric")
-assert foreground.loc["dice", "ci_low"] <= foreground.loc["dice", "value"] <= foreground.loc["dice", "ci_high"]
-assert foreground.loc["dice", "value"] > 0.7, "far below what this profile reaches: look at notebook 4"
+value, low, high = foreground.loc["dice", ["value", "ci_low", "ci_high"]].astype(float)
+as_committed = (run.source, run.profile) == ("phantom", "smoke") and run.settings.training.epochs == 30
+assert tested["patient"].nunique() == 1 or low <= value <= high
+assert not as_committed or value > 0.8, "far below what this profile reaches: look at notebook 4"
 
 # %% [markdown]
 # ## 5.3 The same scores beside the paper's
@@ -109,8 +117,8 @@ keep(score_points(test, paper, metric="dice", source=run.source), run.figures, "
 # %% [markdown]
 # ## 5.4 A check on the numbers
 #
-# For one set of pixels, Dice, F1 and 2 IoU / (1 + IoU) are the same number. In the paper's table the F1 column fits its IoU column and the
-# Dice column does not, so its Dice was aggregated another way.
+# For one set of pixels, Dice, F1 and 2 IoU / (1 + IoU) are the same number. For T2 SPACE the paper's F1 equals 2 IoU / (1 + IoU) to four digits
+# and its Dice does not, so its Dice was aggregated another way. For T1 and T2 even F1 is off, by up to 0.0016.
 
 # %%
 import numpy as np
@@ -139,8 +147,8 @@ from spider_utils.figures_results import aggregation_compare
 keep(aggregation_compare(test, metric="dice", source=run.source), run.figures, "05_aggregations")
 
 # %% [markdown]
-# **Figure 5.2** Dice by aggregation. How often a structure was missed or invented altogether is counted apart, since ASD and HD95 are not
-# defined then:
+# **Figure 5.2** Dice by aggregation. Where the means over slices lie far below the pooled value, a few slices with little of the structure cost
+# much (notebook 6, Figure 6.6). How often a structure was missed or invented altogether is counted apart, since ASD and HD95 are not defined then:
 
 # %% tags=["nbval-ignore-output"]
 missed = test.query("aggregation == 'slices' and metric == 'missed' and sequence == 'all'")
@@ -148,15 +156,18 @@ missed[["class", "value", "ci_low", "ci_high", "n"]].round(4).reset_index(drop=T
 
 # %% [markdown]
 # ## 5.6 By sequence
+#
+# Pooled Dice of each sequence; with one sequence in the data there is one row.
 
 # %% tags=["nbval-ignore-output"]
 by_sequence = test.query("aggregation == 'pooled' and metric == 'dice'")
 by_sequence.pivot_table(index="sequence", columns="class", values="value").round(3)
 
 # %% [markdown]
-# ## 5.7 What choosing the epoch is worth
+# ## 5.7 Validation and test
 #
-# The validation patients chose the epoch, so their score flatters. That is why another group of patients gives the result.
+# The validation patients chose the epoch, so their score may flatter, and the test patients give the result. They are other patients, so the
+# difference is not the size of that effect.
 
 # %% tags=["nbval-ignore-output"]
 both = metrics.query("sequence == 'all' and `class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")

@@ -73,7 +73,7 @@ assert (slices["series"].to_numpy() == table.loc[chosen, "series"].to_numpy()).a
 assert (slices["slice_index"].to_numpy() == table.loc[chosen, "slice_index"].to_numpy()).all()
 
 # %% [markdown]
-# ## 6.2 The best slice of each of six patients
+# ## 6.2 The best slice of up to six patients
 #
 # Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. For the screen only,
 # slices are brightened (0.5 to 99.9 percentile, gamma 0.7).
@@ -89,7 +89,10 @@ def overlays(numbers, heading):
     arrays = (images[numbers], reference[numbers], prediction[numbers])
     return overlay_grid(*arrays, titles, heading, source=run.source)
 
+# %% [markdown]
+# Of each patient the slice with the highest Dice:
 
+# %% tags=["nbval-ignore-output"]
 best = slices.loc[slices.groupby("patient")["dice"].idxmax()].nlargest(6, "dice").index.to_numpy()
 keep(overlays(best, "The best slice of each patient"), run.figures, "06_best")
 
@@ -125,6 +128,8 @@ show_widget(browse_predictions(images, reference, prediction, slices, source=run
 
 # %% [markdown]
 # ## 6.4 By class and sequence
+#
+# Mean over slices; with one sequence in the data there is one row.
 
 # %% tags=["nbval-ignore-output"]
 tested.pivot_table(index="sequence", columns="class", values=["dice", "recall", "precision"], aggfunc="mean").round(3)
@@ -132,7 +137,7 @@ tested.pivot_table(index="sequence", columns="class", values=["dice", "recall", 
 # %% [markdown]
 # ## 6.5 Which class is taken for which?
 #
-# Rows are what the reference says, columns what the network said. Most errors are against background: they sit on edges.
+# Read along a row: where do this structure's pixels go? The matrix does not tell whether they lie on an edge; section 6.8 does.
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.figures_results import confusion_matrix
@@ -150,7 +155,7 @@ assert pairs.sum() == reference.size and pairs.shape == (4, 4)
 # %% [markdown]
 # ## 6.6 By patient
 #
-# A few patients often carry most of the error; a mean over slices hides that.
+# A mean over slices hides differences between patients.
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.figures_results import scores_by_patient
@@ -164,7 +169,7 @@ keep(scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patie
 # %% [markdown]
 # ## 6.7 By position in the series
 #
-# Slices at the side show less canal and cut vertebrae where they are thin.
+# Towards the sides a slice shows less of the canal, and vertebrae where they are thin.
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.figures_results import scores_by_position
@@ -174,12 +179,13 @@ placed = tested.assign(position=(lateral_position(tested) + 1) / 2)
 keep(scores_by_position(placed, source=run.source), run.figures, "06_by_position")
 
 # %% [markdown]
-# **Figure 6.6** Dice against the slice's place in its series, from the first slice to the last.
+# **Figure 6.6** Dice against the slice's place in its series, from the first kept slice to the last.
 
 # %% [markdown]
 # ## 6.8 How far off is the contour?
 #
-# Distances from the predicted contour to the nearest reference contour, by structure.
+# Distances from each pixel of the predicted contour to the nearest reference contour, by structure. They step by pixels, and what was missed
+# altogether is not in them.
 
 # %% tags=["nbval-ignore-output"]
 import numpy as np

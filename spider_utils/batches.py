@@ -36,8 +36,13 @@ def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Move uint8 slices (N, 1, h, w) to the device as float32 in 0..1, channels last (the faster layout)."""
-    return (images.to(device).float() / 255).contiguous(memory_format=torch.channels_last)
+    """Move uint8 slices (N, 1, h, w) to the device as float32 in 0..1."""
+    return (images.to(device).float() / 255).contiguous(memory_format=memory_format(device))
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Return the layout of networks and slices: channels last is faster, but fails in training on Apple's."""
+    return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
 def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:

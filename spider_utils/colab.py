@@ -9,18 +9,19 @@ DRIVE = Path("/content/drive")
 
 
 def setup(drive: bool = False, folder: str = "spider_runs") -> None:
-    """Name the GPU and, with `drive`, keep data and runs in `folder` of Google Drive.
+    """Name the GPU and, with `drive`, keep runs (and the phantom in them) in `folder` of Google Drive.
 
     Runs then lie in a place that outlives the session, so that one which Colab cut off goes on when the notebook is
-    run again: the environment variable SPIDER_RUNS names that place. Raises SpiderError for `drive` outside Colab.
+    run again: the environment variable SPIDER_RUNS names that place. Real data is kept there too when it is downloaded
+    into that folder. Raises SpiderError for `drive` outside Colab.
     """
     if drive:
         runs = _mounted_drive() / "MyDrive" / folder
         runs.mkdir(parents=True, exist_ok=True)
         os.environ["SPIDER_RUNS"] = str(runs)
-        print(f"Data and runs are kept in Google Drive: {runs}")
+        print(f"Runs are kept in Google Drive: {runs}; to keep real data too, download it to {runs}/data.")
     else:
-        print("Data and runs end with this session; setup(drive=True) keeps them in Google Drive.")
+        print("Runs end with this session; setup(drive=True) keeps them in Google Drive.")
     print(_gpu_line())
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import stat
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -90,7 +91,7 @@ def download_released(out_dir: Path | str, url: str = RELEASED_URL, manifest: Pa
             members = {_below_top_folder(member.filename): member for member in content.infolist()}
             for one in progress(wanted, desc="released slices", unit="file"):
                 _extract_released_file(content, members.get(f"{RELEASED_FOLDER}/{one.path}"), one, out_dir)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise SpiderError(f"{archive}: expected a zip archive, found a damaged one; removed, call again") from error
     finally:
         archive.unlink(missing_ok=True)
@@ -139,7 +140,7 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
                     with temporary.open("wb") as target:
                         shutil.copyfileobj(source, target, CHUNK)
                 sizes[str(place)] = member.file_size
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error) as error:
         raise SpiderError(
             f"{archive}: expected a zip archive, found a damaged one; remove it and call again"
         ) from error

@@ -62,8 +62,10 @@ def run_notebooks(
     todo = [_entry(notebook, parameters) for notebook, parameters in plan]
     done = _common_start(_finished(out, settings), todo, out)
     _make_folder(out)
-    if (out / SETTINGS_FILE).is_file():
-        open_run(out, source, data_dir, profile).series()  # refuses a folder that was run on other data
+    known = (out / SETTINGS_FILE).is_file()
+    opened = open_run(out, source, data_dir, profile, **overrides)  # refuses bad values before anything runs
+    if known:
+        opened.series()  # refuses a folder that was run on other data
     for notebook, _ in plan[done:]:
         (out / notebook.name).unlink(missing_ok=True)  # no old result stands beside a new one
     for number, (notebook, parameters) in enumerate(plan, start=1):
@@ -173,12 +175,13 @@ def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
     stop = threading.Event()
 
     def follow() -> None:
-        told = _epochs(out)
-        while not stop.wait(seconds):
+        told, ended = len(_epochs(out)), False
+        while not ended:
+            ended = stop.wait(seconds)
             log = _epochs(out)
-            for row in log.iloc[len(told) :].itertuples():
+            for row in log.iloc[told:].itertuples():
                 tqdm.write(f"      epoch {row.epoch}: validation mean IoU {row.val_mean_iou:.4f}")
-            told = log
+            told = len(log)
 
     follower = threading.Thread(target=follow, daemon=True)
     follower.start()
@@ -187,6 +190,18 @@ def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
     finally:
         stop.set()
         follower.join()
+
+
+@contextmanager
+def _static() -> Iterator[None]:
+    """Set SPIDER_STATIC for the kernels that start meanwhile: no widgets and no bars in saved outputs."""
+    before = os.environ.get("SPIDER_STATIC")
+    os.environ["SPIDER_STATIC"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["SPIDER_STATIC"]
 
 
 def _epochs(out: Path) -> pd.DataFrame:
@@ -203,9 +218,8 @@ def _make_folder(out: Path) -> None:
 def _execute(notebook: Path, out: Path, parameters: dict[str, Any], title: str) -> None:
     """Execute one notebook into `out`, with `out` as its working directory; papermill saves it cell by cell."""
     target = out / notebook.name
-    os.environ["SPIDER_STATIC"] = "1"  # for the kernel: no widgets and bars in saved outputs
     try:
-        with _told_epochs(out):
+        with _told_epochs(out), _static():
             papermill.execute_notebook(
                 str(notebook),
                 str(target),

@@ -84,7 +84,9 @@ def init_spread(spread: Mapping[str, Sequence[float]]) -> Figure:
     for place, (name, values) in enumerate(spread.items()):
         style = {"color": LINE_COLOURS[place % 4], "linestyle": LINE_STYLES[place % 4], "marker": "os^D"[place % 4]}
         axes.plot(range(1, len(values) + 1), values, label=name, **style)
-    axes.set(xlabel="Layer", ylabel="Standard deviation of activations", yscale="log")
+    axes.set(
+        xlabel="Encoder block (the last is the bottleneck)", ylabel="Standard deviation of activations", yscale="log"
+    )
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.grid(alpha=0.3)
     axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
@@ -128,8 +130,10 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: s
         for axes in row:
             axes.set_axis_off()
         best = np.argsort(channels.std(axis=(1, 2)))[::-1][:shown]
-        show_slice(row[0], image, f"{name}\n{' × '.join(map(str, channels.shape))}")
+        show_slice(row[0], image, "input slice")
         row[0].title.set_fontsize(11)
+        label = f"{name}\n{' × '.join(map(str, channels.shape))}"
+        row[0].text(-0.15, 0.5, label, transform=row[0].transAxes, rotation=90, ha="center", va="center", fontsize=11)
         for axes, number in zip(row[1:], best, strict=False):
             low, high = np.percentile(channels[number], (1, 99))
             axes.imshow(channels[number], cmap="gray", vmin=low, vmax=high, interpolation="nearest")

@@ -149,15 +149,17 @@ def overlay_grid(
 
     A title of one line, such as "12_t2_SPACE, slice 60: Dice 0.91", leaves most room for the slices.
     """
-    rows = -(-len(images) // 3)
-    blocks = min(len(images), 3)
+    blocks = 3 if len(images) > 4 else min(len(images), 2)
+    rows = -(-len(images) // blocks)
     ratios = ([1, 1, 1, 0.2] * blocks)[:-1]
-    figure, grid = new_figure(rows, len(ratios), size=SLIDE if rows > 1 else (10, 4.2), width_ratios=ratios)
+    figure, grid = new_figure(
+        rows, len(ratios), size=SLIDE if blocks == 3 else (10, 3.2 * rows + 1), width_ratios=ratios
+    )
     figure.get_layout_engine().set(w_pad=0.04, wspace=0)
     for axes in grid.flat:
         axes.set_axis_off()
     for place, (image, reference, prediction) in enumerate(zip(images, references, predictions, strict=True)):
-        row, column = place // 3, 4 * (place % 3)
+        row, column = place // blocks, 4 * (place % blocks)
         box = foreground_box(reference, prediction)
         painted = (
             paint_classes(image, reference),
@@ -184,9 +186,7 @@ def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str
     figure, ((axes,),) = new_figure()
     for name, marker in zip(FOREGROUND, "os^", strict=True):
         axes.plot(range(len(table)), table[name], marker, color=CLASS_COLOURS[name], markersize=9, label=name)
-    axes.plot(
-        range(len(table)), table.mean(axis=1), "--", color=FOREGROUND_COLOUR, linewidth=1.5, label="foreground mean"
-    )
+    axes.plot(range(len(table)), table.mean(axis=1), "D", color=FOREGROUND_COLOUR, label="foreground mean")
     small = len(table) > 30
     axes.set_xticks(range(len(table)), table.index, rotation=90 if len(table) > 14 else 0, fontsize=8 if small else 11)
     axes.set(xlabel="Patient, from worst to best", ylabel=METRIC_NAMES.get(metric, metric))
@@ -200,7 +200,7 @@ def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str
 def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
     """One metric against a slice's lateral position in its series: points, and the mean of each tenth of the way.
 
-    `scores`: one row a slice and class with position (0 at the patient's right, 1 at the left), class and the metric.
+    `scores`: one row a slice and class with position (0 first kept slice, 1 last), class and the metric.
     """
     figure, (row,) = new_figure(1, len(FOREGROUND), sharey=True)
     edges = np.linspace(0, 1, 11)
@@ -212,7 +212,7 @@ def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: st
         axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
         axes.grid(alpha=0.3)
     row[0].set_ylabel(METRIC_NAMES.get(metric, metric))
-    row[1].set_xlabel("Position in the series, % (first slice to last)")
+    row[1].set_xlabel("Position in the series, % (first kept slice to last)")
     figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)")
     note_source(figure, source)
     return figure

@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from spider_utils.batches import network_images, to_input
+from spider_utils.batches import memory_format, network_images, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.models import build_model
 from spider_utils.progress import progress
@@ -54,13 +54,13 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
         raise SpiderError(
             f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
         ) from error
-    return model.to(device, memory_format=torch.channels_last).eval(), description
+    return model.to(device, memory_format=memory_format(device)).eval(), description
 
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, images: Tensor, device: torch.device, size: tuple[int, int]) -> Tensor:
     """Return logits (N, classes, *size) float32 for uint8 slices (N, 1, h, w) at the network's size."""
-    with torch.autocast(device.type, enabled=device.type == "cuda"):
+    with torch.autocast("cuda", enabled=device.type == "cuda"):
         logits = model(to_input(images, device))
     return F.interpolate(logits.float(), size=size, mode="bilinear")
 

@@ -10,10 +10,11 @@ from torch import Tensor, nn
 def focal_loss(logits: Tensor, target: Tensor, gamma: float = 4.0) -> Tensor:
     """Mean over all pixels of (1 - p)^gamma * -log p, p the softmax probability of the pixel's true class.
 
-    Lin et al. 2017, without class weights (none are stated in the paper). gamma = 0 is cross-entropy.
+    Lin et al. 2017. The paper's formula has class weights alpha_i without giving them; here all are 1. gamma = 0 is
+    cross-entropy. The clamp keeps the gradient finite where p is 1 and gamma below 1.
     """
     log_p = -F.cross_entropy(logits.float(), target, reduction="none")
-    return (-((1 - log_p.exp()) ** gamma) * log_p).mean()
+    return (-((1 - log_p.exp()).clamp_min(1e-7) ** gamma) * log_p).mean()
 
 
 def dice_loss(logits: Tensor, target: Tensor, epsilon: float = 1e-6) -> Tensor:

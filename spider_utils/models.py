@@ -16,6 +16,7 @@ from spider_utils.errors import SpiderError
 
 LEAKY_SLOPE = 0.1
 LEVELS = (1, 2, 4, 8, 16, 32)  # channels of each level in units of the width: 16 ... 512 at width 16
+DIVISOR = 2 ** (len(LEVELS) - 1)  # every pooling halves height and width, which must come out even
 ENCODER_DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.3, 0.3)
 DECODER_DROPOUT = (0.1, 0.1, 0.2, 0.2, 0.2)  # from the highest resolution to the lowest
 
@@ -43,9 +44,7 @@ def upsample_block(channels_in: int, channels_out: int) -> nn.Sequential:
 
 
 class PaperTextUNet(nn.Module):
-    """The modified U-Net of the paper's text: six levels, five poolings, so H and W must be divisible by 32."""
-
-    divisor = 32
+    """The modified U-Net of the paper's text: six levels, five poolings, so H and W must be divisible by DIVISOR."""
 
     def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16):
         super().__init__()

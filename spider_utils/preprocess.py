@@ -106,7 +106,10 @@ def resize_stack(
     grid.SetOutputSpacing((new_mm[1], new_mm[0], 1.0))
     grid.SetOutputOrigin((-(size[1] - 1) / 2 * new_mm[1], -(size[0] - 1) / 2 * new_mm[0], 0.0))
     grid.SetInterpolator(sitk.sitkNearestNeighbor if nearest else sitk.sitkLinear)
-    return sitk.GetArrayFromImage(grid.Execute(image))
+    if nearest:
+        return sitk.GetArrayFromImage(grid.Execute(image))
+    resized = sitk.GetArrayFromImage(grid.Execute(sitk.Cast(image, sitk.sitkFloat32)))
+    return np.rint(resized).astype(stack.dtype) if stack.dtype == np.uint8 else resized
 
 
 def choose_slices(pixels: np.ndarray, min_classes: int) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -151,6 +154,8 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
     if (folder / "store.json").is_file():
         store = open_store(folder)
         refuse_other(store.info, info, folder)
+        if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
+            raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
         return store
     parts = _write_parts(series, settings, folder / "parts")
     write_store(parts, info, settings.size, folder)
@@ -164,7 +169,7 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder:
     for one in progress(series, desc="preprocess", unit="series"):
         part = folder / f"{one.name}.npz"
         parts.append(part)
-        note, made_from = part.with_suffix(".json"), _made_from([one], settings)
+        note, made_from = part.with_suffix(".json"), _made_from([one], settings) | {"subset": one.subset}
         if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == made_from:
             continue
         stack = read_stack(one)

@@ -35,8 +35,10 @@ from spider_utils.settings import Settings, load_profile, make_settings
 from spider_utils.sources import find_series, fingerprint
 from spider_utils.splits import Split, make_split
 from spider_utils.store import SliceStore
+from spider_utils.store import refuse_other as refuse_other_store
 from spider_utils.survey import survey
 from spider_utils.training import Slices, train
+from spider_utils.training import refuse_other as refuse_other_training
 
 SETTINGS_FILE, LOG_FILE = "settings.json", "train_log.csv"
 SCORED = ("validation", "test")
@@ -69,7 +71,8 @@ class Run:
         if self.source == "phantom" and self.data_dir == self.path / "data":
             make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
-        if _read_json(self.path / SETTINGS_FILE).get("fingerprint", fingerprint(series)) != fingerprint(series):
+        known = _read_json(self.path / SETTINGS_FILE).get("fingerprint")
+        if known and known != fingerprint(series):
             raise SpiderError(
                 f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
             )
@@ -105,14 +108,18 @@ class Run:
     def train(self) -> pd.DataFrame:
         """Train the network, or go on where a training was cut off, and return its log, a row an epoch."""
         store, split, settings = self.store(), self.split(), self.settings.training
-        sides = []
-        for side in ("train", "validation"):
+
+        def slices_of(side: str) -> Slices:
             rows = split.rows(store.table, side)
             masks = network_masks(store.masks[rows], settings.size)
-            sides.append(Slices(network_images(store.images[rows], settings.size), masks))
-        about = {"data": store.info, "split": json.loads(json.dumps(asdict(split)))}
-        log = train(settings, *sides, self.path / "checkpoints", about, self.path / LOG_FILE)
-        self._note("train")
+            return Slices(network_images(store.images[rows], settings.size), masks)
+
+        dealt = json.loads(json.dumps(asdict(split))) | {"settings": asdict(self.settings.split)}
+        epochs = _epochs_done(self.path)
+        about = {"data": store.info, "split": dealt}
+        log = train(settings, slices_of, self.path / "checkpoints", about, self.path / LOG_FILE)
+        if len(log) != epochs:
+            self._note("train")
         return log
 
     def predictions(self) -> tuple[np.ndarray, pd.DataFrame]:
@@ -171,14 +178,12 @@ class Run:
             chosen.to_csv(path, index=False, na_rep="nan")
 
     def _note(self, stage: str) -> None:
-        """Record in provenance.json what code, versions and device a stage was made with, unless it says so already."""
+        """Record in provenance.json what code, versions and device a stage was just made with."""
         note = self.path / "provenance.json"
-        known = _read_json(note)
-        if stage not in known:
-            data = _read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
-            settings = self.settings.flat() | {"source": self.source, "profile": self.profile}
-            device = str(select_device(self.settings.training.device))
-            write_json(note, known | {stage: provenance(settings, data, device)})
+        data = _read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
+        settings = self.settings.flat() | {"source": self.source, "profile": self.profile}
+        device = str(select_device(self.settings.training.device))
+        write_json(note, _read_json(note) | {stage: provenance(settings, data, device)})
 
 
 def open_run(
@@ -215,9 +220,25 @@ def open_run(
     settings = make_settings(load_profile(saved["profile"]) | chosen)
     if saved["source"] != "phantom" and not saved["data_dir"]:
         raise SpiderError(f"source '{saved['source']}': expected a data folder, found none; give data_dir (--data-dir)")
+    _refuse_what_is_made(path, settings)
     folder = Path(saved["data_dir"]) if saved["data_dir"] else path / "data"
     write_json(path / SETTINGS_FILE, saved | {"parameters": chosen})
     return Run(path, saved["source"], folder, saved["profile"], settings)
+
+
+def _refuse_what_is_made(path: Path, settings: Settings) -> None:
+    """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
+    stored = _read_json(path / "store" / "store.json")
+    if stored:
+        refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
+    trained = _read_json(path / "checkpoints" / "best.json")
+    if trained:
+        wanted = asdict(settings.training) | asdict(settings.split)
+        refuse_other_training(trained["training"] | trained["split"]["settings"], wanted, path / "checkpoints")
+
+
+def _epochs_done(path: Path) -> int:
+    return len(pd.read_csv(path / LOG_FILE)) if (path / "provenance.json").is_file() else 0
 
 
 def default_run_dir(source: str, profile: str) -> Path:

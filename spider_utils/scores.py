@@ -122,7 +122,7 @@ def draw_patients(patients: int, replicates: int, seed: int) -> np.ndarray:
 
 
 def lateral_position(table: pd.DataFrame) -> pd.Series:
-    """Return where each row's slice lies within its series' slices: -1 rightmost, 0 middle, 1 leftmost of the patient.
+    """Return where each row's slice lies within its series' slices: -1 first, 0 middle, 1 last.
 
     `table` has the columns series and slice_index; a series of one slice is at 0.
     """

@@ -175,8 +175,8 @@ def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     missing = [column for column in needed if column not in table.columns]
     if missing:
         raise SpiderError(f"{path}: expected a column {missing[0]!r}, found {', '.join(table.columns[:5])}; mend it")
-    for column in table.columns[table.dtypes == "str"]:
-        table[column] = table[column].str.strip()
+    for column in table.columns:
+        table[column] = table[column].map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     return table
 
 

@@ -11,7 +11,6 @@ import pandas as pd
 
 from spider_utils.errors import SpiderError
 
-SIDES = ("train", "validation", "test")
 KINDS = ("auto", "official", "patient_kfold")
 
 
@@ -60,7 +59,7 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
 
     Raises SpiderError when there are too few patients for three sides, or no official validation patients.
     """
-    subset_of = table.groupby("patient")["subset"].first()
+    subset_of = table.groupby("patient")["subset"].agg(lambda subsets: max(subsets))  # "" < "training" < "validation"
     patients = np.array(sorted(subset_of.index))
     official = tuple(int(p) for p in patients if subset_of[p] == "validation")
     kind = settings.split

@@ -57,7 +57,7 @@ def open_store(folder: Path | str) -> SliceStore:
         raise SpiderError(
             f"{folder}: {len(images)} images, {len(masks)} masks, {len(table)} rows; delete the store and make it again"
         )
-    audit = pd.read_csv(files["audit.csv"], keep_default_na=False)
+    audit = pd.read_csv(files["audit.csv"], keep_default_na=False, na_values=["nan"])
     return SliceStore(folder, images, masks, table, audit, json.loads(files["store.json"].read_text(encoding="utf-8")))
 
 

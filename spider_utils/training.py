@@ -6,6 +6,7 @@ number alone.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,13 +17,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from spider_utils.batches import shuffled_batches, to_input
+from spider_utils.batches import memory_format, shuffled_batches, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
 from spider_utils.inference import select_device
 from spider_utils.labels import CLASSES
 from spider_utils.losses import CombinedLoss
-from spider_utils.models import build_model
+from spider_utils.models import DIVISOR, build_model
 from spider_utils.progress import progress
 
 
@@ -38,7 +39,7 @@ class TrainSettings:
     epochs: int = 100  # at most
     learning_rate: float = 1e-3
     lr_factor: float = 0.5  # the learning rate is multiplied by this ...
-    lr_patience: int = 5  # ... after so many epochs without a better validation mean IoU
+    lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU
     stop_patience: int = 20  # training ends after so many
     focal_share: float = 0.6
     gamma: float = 4.0
@@ -50,8 +51,8 @@ class TrainSettings:
             if getattr(self, name) < 1:
                 raise SpiderError(f"{name}: expected 1 or more, found {getattr(self, name)}")
         for name in ("train_height", "train_width"):
-            if getattr(self, name) % 32:
-                raise SpiderError(f"{name}: expected a multiple of 32 (five poolings), found {getattr(self, name)}")
+            if getattr(self, name) % DIVISOR:
+                raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise SpiderError(f"learning_rate: expected more than 0, found {self.learning_rate}")
         if not 0 <= self.focal_share <= 1:
@@ -82,7 +83,7 @@ class Trainer:
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
         model = build_model(settings.model, width=settings.width)
-        self.model = model.to(self.device, memory_format=torch.channels_last)
+        self.model = model.to(self.device, memory_format=memory_format(self.device))
         self.loss = CombinedLoss(settings.focal_share, settings.gamma)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
@@ -106,7 +107,7 @@ class Trainer:
 
     def forward_loss(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits and loss of one batch, in mixed precision on CUDA."""
-        with torch.autocast(self.device.type, enabled=self.device.type == "cuda"):
+        with torch.autocast("cuda", enabled=self.device.type == "cuda"):
             logits = self.model(to_input(images, self.device))
         return logits, self.loss(logits, masks.to(self.device).long())
 
@@ -142,8 +143,6 @@ class Trainer:
 
     def fit(self, train: Slices, validation: Slices) -> None:
         """Train until finished, writing log and checkpoints after every epoch."""
-        if self.finished:
-            return
         batches = -(-len(train.images) // self.settings.batch_size)
         done = len(self.log)
         with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
@@ -160,10 +159,18 @@ class Trainer:
     def save(self) -> None:
         """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""
         self.write_log()
+        self.write_state()
         if self.log[-1] is self.best:
-            with atomic_path(self.folder / "best.safetensors") as path:
-                save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, path)
-            write_json(self.folder / "best.json", {"training": asdict(self.settings), "best": self.best} | self.about)
+            self.write_best()
+
+    def write_best(self) -> None:
+        """Write the network, which is the best so far, and the JSON that says what it is."""
+        with atomic_path(self.folder / "best.safetensors") as path:
+            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, path)
+        write_json(self.folder / "best.json", {"training": asdict(self.settings), "best": self.best} | self.about)
+
+    def write_state(self) -> None:
+        """Write all that the next epoch needs into one file."""
         tensors = {f"model.{name}": value.contiguous() for name, value in self.model.state_dict().items()}
         state = self.optimizer.state_dict()
         for number, moments in state["state"].items():
@@ -201,8 +208,11 @@ class Trainer:
                 moments.setdefault(int(number), {})[moment] = value
         self.optimizer.load_state_dict({"state": moments, "param_groups": rest["groups"]})
         self.schedule.load_state_dict(rest["schedule"])
-        self.scaler.load_state_dict(rest["scaler"])
+        if rest["scaler"]:  # empty when the last session ran without mixed precision
+            self.scaler.load_state_dict(rest["scaler"])
         self.log = rest["log"]
+        if self.log[-1] is self.best:
+            self.write_best()  # the last session may have ended between the two files
 
 
 def class_iou(pairs: Tensor) -> Tensor:
@@ -224,14 +234,14 @@ def refuse_other(found: dict, wanted: dict, path: Path) -> None:
 
 def train(
     settings: TrainSettings,
-    train_slices: Slices,
-    validation_slices: Slices,
+    slices_of: Callable[[str], Slices],
     folder: Path | str,
     about: dict,
     log_file: Path | str,
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
+    `slices_of` gives the slices of a side ("train", "validation") and is not called when the training is finished.
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
     `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
     when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
@@ -240,7 +250,6 @@ def train(
     trainer = Trainer(settings, Path(folder), about, Path(log_file))
     if (trainer.folder / "last.safetensors").is_file():
         trainer.resume()
-        if not trainer.finished:
-            trainer.write_log()
-    trainer.fit(train_slices, validation_slices)
+    if not trainer.finished:
+        trainer.fit(slices_of("train"), slices_of("validation"))
     return pd.DataFrame(trainer.log)

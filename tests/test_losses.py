@@ -63,8 +63,10 @@ def test_combined_loss_is_six_parts_focal_and_four_parts_dice(batch):
     assert CombinedLoss(focal_share=1.0)(*batch).item() == pytest.approx(focal_loss(*batch).item(), rel=1e-6)
 
 
-def test_gradients_are_finite_for_sure_and_wrong_pixels():
+@pytest.mark.parametrize("gamma", [0.4, 4.0])
+@pytest.mark.parametrize("true_class", [0, 1])
+def test_gradients_are_finite_for_sure_and_wrong_pixels(gamma, true_class):
     logits = torch.tensor([200.0, -200.0, 0.0, 0.0]).reshape(1, 4, 1, 1).requires_grad_()
-    CombinedLoss()(logits, torch.tensor([1]).reshape(1, 1, 1)).backward()
+    CombinedLoss(gamma=gamma)(logits, torch.tensor([true_class]).reshape(1, 1, 1)).backward()
     assert torch.isfinite(logits.grad).all()
-    assert logits.grad.abs().sum() > 0
+    assert true_class == 0 or logits.grad.abs().sum() > 0

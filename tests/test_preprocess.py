@@ -69,6 +69,13 @@ def test_stretch_maps_the_borders_to_the_borders():
     assert (out[:39] == 0).all() and (out[41:] == 100).all()
 
 
+def test_grey_values_between_two_pixels_are_rounded_and_not_cut_off():
+    stack = np.array([[[10, 11]]], np.uint8)
+    wide = resize_stack(np.repeat(stack, 4, axis=1), (1.0, 1.0), (4, 8), "stretch", nearest=False)
+    assert wide.dtype == np.uint8
+    assert wide[0, 0].tolist() == [10, 10, 10, 10, 11, 11, 11, 11]  # 10, 10, 10.125, 10.375, 10.625, ...
+
+
 def test_pad_keeps_the_aspect_and_centres():
     stack = np.full((1, 40, 40), 9, np.uint8)  # 80 mm high, 40 mm wide
     out = resize_stack(stack, (2.0, 1.0), (80, 80), "pad", nearest=True)[0]
@@ -168,6 +175,14 @@ def test_other_settings_or_other_data_than_the_store_was_made_with_are_refused(t
     others = find_series("spider", make_folder(tmp_path / "others", scale=2.0))
     with pytest.raises(SpiderError, match="other data"):
         make_store(others, SMALL, tmp_path / "store")
+
+
+def test_a_changed_subset_is_noticed(tmp_path):
+    data = make_folder(tmp_path / "data")
+    make_store(find_series("spider", data), SMALL, tmp_path / "store")
+    (data / "overview.csv").write_text("new_file_name,subset\n1_t2,training\n2_t2,training\n3_t2,validation\n")
+    with pytest.raises(SpiderError, match="other subsets"):
+        make_store(find_series("spider", data), SMALL, tmp_path / "store")
 
 
 def test_a_damaged_store_is_named(tmp_path):

@@ -86,15 +86,22 @@ def test_another_source_or_profile_is_refused(finished):
         open_run(finished.path, source="phantom")
 
 
-def test_changed_settings_are_refused_where_their_result_is_there_already(finished):
-    changed = open_run(finished.path, gamma=2.0)
-    with pytest.raises(SpiderError, match="gamma"):
-        changed.train()
-    with pytest.raises(SpiderError, match="min_classes"):
-        open_run(finished.path, gamma=4.0, min_classes=3).store()
-    with pytest.raises(SpiderError, match="split"):
-        open_run(finished.path, min_classes=4, fold=1).train()
-    open_run(finished.path, fold=0).train()
+@pytest.mark.parametrize(("name", "value"), [("gamma", 2.0), ("min_classes", 3), ("fold", 1)])
+def test_changed_settings_are_refused_where_their_result_is_there_already(finished, name, value):
+    with pytest.raises(SpiderError, match=f"with {name} = .*, now asked for {value}"):
+        open_run(finished.path, **{name: value})
+    assert open_run(finished.path).settings == finished.settings  # the refused value has left no trace
+
+
+def test_more_epochs_go_on_and_provenance_says_so(tmp_path):
+    run = open_run(tmp_path / "out", "spider", make_folder(tmp_path / "data", patients=4), "smoke", **TINY)
+    run.scores()
+    longer = open_run(tmp_path / "out", epochs=3)
+    _, metrics = longer.scores()
+    stages = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert stages["train"]["settings"]["epochs"] == 3
+    assert len(pd.read_csv(tmp_path / "out" / "train_log.csv")) == 3
+    assert len(metrics)
 
 
 def test_a_run_folder_of_other_data_is_refused(tmp_path):

@@ -51,6 +51,13 @@ def test_same_seed_same_split_whatever_the_order_of_the_table():
     assert make_split(table(30), SplitSettings(split_seed=1)) != make_split(table(30), SplitSettings())
 
 
+def test_a_patient_with_one_official_series_is_official():
+    slices = pd.DataFrame(
+        {"patient": [1, 1, 2, 3, 4], "subset": ["", "validation", "training", "training", "training"]}
+    )
+    assert make_split(slices, SplitSettings()).test == (1,)
+
+
 def test_rows_of_a_side_hold_all_slices_of_its_patients_and_no_others():
     slices = table(12)
     split = make_split(slices, SplitSettings(folds=3))

@@ -36,13 +36,13 @@ def as_slices(count: int, seed: int) -> Slices:
 
 @pytest.fixture(scope="module")
 def data():
-    return as_slices(16, 0), as_slices(6, 1)
+    return {"train": as_slices(16, 0), "validation": as_slices(6, 1)}.__getitem__
 
 
 @pytest.fixture(scope="module")
 def uncut(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("uncut")
-    log = train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT, folder / "train_log.csv")
+    log = train(TrainSettings(epochs=8, **SMALL), data, folder, ABOUT, folder / "train_log.csv")
     return folder, log
 
 
@@ -62,19 +62,19 @@ def test_it_learns_squares(uncut):
 def test_same_seed_same_weights_and_another_seed_others(uncut, data, tmp_path):
     folder, log = uncut
     again = train(
-        TrainSettings(epochs=8, **SMALL), *data, tmp_path / "again", ABOUT, tmp_path / "again" / "train_log.csv"
+        TrainSettings(epochs=8, **SMALL), data, tmp_path / "again", ABOUT, tmp_path / "again" / "train_log.csv"
     )
     pd.testing.assert_frame_equal(again, log)
     other = train(
-        TrainSettings(epochs=1, seed=1, **SMALL), *data, tmp_path / "other", ABOUT, tmp_path / "other" / "train_log.csv"
+        TrainSettings(epochs=1, seed=1, **SMALL), data, tmp_path / "other", ABOUT, tmp_path / "other" / "train_log.csv"
     )
     assert other["train_loss"].iloc[0] != log["train_loss"].iloc[0]
 
 
 def test_a_run_that_is_cut_off_ends_as_an_uncut_one(uncut, data, tmp_path):
     folder, log = uncut
-    train(TrainSettings(epochs=3, **SMALL), *data, tmp_path, ABOUT, tmp_path / "train_log.csv")
-    resumed = train(TrainSettings(epochs=8, **SMALL), *data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    train(TrainSettings(epochs=3, **SMALL), data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    resumed = train(TrainSettings(epochs=8, **SMALL), data, tmp_path, ABOUT, tmp_path / "train_log.csv")
     pd.testing.assert_frame_equal(resumed, log)
     for name in ("best", "last"):
         ours, theirs = load_file(tmp_path / f"{name}.safetensors"), load_file(folder / f"{name}.safetensors")
@@ -82,11 +82,34 @@ def test_a_run_that_is_cut_off_ends_as_an_uncut_one(uncut, data, tmp_path):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
 
+def test_a_run_begun_without_mixed_precision_goes_on_with_it(uncut):
+    folder, log = uncut
+    trainer = Trainer(TrainSettings(epochs=8, **SMALL), folder, ABOUT, folder / "train_log.csv")
+    trainer.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    trainer.resume()
+    assert len(trainer.log) == len(log)
+
+
+def test_a_session_that_ends_between_state_and_best_network_loses_neither(data, tmp_path, monkeypatch):
+    def end(self):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Trainer, "write_best", end)
+        with pytest.raises(KeyboardInterrupt):
+            train(TrainSettings(epochs=1, **SMALL), data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    assert not (tmp_path / "best.json").is_file()
+    log = train(TrainSettings(epochs=1, **SMALL), data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    best = json.loads((tmp_path / "best.json").read_text())["best"]
+    assert best["val_mean_iou"] == log["val_mean_iou"].max()
+    assert (tmp_path / "best.safetensors").is_file()
+
+
 def test_a_finished_training_is_left_alone(uncut, data):
     folder, log = uncut
     before = (folder / "last.safetensors").stat().st_mtime_ns
     pd.testing.assert_frame_equal(
-        train(TrainSettings(epochs=8, **SMALL), *data, folder, ABOUT, folder / "train_log.csv"), log
+        train(TrainSettings(epochs=8, **SMALL), data, folder, ABOUT, folder / "train_log.csv"), log
     )
     assert (folder / "last.safetensors").stat().st_mtime_ns == before
 
@@ -100,9 +123,9 @@ def test_the_log_on_disk_is_the_log(uncut):
 def test_other_settings_or_other_data_are_refused(uncut, data):
     folder, _ = uncut
     with pytest.raises(SpiderError, match="gamma = 4.0, now asked for 2.0"):
-        train(TrainSettings(epochs=8, gamma=2.0, **SMALL), *data, folder, ABOUT, folder / "train_log.csv")
+        train(TrainSettings(epochs=8, gamma=2.0, **SMALL), data, folder, ABOUT, folder / "train_log.csv")
     with pytest.raises(SpiderError, match="data = squares, now asked for circles"):
-        train(TrainSettings(epochs=8, **SMALL), *data, folder, {"data": "circles"}, folder / "train_log.csv")
+        train(TrainSettings(epochs=8, **SMALL), data, folder, {"data": "circles"}, folder / "train_log.csv")
 
 
 def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tmp_path):

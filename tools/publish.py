@@ -91,7 +91,8 @@ def describe(folder: Path) -> str:
         f"{training['train_height']}, seed {training['seed']}, {len(log)} epochs, best epoch {best['epoch']}, no "
         f"augmentation. Data: {about['data']['slices']} slices of {about['data']['series']} series, fingerprint "
         f"`{about['data']['fingerprint'][:12]}`. Device: {stage['device']['type']} ({stage['device']['name']}); torch "
-        f"{stage['packages']['torch']}; code {str(stage['code']['commit'])[:8]}.",
+        f"{stage['packages']['torch']}; code {str(stage['code']['commit'])[:8]}"
+        f"{' with uncommitted changes' if stage['code']['modified'] else ''}.",
         f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`",
     ]
     return "\n\n".join(["\n".join(score_rows(metrics)), *facts])

@@ -17,7 +17,6 @@ from spider_utils.series import SEQUENCES
 ORIENTATIONS = tuple(
     "".join(letters) for order in permutations(("LR", "AP", "SI")) for letters in product(*order)
 )  # the 48 ways to store a volume, as the direction in which each axis runs
-RENDERED = "PIL"  # columns to posterior, rows to inferior, slices to the left
 SIGNAL_OF_FAT = 900  # stored grey value of fat without shading
 
 
