@@ -169,6 +169,11 @@ class Trainer:
             save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, path)
         write_json(self.folder / "best.json", {"training": asdict(self.settings), "best": self.best} | self.about)
 
+    def best_is_written(self) -> bool:
+        """Return True when `best.json` tells of the best epoch so far."""
+        description = self.folder / "best.json"
+        return description.is_file() and json.loads(description.read_text(encoding="utf-8"))["best"] == self.best
+
     def write_state(self) -> None:
         """Write all that the next epoch needs into one file."""
         tensors = {f"model.{name}": value.contiguous() for name, value in self.model.state_dict().items()}
@@ -211,8 +216,8 @@ class Trainer:
         if rest["scaler"]:  # empty when the last session ran without mixed precision
             self.scaler.load_state_dict(rest["scaler"])
         self.log = rest["log"]
-        if self.log[-1] is self.best:
-            self.write_best()  # the last session may have ended between the two files
+        if self.log[-1] is self.best and not self.best_is_written():
+            self.write_best()  # the last session ended between the two files
 
 
 def class_iou(pairs: Tensor) -> Tensor:
