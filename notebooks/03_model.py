@@ -155,6 +155,7 @@ for hook in hooks:
     hook.remove()
 print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} to {100 * max(negative):.0f} %")
 
+
 # %% [markdown]
 # ## 3.4 Glorot uniform initialisation
 #
@@ -171,6 +172,7 @@ def spread_of(fill):
             fill(module.weight)
     _, passed = models.trace_stages(fresh, to_input(images, torch.device("cpu")))
     return [float(output.std()) for output in passed[: len(fresh.encoder)]]
+
 
 # %% [markdown]
 # Glorot's rule against a normal distribution that is too narrow and one that is too wide:

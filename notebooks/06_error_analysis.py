@@ -89,6 +89,7 @@ def overlays(numbers, heading):
     arrays = (images[numbers], reference[numbers], prediction[numbers])
     return overlay_grid(*arrays, titles, heading, source=run.source)
 
+
 # %% [markdown]
 # Of each patient the slice with the highest Dice:
 
