@@ -24,7 +24,7 @@ class SliceBrowser(ipywidgets.VBox):
         self._images, self._classes, self._aspect = images, classes, aspect
         self.slice = _slider("Slice", len(images), len(images) // 2)
         self.opacity = _opacity()
-        self.shown = {name: ipywidgets.Checkbox(True, description=name, indent=False) for name in FOREGROUND}
+        self.shown = {name: _switch(name) for name in FOREGROUND}
         self.picture = ipywidgets.Image(format="png")
         switches = [self.opacity, *self.shown.values()] if classes is not None else []
         _watch([self.slice, *switches], self._draw)
@@ -50,7 +50,7 @@ class PredictionBrowser(ipywidgets.VBox):
         self._arrays, self._table = (images, reference, prediction), table
         self._worst_first = np.argsort(table["dice"].to_numpy(), kind="stable")
         self.slice = _slider("Slice", len(table), 0)
-        self.worst_first = ipywidgets.Checkbox(True, description="worst first", indent=False)
+        self.worst_first = _switch("worst first")
         self.view = ipywidgets.ToggleButtons(options=VIEWS, value="errors")
         self.opacity = _opacity()
         self.caption = ipywidgets.HTML()
@@ -97,11 +97,17 @@ def show_widget(widget: ipywidgets.Widget) -> None:
 
 
 def _slider(name: str, length: int, value: int) -> ipywidgets.IntSlider:
-    return ipywidgets.IntSlider(value, 0, length - 1, description=name)
+    return ipywidgets.IntSlider(value, 0, length - 1, description=name, layout={"flex": "0 0 360px"})
+
+
+def _switch(name: str) -> ipywidgets.Checkbox:
+    return ipywidgets.Checkbox(True, description=name, indent=False, layout={"flex": "0 0 110px"})
 
 
 def _opacity() -> ipywidgets.FloatSlider:
-    return ipywidgets.FloatSlider(0.3, min=0, max=1, step=0.1, description="Opacity", readout_format=".1f")
+    return ipywidgets.FloatSlider(
+        0.3, min=0, max=1, step=0.1, description="Opacity", readout_format=".1f", layout={"flex": "0 0 260px"}
+    )
 
 
 def _watch(controls: list[ipywidgets.Widget], draw) -> None:
