@@ -1,6 +1,7 @@
 """Where a result comes from: the code, the parameters, the data and the machine that made it."""
 
 import datetime
+import os
 import platform
 import subprocess
 from importlib import metadata
@@ -50,7 +51,7 @@ def device_name(device: str) -> str:
         import torch
 
         return torch.cuda.get_device_name(device)
-    return platform.processor() or platform.machine()
+    return f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -9,7 +9,6 @@ between the README's markers. Nothing is computed here: every number comes from 
 
 import argparse
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -118,8 +117,10 @@ def publish(run: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     places = {str(run): f"runs/{name}"}
     if settings["data_dir"]:
-        shown = os.path.relpath(settings["data_dir"], run.parents[1])
-        places[settings["data_dir"]] = settings["data_dir"] = shown
+        # where the data lay is no result: the command names the place that the README's download gives it
+        places[settings["data_dir"]] = settings["data_dir"] = f"data/{settings['source']}"
+    split = json.loads((run / "checkpoints" / "best.json").read_text(encoding="utf-8"))["split"]["kind"]
+    settings["overrides"].setdefault("split", split)  # "auto" would deal a larger download another way
     for path in sorted(run.glob("[0-9][0-9]_*.ipynb")):
         notebook = cleaned(nbformat.read(path, as_version=4))
         text = nbformat.writes(notebook)
