@@ -107,7 +107,8 @@ class Run:
 
     def train(self) -> pd.DataFrame:
         """Train the network, or go on where a training was cut off, and return its log, a row an epoch."""
-        store, split, settings = self.store(), self.split(), self.settings.training
+        store, settings = self.store(), self.settings.training
+        split = make_split(store.table, self.settings.split)
 
         def slices_of(side: str) -> Slices:
             rows = split.rows(store.table, side)
@@ -165,7 +166,8 @@ class Run:
         return summarise(chosen, side, self.settings.evaluation.bootstrap, self.settings.evaluation.bootstrap_seed)
 
     def _predict(self, folder: Path, checkpoint: Path) -> None:
-        store, split = self.store(), self.split()
+        store = self.store()
+        split = make_split(store.table, self.settings.split)
         device = select_device(self.settings.training.device)
         model, _ = load_network(checkpoint, device)
         rows = {side: split.rows(store.table, side) for side in SCORED}
