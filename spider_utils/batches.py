@@ -19,7 +19,7 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return stored slices (n, H, W) uint8 at the network's size, (n, 1, h, w) uint8."""
-    chunks = []
+    chunks = [torch.empty(0, 1, *size, dtype=torch.uint8)]
     for start in range(0, len(images), CHUNK):
         part = torch.from_numpy(np.array(images[start : start + CHUNK])).unsqueeze(1).float()
         chunks.append(resize_images(part, size).round().clamp(0, 255).byte())
@@ -28,7 +28,7 @@ def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour."""
-    chunks = []
+    chunks = [torch.empty(0, *size, dtype=torch.uint8)]
     for start in range(0, len(masks), CHUNK):
         part = torch.from_numpy(np.array(masks[start : start + CHUNK])).unsqueeze(1)
         chunks.append(F.interpolate(part, size=size, mode="nearest-exact").squeeze(1))

@@ -15,6 +15,7 @@ from spider_utils.errors import SpiderError
 from spider_utils.models import build_model
 from spider_utils.progress import progress
 
+NETWORK = ("width", "activation", "initialiser")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -46,7 +47,7 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
             raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
     description = json.loads(description_file.read_text(encoding="utf-8"))
     training = description["training"]
-    model = build_model(training["model"], width=training["width"])
+    model = build_model(training["model"], **{name: training[name] for name in NETWORK if name in training})
     try:
         model.load_state_dict(load_file(checkpoint))
     except (RuntimeError, SafetensorError) as error:

@@ -167,19 +167,56 @@ def glorot_uniform(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def he_normal(module: nn.Module) -> None:
+    """Fill a convolution's weights by the rule for ReLU (He et al. 2015) and its bias with zeros."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        nn.init.zeros_(module.bias)
+
+
 MODELS: dict[str, Callable[..., nn.Module]] = {"paper_text": PaperTextUNet, "author_code": AuthorCodeUNet}
 
 
-def build_model(name: str, in_channels: int = 1, classes: int = 4, width: int = 16) -> nn.Module:
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky_relu": lambda: nn.LeakyReLU(LEAKY_SLOPE),
+}
+INITIALISERS: dict[str, Callable[[nn.Module], None]] = {"glorot_uniform": glorot_uniform, "he_normal": he_normal}
+
+
+def build_model(
+    name: str,
+    in_channels: int = 1,
+    classes: int = 4,
+    width: int = 16,
+    activation: str = "published",
+    initialiser: str = "glorot_uniform",
+) -> nn.Module:
     """Build a network by name. `width` is the number of channels at full resolution (the paper: 16).
 
+    `activation` is a name of ACTIVATIONS that then stands everywhere, or "published": what the network's source has.
     Raises SpiderError on an unknown name or a width below 1.
     """
-    if name not in MODELS:
-        raise SpiderError(f"model: expected one of {', '.join(MODELS)}, found '{name}'")
+    choices = {"model": (name, MODELS), "activation": (activation, ("published", *ACTIVATIONS))}
+    for what, (chosen, known) in (choices | {"initialiser": (initialiser, INITIALISERS)}).items():
+        if chosen not in known:
+            raise SpiderError(f"{what}: expected one of {', '.join(known)}, found '{chosen}'")
     if width < 1:
         raise SpiderError(f"width: expected 1 channel or more, found {width}")
-    return MODELS[name](in_channels=in_channels, classes=classes, width=width)
+    model = MODELS[name](in_channels=in_channels, classes=classes, width=width)
+    if initialiser != "glorot_uniform":  # which the networks have from their constructors
+        model.apply(INITIALISERS[initialiser])
+    if activation != "published":
+        replace_activations(model, ACTIVATIONS[activation])
+    return model
+
+
+def replace_activations(model: nn.Module, make: Callable[[], nn.Module]) -> None:
+    """Put a new activation in the place of every ReLU and Leaky ReLU."""
+    for parent in list(model.modules()):
+        for name, module in parent.named_children():
+            if isinstance(module, nn.ReLU | nn.LeakyReLU):
+                setattr(parent, name, make())
 
 
 def count_parameters(model: nn.Module) -> int:

@@ -155,7 +155,8 @@ class Run:
                 scored.table.assign(split=np.repeat(table["split"], len(CLASSES)).to_numpy()), scored.distances
             )
             write_scores(scored, self.path)
-            summary = pd.concat([self._summarise(scored, side) for side in SCORED], ignore_index=True)
+            sides = [side for side in SCORED if (table["split"] == side).any()]
+            summary = pd.concat([self._summarise(scored, side) for side in sides], ignore_index=True)
             write_metrics(summary, self.path / "metrics.csv")
             self._note("score")
             write_json(note, made_from)

@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from spider_utils.errors import SpiderError
+from spider_utils.parameters import sort_parameters
 from spider_utils.preprocess import PreprocessSettings
 from spider_utils.splits import SplitSettings
 from spider_utils.training import TrainSettings
@@ -54,18 +55,7 @@ def make_settings(values: dict[str, Any]) -> Settings:
 
     Raises SpiderError on an unknown name, a value of the wrong type, or one that a group refuses.
     """
-    groups = {}
-    known: dict[str, Any] = {}
-    for field in fields(Settings):
-        names = {one.name: one.default for one in fields(field.type)}
-        known |= names
-        groups[field.name] = field.type(
-            **{name: values[name] for name in names if name in values and _typed(name, values, names)}
-        )
-    unknown = [name for name in values if name not in known]
-    if unknown:
-        raise SpiderError(f"parameter '{unknown[0]}': not known; expected one of {', '.join(sorted(known))}")
-    return Settings(**groups)
+    return Settings(**sort_parameters(values, {field.name: field.type for field in fields(Settings)}))
 
 
 def load_profile(name: str) -> dict[str, Any]:
@@ -75,11 +65,3 @@ def load_profile(name: str) -> dict[str, Any]:
         known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
         raise SpiderError(f"profile '{name}': no such profile; expected one of {known}")
     return yaml.safe_load(path.read_text(encoding="utf-8"))
-
-
-def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:
-    """Return True when a value has its default's type (an int serves as a float), else raise SpiderError."""
-    value, wanted = values[name], type(defaults[name])
-    if type(value) is wanted or (wanted is float and type(value) is int):
-        return True
-    raise SpiderError(f"{name}: expected {wanted.__name__}, found {value!r}")

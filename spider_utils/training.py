@@ -1,4 +1,6 @@
-"""Training: batch 8, Adam, learning rate reduced on plateau, early stopping and checkpoint on validation mean IoU.
+"""Training: batch 8, Adam. By default ("plateau") the learning rate is reduced on plateau, and early stopping and the
+checkpoint go by the validation mean IoU. With the schedule "cosine" all epochs are done, no validation side is needed,
+and the last epoch is the result: for studies, which must not choose an epoch on what they score.
 
 Everything an epoch needs is written at its end, in one file (`last.safetensors`): a run that is cut off goes on where
 it stopped and gives what an uncut run gives, since order and dropout of an epoch depend on the seed and the epoch's
@@ -14,17 +16,27 @@ import pandas as pd
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from spider_utils.augment import LEVELS, augment
 from spider_utils.batches import memory_format, shuffled_batches, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
 from spider_utils.inference import select_device
 from spider_utils.labels import CLASSES
-from spider_utils.losses import CombinedLoss
+from spider_utils.losses import DICE_SETS, REDUCTIONS, CombinedLoss
 from spider_utils.models import DIVISOR, build_model
 from spider_utils.progress import progress
+
+AfterEpoch = Callable[[int, nn.Module], None]
+SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
+CHOICES = {
+    "schedule": ("plateau", "cosine"),
+    "focal_reduction": REDUCTIONS,
+    "dice_over": DICE_SETS,
+    "augmentation": tuple(LEVELS),
+}
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,19 @@ class TrainSettings:
     train_height: int = 640  # the network's input, pixels
     train_width: int = 512
     batch_size: int = 8
+    activation: str = "published"  # or one of models.ACTIVATIONS everywhere
+    initialiser: str = "glorot_uniform"
     epochs: int = 100  # at most
     learning_rate: float = 1e-3
+    schedule: str = "plateau"  # or "cosine": from the learning rate to 0 over all epochs
     lr_factor: float = 0.5  # the learning rate is multiplied by this ...
     lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU
     stop_patience: int = 20  # training ends after so many
     focal_share: float = 0.6
     gamma: float = 4.0
+    focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image
+    dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"
+    augmentation: str = "none"  # or "strong"
     seed: int = 0
     device: str = "auto"
 
@@ -59,11 +77,19 @@ class TrainSettings:
             raise SpiderError(f"focal_share: expected 0 to 1, found {self.focal_share}")
         if self.gamma < 0:
             raise SpiderError(f"gamma: expected 0 or more, found {self.gamma}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
 
     @property
     def size(self) -> tuple[int, int]:
         """The network's input size, (height, width) in pixels."""
         return self.train_height, self.train_width
+
+    def network(self) -> nn.Module:
+        """Build the network, its weights drawn from torch's generator."""
+        options = {"activation": self.activation, "initialiser": self.initialiser}
+        return build_model(self.model, width=self.width, **options)
 
 
 @dataclass(frozen=True)
@@ -82,20 +108,31 @@ class Trainer:
         self.device = select_device(settings.device)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
-        model = build_model(settings.model, width=settings.width)
+        model = settings.network()
         self.model = model.to(self.device, memory_format=memory_format(self.device))
-        self.loss = CombinedLoss(settings.focal_share, settings.gamma)
+        self.loss = CombinedLoss(settings.focal_share, settings.gamma, settings.focal_reduction, settings.dice_over)
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
-        self.schedule = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.optimizer, mode="max", factor=settings.lr_factor, patience=settings.lr_patience
-        )
+        self.schedule = self.make_schedule()
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
         self.log: list[dict] = []
 
+    def make_schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
+        """Make the schedule of the learning rate, which takes a step after every epoch."""
+        if self.settings.schedule == "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.settings.epochs)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, mode="max", factor=self.settings.lr_factor, patience=self.settings.lr_patience
+        )
+
+    @property
+    def chooses(self) -> bool:
+        """True when the validation side chooses the epoch; else it is the last one."""
+        return self.settings.schedule == "plateau"
+
     @property
     def best(self) -> dict:
-        """The log row of the epoch with the highest validation mean IoU."""
-        return max(self.log, key=lambda row: row["val_mean_iou"])
+        """The log row of the epoch with the highest validation mean IoU, or of the last one."""
+        return max(self.log, key=lambda row: row["val_mean_iou"]) if self.chooses else self.log[-1]
 
     @property
     def finished(self) -> bool:
@@ -105,19 +142,21 @@ class Trainer:
         done = self.log[-1]["epoch"]
         return done >= self.settings.epochs or done - self.best["epoch"] >= self.settings.stop_patience
 
-    def forward_loss(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor]:
+    def forward_loss(self, images: Tensor, masks: Tensor, augmentation: str = "none") -> tuple[Tensor, Tensor]:
         """Return logits and loss of one batch, in mixed precision on CUDA."""
+        inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
+        inputs = inputs.contiguous(memory_format=memory_format(self.device))
         with torch.autocast("cuda", enabled=self.device.type == "cuda"):
-            logits = self.model(to_input(images, self.device))
-        return logits, self.loss(logits, masks.to(self.device).long())
+            logits = self.model(inputs)
+        return logits, self.loss(logits, target)
 
     def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
         """Train for one epoch and return the mean loss over its slices."""
-        torch.manual_seed(self.settings.seed * 100_003 + epoch)  # dropout's randomness
+        torch.manual_seed(self.settings.seed * 100_003 + epoch)  # dropout's and augmentation's randomness
         self.model.train()
         total = 0.0
         for rows in shuffled_batches(len(data.images), self.settings.batch_size, self.settings.seed, epoch):
-            _, loss = self.forward_loss(data.images[rows], data.masks[rows])
+            _, loss = self.forward_loss(data.images[rows], data.masks[rows], self.settings.augmentation)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -141,8 +180,10 @@ class Trainer:
         named = {f"val_iou_{name}": value for name, value in zip(CLASSES, iou.tolist(), strict=True)}
         return {"val_loss": total / len(data.images), "val_mean_iou": iou.mean().item(), **named}
 
-    def fit(self, train: Slices, validation: Slices) -> None:
+    def fit(self, train: Slices, validation: Slices, after_epoch: AfterEpoch) -> None:
         """Train until finished, writing log and checkpoints after every epoch."""
+        if self.chooses and not len(validation.images):
+            raise SpiderError("schedule 'plateau': needs a validation side; set validation_share, or take 'cosine'")
         batches = -(-len(train.images) // self.settings.batch_size)
         done = len(self.log)
         with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
@@ -150,11 +191,12 @@ class Trainer:
                 epoch = len(self.log) + 1
                 row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
                 row["train_loss"] = self.train_epoch(train, epoch, bar)
-                row |= self.validate(validation)
+                row |= self.validate(validation) if len(validation.images) else {}
+                after_epoch(epoch, self.model.eval())
                 self.log.append(row)
-                self.schedule.step(row["val_mean_iou"])
+                self.schedule.step(*([row["val_mean_iou"]] if self.chooses else []))
                 self.save()
-                bar.set_postfix(epoch=epoch, val_mean_iou=f"{row['val_mean_iou']:.4f}")
+                bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name in SHOWN})
 
     def save(self) -> None:
         """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""
@@ -228,9 +270,13 @@ def class_iou(pairs: Tensor) -> Tensor:
 
 
 def refuse_other(found: dict, wanted: dict, path: Path) -> None:
-    """Raise SpiderError on a checkpoint trained with other settings; more epochs or another device are no change."""
+    """Raise SpiderError on a checkpoint trained with other settings.
+
+    Another device is no change, nor are more epochs, unless the schedule depends on their number.
+    """
+    free = ("device",) if wanted.get("schedule") == "cosine" else ("device", "epochs")
     for name, value in wanted.items():
-        if name not in ("epochs", "device") and found.get(name) != value:
+        if name not in free and found.get(name) != value:
             raise SpiderError(
                 f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; "
                 f"take another run folder or delete the checkpoints"
@@ -243,10 +289,12 @@ def train(
     folder: Path | str,
     about: dict,
     log_file: Path | str,
+    after_epoch: AfterEpoch = lambda epoch, model: None,
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
     `slices_of` gives the slices of a side ("train", "validation") and is not called when the training is finished.
+    `after_epoch` is given the epoch's number and the network in evaluation mode, before the epoch is written.
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
     `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
     when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
@@ -256,5 +304,5 @@ def train(
     if (trainer.folder / "last.safetensors").is_file():
         trainer.resume()
     if not trainer.finished:
-        trainer.fit(slices_of("train"), slices_of("validation"))
+        trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)
     return pd.DataFrame(trainer.log)

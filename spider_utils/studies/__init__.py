@@ -1,0 +1,1 @@
+"""Studies: questions put to a slice store, each answered by one table."""

@@ -1,0 +1,85 @@
+"""Arms of a study beside each other: pooled and mean Dice with intervals over patients, and paired differences.
+
+Everything starts from the counts of `harness.run_study` (a row for an arm, seed, epoch, slice and class). Patients are
+drawn with replacement, the same ones for all arms, so that a difference between arms is paired by patient. Seeds are
+taken together: their counts are added up, their slices' Dice averaged.
+"""
+
+import numpy as np
+import pandas as pd
+
+from spider_utils.labels import CLASSES, FOREGROUND
+from spider_utils.metrics import dice
+from spider_utils.scores import draw_patients
+
+AGGREGATIONS = ("pooled", "slices", "patients")
+REPLICATES, SEED = 1000, 0
+
+
+def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -> pd.DataFrame:
+    """Return Dice of every group of `keys`, aggregation and class, "foreground" among them, with 95 % intervals.
+
+    Columns: the keys, aggregation, class, value, ci_low, ci_high, patients, slices.
+    """
+    rows = []
+    for key, part in counts.groupby(list(keys), sort=False):
+        sizes = {"patients": part["patient"].nunique(), "slices": part.groupby(["series", "slice_index"]).ngroups}
+        for aggregation in AGGREGATIONS:
+            for name, values in replicated_dice(part, aggregation).items():
+                low, high = interval(values)
+                row = dict(zip(keys, key, strict=True)) | {"aggregation": aggregation, "class": name}
+                rows.append(row | {"value": values[0], "ci_low": low, "ci_high": high} | sizes)
+    return pd.DataFrame(rows)
+
+
+def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
+    """Return how far each arm's Dice lies above the reference arm's, as `dice_table` does, at every common epoch."""
+    rows = []
+    for epoch, part in counts.groupby("epoch", sort=True):
+        arms = dict(list(part.groupby("arm", sort=False)))
+        if reference not in arms:
+            continue
+        for aggregation in AGGREGATIONS:
+            base = replicated_dice(arms[reference], aggregation)
+            for arm, own in arms.items():
+                if arm == reference:
+                    continue
+                for name, values in replicated_dice(own, aggregation).items():
+                    gain = values - base[name]
+                    low, high = interval(gain)
+                    row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation}
+                    row |= {"class": name, "difference": gain[0], "ci_low": low, "ci_high": high}
+                    rows.append(row | {"patients": part["patient"].nunique()})
+    return pd.DataFrame(rows)
+
+
+def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndarray]:
+    """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
+
+    `counts` has the columns patient, class, tp, fp, fn. Aggregations as in `spider_utils.scores`.
+    """
+    patients = np.sort(counts["patient"].unique())
+    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    values = {}
+    for name in CLASSES:
+        own = counts[counts["class"] == name]
+        own = own.assign(dice=dice(own["tp"], own["fp"], own["fn"]))
+        by_patient = own.groupby("patient")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if aggregation == "pooled":
+                sums = by_patient[["tp", "fp", "fn"]].sum().reindex(patients)
+                values[name] = dice(*(weights @ sums.to_numpy()).T)
+            elif aggregation == "slices":
+                sums = by_patient["dice"].agg(["sum", "count"]).reindex(patients).to_numpy()
+                values[name] = np.divide(*(weights @ sums).T)
+            else:
+                means = by_patient["dice"].mean().reindex(patients)
+                values[name] = (weights @ means.fillna(0).to_numpy()) / (weights @ means.notna().to_numpy())
+    values["foreground"] = np.mean([values[name] for name in FOREGROUND], axis=0)
+    return values
+
+
+def interval(values: np.ndarray) -> tuple[float, float]:
+    """Return the 95 % percentile interval of replicated values, whose first is the value itself."""
+    low, high = np.nanpercentile(values[1:], (2.5, 97.5))
+    return float(low), float(high)

@@ -1,0 +1,257 @@
+"""Studies: a file of settings, a training for every arm, fold and seed, and one table of what they score.
+
+A study file (YAML in this folder, or a path) names its arms: what differs from `base`. Every training is scored on its
+fold's held-out slices, at the slice store's full resolution, at the epochs of `score_epochs`; no epoch is chosen on
+them. All arms of a study train on the same number of slices, so on the same number of steps.
+
+DIR/study.json                         the study, the data and the settings of every training
+DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, and scores of the last epoch
+DIR/overlap.csv                        counts of every held-out slice and class: arm, seed, fold, epoch, ...
+
+Trainings run in parallel processes, one thread each. What is finished is not done again; what is cut off goes on.
+"""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from joblib import Parallel, delayed
+from torch import nn
+from tqdm.auto import tqdm
+
+from spider_utils.batches import network_images, network_masks
+from spider_utils.errors import SpiderError
+from spider_utils.files import write_json
+from spider_utils.inference import predict_masks, select_device
+from spider_utils.labels import CLASSES, FOREGROUND
+from spider_utils.metrics import confusion, dice
+from spider_utils.parameters import sort_parameters
+from spider_utils.progress import progress
+from spider_utils.provenance import provenance
+from spider_utils.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
+from spider_utils.splits import SplitSettings, make_split
+from spider_utils.store import SliceStore, open_store
+from spider_utils.training import Slices, TrainSettings, train
+
+FOLDER = Path(__file__).parent
+PLACE = ["series", "patient", "sequence", "slice_index"]
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of a comparison: a name, its title in figures, and what it changes."""
+
+    name: str
+    title: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says."""
+
+    name: str
+    question: str
+    reference: str  # the arm that the others are compared with
+    score_epochs: tuple[int, ...]
+    folds: int
+    seeds: tuple[int, ...]
+    base: dict[str, Any]
+    arms: tuple[Arm, ...]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training of a study: its place under `trainings` and all that decides its result, apart from the data."""
+
+    arm: str
+    seed: int
+    fold: int
+    split: SplitSettings
+    settings: TrainSettings
+    score_epochs: tuple[int, ...]
+
+    @property
+    def place(self) -> Path:
+        return Path(self.arm) / f"fold{self.fold}_seed{self.seed}"
+
+
+def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
+    """Read a study by its name in this package, or by the path of a YAML file; `overrides` go over its base.
+
+    Among the overrides, `folds`, `seeds`, `score_epochs` and `arms` (names, to run some of them) change the study.
+    Raises SpiderError when there is no such study, or it lacks a part.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
+    content, overrides = yaml.safe_load(path.read_text(encoding="utf-8")), dict(overrides or {})
+    missing = {"question", "reference", "score_epochs", "folds", "seeds", "base", "arms"} - set(content)
+    if missing:
+        raise SpiderError(f"{path}: expected the key '{sorted(missing)[0]}', found none; add it")
+    content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
+    wanted = overrides.pop("arms", None) or list(content["arms"])
+    for arm in [*wanted, content["reference"]]:
+        if arm not in content["arms"]:
+            raise SpiderError(f"{path}: arm '{arm}': not known; expected one of {', '.join(content['arms'])}")
+    arms = tuple(
+        Arm(arm, content["arms"][arm].get("title", arm), content["arms"][arm].get("values", {})) for arm in wanted
+    )
+    marks = tuple(sorted(as_list(content["score_epochs"])))
+    base = content["base"] | overrides
+    return Study(
+        path.stem, content["question"], content["reference"], marks, content["folds"],
+        tuple(as_list(content["seeds"])), base, arms,
+    )  # fmt: skip
+
+
+def as_list(value: Any) -> list:
+    """Return a list of what is one value or several."""
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def plan(study: Study, table: pd.DataFrame) -> list[Training]:
+    """List the trainings of a study on a slice table, fold by fold, so that early results cover all arms.
+
+    All of them get the number of training slices of the smallest training side.
+    """
+    groups = {"split": SplitSettings, "training": TrainSettings}
+    drafts = []
+    for seed in study.seeds:
+        for fold in range(study.folds):
+            for arm in study.arms:
+                values = study.base | arm.values | {"folds": study.folds, "fold": fold, "seed": seed}
+                drafts.append((arm.name, seed, fold, sort_parameters(values, groups)))
+    slices = min(len(make_split(table, made["split"]).rows(table, "train")) for *_, made in drafts)
+    trainings = []
+    for arm, seed, fold, made in drafts:
+        split = replace(made["split"], train_slices=slices)
+        last = made["training"].epochs
+        marks = tuple(epoch for epoch in study.score_epochs if epoch < last) + (last,)
+        trainings.append(Training(arm, seed, fold, split, made["training"], marks))
+    return trainings
+
+
+def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0) -> pd.DataFrame:
+    """Do what is not done yet of a study, and return the counts of every held-out slice and class (overlap.csv).
+
+    `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. Raises
+    SpiderError when the folder holds a study of other data or other settings.
+    """
+    out, trainings = Path(out), plan(study, store.table)
+    write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
+    wanted = [one for one in trainings if not is_done(one, store.info, out)]
+    device = select_device(study.base.get("device", "auto"))
+    workers = workers or (os.cpu_count() or 1 if device.type == "cpu" else 1)
+    jobs = (delayed(run_training)(one, store.path, out) for one in wanted)
+    done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+    total, before = len(trainings), len(trainings) - len(wanted)
+    for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
+        tqdm.write(line)
+    overlap = pd.concat([read_overlap(one, out) for one in trainings], ignore_index=True)
+    write_metrics(overlap, out / "overlap.csv")
+    return overlap
+
+
+def is_done(training: Training, data: dict, out: Path) -> bool:
+    """Return True when a training is finished and scored. Raises SpiderError when it was made another way."""
+    note = out / "trainings" / training.place / "training.json"
+    if not note.is_file():
+        return False
+    found, wanted = json.loads(note.read_text(encoding="utf-8"))["made_from"], made_from(training, data)
+    for name, value in wanted.items():
+        if name != "device" and found.get(name) != value:
+            raise SpiderError(
+                f"{note}: trained with {name} = {found.get(name)}, now asked for {value}; take another --out folder"
+            )
+    return True
+
+
+def made_from(training: Training, data: dict) -> dict:
+    """Return all that decides a training's result, flat, as JSON holds it."""
+    made = asdict(training.split) | asdict(training.settings) | {"score_epochs": training.score_epochs}
+    return json.loads(json.dumps(made | {"fingerprint": data["fingerprint"], "preprocess": data["preprocess"]}))
+
+
+def run_training(training: Training, store_path: Path, out: Path) -> str:
+    """Do one training, score it, and return a line that says so. Runs in a process of its own."""
+    os.environ["SPIDER_STATIC"] = "1"  # many bars at a time would be no help
+    torch.set_num_threads(1)
+    start = time.monotonic()
+    store, folder = open_store(store_path), out / "trainings" / training.place
+    split = make_split(store.table, training.split)
+    held = split.rows(store.table, "test")
+    device = select_device(training.settings.device)
+
+    def slices_of(side: str) -> Slices:
+        rows, size = split.rows(store.table, side), training.settings.size
+        return Slices(network_images(store.images[rows], size), network_masks(store.masks[rows], size))
+
+    def score(epoch: int, model: nn.Module) -> None:
+        if epoch not in training.score_epochs:
+            return
+        masks = predict_masks(model, store.images[held], training.settings.size, device)
+        write_metrics(count_overlap(store.masks[held], masks, store.table.iloc[held]), folder / f"overlap_{epoch}.csv")
+        if epoch == training.score_epochs[-1]:
+            write_scores(score_slices(store.masks[held], masks, store.table.iloc[held]), folder)
+
+    about = {"split": made_from(training, store.info)}
+    log = train(training.settings, slices_of, folder, about, folder / "train_log.csv", score)
+    seconds = time.monotonic() - start
+    facts = {"made_from": about["split"], "train_slices": len(split.rows(store.table, "train"))}
+    facts |= {"held_out_slices": len(held), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
+    write_json(folder / "training.json", facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
+    (folder / "last.safetensors").unlink(missing_ok=True)  # its weights are in best.safetensors
+    counts = read_overlap(training, out).query("epoch == epoch.max()")
+    dice = foreground_dice(counts)
+    return f"{training.place}: {len(log)} epochs, foreground Dice {dice:.4f}, {seconds:.0f} s"
+
+
+def count_overlap(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
+    """Count tp, fp and fn of every slice and class of class maps (n, H, W): the columns of PLACE, class, tp, fp, fn."""
+    rows = []
+    for number, place in enumerate(table[PLACE].to_dict("records")):
+        pairs = confusion(reference[number : number + 1], prediction[number : number + 1])
+        for label, name in enumerate(CLASSES):
+            tp = pairs[label, label]
+            fp, fn = pairs[:, label].sum() - tp, pairs[label].sum() - tp
+            rows.append(place | {"class": name, "tp": tp, "fp": fp, "fn": fn})
+    return pd.DataFrame(rows)
+
+
+def foreground_dice(counts: pd.DataFrame) -> float:
+    """Return the mean over the foreground classes of the Dice of all pixels pooled."""
+    pooled = counts[counts["class"].isin(FOREGROUND)].groupby("class")[["tp", "fp", "fn"]].sum()
+    return float(dice(pooled["tp"], pooled["fp"], pooled["fn"]).mean())
+
+
+def read_overlap(training: Training, out: Path) -> pd.DataFrame:
+    """Read the counts of one training: arm, seed, fold, epoch, then as `count_overlap`."""
+    parts = []
+    for epoch in training.score_epochs:
+        counts = pd.read_csv(out / "trainings" / training.place / f"overlap_{epoch}.csv")
+        key = {"arm": training.arm, "seed": training.seed, "fold": training.fold, "epoch": epoch}
+        for position, (name, value) in enumerate(key.items()):
+            counts.insert(position, name, value)
+        parts.append(counts)
+    return pd.concat(parts, ignore_index=True)
+
+
+def read_final_scores(trainings: list[Training], out: Path, arm: str, seed: int) -> SliceScores:
+    """Read the scores of an arm's last epoch over all folds, that is of every held-out slice."""
+    tables, distances, before = [], [], 0
+    for training in trainings:
+        if (training.arm, training.seed) == (arm, seed):
+            part = read_scores(out / "trainings" / training.place)
+            tables.append(part.table)
+            distances.append(part.distances.assign(row=part.distances["row"] + before))
+            before += len(part.table)
+    return SliceScores(pd.concat(tables, ignore_index=True), pd.concat(distances, ignore_index=True))
