@@ -1,4 +1,4 @@
-"""From series to the slice store: intensity, size, and which slices are kept.
+"""From series to the slice store: intensity, labels, size, and which slices are kept.
 
 The order is the paper's: scale every slice to 0..255, resize it, then look at its classes.
 """
@@ -15,14 +15,16 @@ import SimpleITK as sitk
 
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
-from spider_utils.labels import CLASSES, class_pixels
+from spider_utils.filters import FILTER_REASON, FILTERS, kept_by
+from spider_utils.labels import CLASSES, apta, class_pixels
 from spider_utils.progress import progress
 from spider_utils.series import Series, SliceStack
 from spider_utils.sources import fingerprint, read_stack
-from spider_utils.store import COUNTS, SliceStore, open_store, refuse_other, write_store
+from spider_utils.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other, write_store
 
 INTENSITIES = ("slice_minmax", "volume_percentile")
 GEOMETRIES = ("stretch", "pad")
+LABELS = ("direct", "apta")
 PERCENTILES = (0.5, 99.5)
 
 
@@ -38,13 +40,19 @@ class PreprocessSettings:
     )
     store_height: int = 640  # of a stored slice, pixels
     store_width: int = 512
+    labels: str = "direct"  # by label value, nearest neighbour; or "apta": the authors' route over grey values
     min_classes: int = 4  # a slice with fewer classes (background counts) is dropped
+    slice_filter: str = "none"  # one of filters.FILTERS, on what then is left
 
     def __post_init__(self) -> None:
         if self.intensity not in INTENSITIES:
             raise SpiderError(f"intensity: expected one of {', '.join(INTENSITIES)}, found '{self.intensity}'")
         if self.geometry not in GEOMETRIES:
             raise SpiderError(f"geometry: expected one of {', '.join(GEOMETRIES)}, found '{self.geometry}'")
+        if self.labels not in LABELS:
+            raise SpiderError(f"labels: expected one of {', '.join(LABELS)}, found '{self.labels}'")
+        if self.slice_filter not in FILTERS:
+            raise SpiderError(f"slice_filter: expected one of {', '.join(FILTERS)}, found '{self.slice_filter}'")
         if min(self.store_height, self.store_width) < 32:
             raise SpiderError(
                 f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}"
@@ -66,6 +74,7 @@ class Processed:
     masks: np.ndarray  # (D, height, width) uint8, classes 0..3
     pixel_mm: tuple[float, float] | None  # (row, column) spacing of the stored pixels in mm
     pixels: np.ndarray  # (D, 4) int64, pixels of each class
+    passed: np.ndarray  # (D,) bool, has a mask with min_classes classes
     kept: np.ndarray  # (D,) bool
     reasons: tuple[str, ...]  # why each slice is kept or dropped
 
@@ -112,8 +121,47 @@ def resize_stack(
     return np.rint(resized).astype(stack.dtype) if stack.dtype == np.uint8 else resized
 
 
+def grey_masks(label_maps: np.ndarray) -> np.ndarray:
+    """Scale label values (D, H, W) to grey 0..255, uint8, by each slice's minimum and maximum: the authors' first step.
+
+    Their code casts to uint8, which cuts the decimals off. It matters: vertebra 9 under disc 209 is 10.98, which stays
+    below APTA's limit of 10 only when cut, not when rounded.
+    """
+    low = label_maps.min(axis=(1, 2), keepdims=True)
+    span = label_maps.max(axis=(1, 2), keepdims=True) - low
+    return ((label_maps - low) / np.maximum(span, 1) * 255).astype(np.uint8)
+
+
+def apta_greys(stack: SliceStack, settings: PreprocessSettings) -> np.ndarray:
+    """Return a series' masks as the authors' masks were before their repair: grey values resized like an image.
+
+    (D, height, width) uint8, bilinear without smoothing, rounded to the nearest value. (OpenCV, which the authors used,
+    reckons in fixed point: on the phantom it gives a grey of one less in 0.2 % of the pixels, and after APTA another
+    class in 0.03 %.) Raises SpiderError for released masks, which are what APTA made of such greys, and on an unknown
+    label value.
+    """
+    if stack.coding == "grey":
+        raise SpiderError(
+            "labels 'apta': expected SPIDER's label values, found the released grey codes; "
+            "APTA has made these already, so take labels 'direct'"
+        )
+    stack.classes()  # refuses an unknown label
+    spacing = stack.pixel_mm or (1.0, 1.0)
+    return resize_stack(grey_masks(stack.labels), spacing, settings.size, settings.geometry, nearest=False)
+
+
+def stored_masks(stack: SliceStack, settings: PreprocessSettings) -> np.ndarray:
+    """Return the classes of a labelled series at the stored size, (D, height, width) uint8, by `settings.labels`.
+
+    Raises SpiderError like `apta_greys`.
+    """
+    if settings.labels == "apta":
+        return np.stack([apta(grey) for grey in apta_greys(stack, settings)])
+    return resize_stack(stack.classes(), stack.pixel_mm or (1.0, 1.0), settings.size, settings.geometry, nearest=True)
+
+
 def choose_slices(pixels: np.ndarray, min_classes: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return which slices are kept, (D,) bool, and a reason for each, from the pixels of each class, (D, 4)."""
+    """Return which slices hold enough classes, (D,) bool, and a reason each, from the pixels of each class, (D, 4)."""
     present = (pixels > 0).sum(axis=1)
     reasons = []
     for counts, number in zip(pixels, present, strict=True):
@@ -126,20 +174,24 @@ def preprocess_stack(stack: SliceStack, settings: PreprocessSettings) -> Process
     """Bring a series to its stored form. Without a mask no slice is kept, since nothing could be learnt or scored
     from it.
 
-    Raises SpiderError on an unknown label value.
+    Raises SpiderError on an unknown label value, and for labels "apta" of released masks.
     """
     spacing = stack.pixel_mm or (1.0, 1.0)
     images = scale_intensity(stack.image, settings.intensity)
     images = resize_stack(images, spacing, settings.size, settings.geometry, nearest=False)
-    new_mm = resampled_grid(stack.image.shape[1:], spacing, settings.size, settings.geometry)
-    classes = stack.classes()
-    if classes is None:
-        masks = np.zeros_like(images)
-        kept, reasons = np.zeros(len(images), bool), ("no mask",) * len(images)
-    else:
-        masks = resize_stack(classes, spacing, settings.size, settings.geometry, nearest=True)
-        kept, reasons = choose_slices(class_pixels(masks), settings.min_classes)
-    return Processed(images, masks, new_mm if stack.pixel_mm else None, class_pixels(masks), kept, reasons)
+    new_mm = (
+        resampled_grid(stack.image.shape[1:], spacing, settings.size, settings.geometry) if stack.pixel_mm else None
+    )
+    if stack.labels is None:
+        masks, none = np.zeros_like(images), np.zeros(len(images), bool)
+        return Processed(images, masks, new_mm, class_pixels(masks), none, none, ("no mask",) * len(images))
+    masks = stored_masks(stack, settings)
+    pixels = class_pixels(masks)
+    passed, reasons = choose_slices(pixels, settings.min_classes)
+    kept = kept_by(settings.slice_filter, pixels, stack.index, passed)
+    filtered = FILTER_REASON + settings.slice_filter
+    reasons = tuple(filtered if drop else why for drop, why in zip(passed & ~kept, reasons, strict=True))
+    return Processed(images, masks, new_mm, pixels, passed, kept, reasons)
 
 
 def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: Path | str) -> SliceStore:
@@ -187,7 +239,9 @@ def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
 
 
 def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFrame:
-    """Return the audit of one series: a row a slice with what it holds and why it is kept or dropped."""
+    """Return the audit of one series, a row a slice: what it holds, why it is kept or dropped, and in `keeps_<name>`
+    whether each named filter would keep it.
+    """
     row_mm, col_mm = done.pixel_mm or (np.nan, np.nan)
     rows = pd.DataFrame({"slice_index": index})
     rows = rows.assign(series=series.name, patient=series.patient, sequence=series.sequence, subset=series.subset)
@@ -196,5 +250,8 @@ def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFra
     rows["classes_present"] = (done.pixels > 0).sum(axis=1)
     rows["kept"] = done.kept
     rows["reason"] = done.reasons
+    for name in FILTERS:
+        if name != "none":
+            rows[KEEPS + name] = kept_by(name, done.pixels, index, done.passed)
     first = ["series", "patient", "sequence", "subset", "slice_index"]
     return rows[first + [name for name in rows if name not in first]]

@@ -18,6 +18,9 @@ from spider_utils.files import atomic_path, write_json
 from spider_utils.labels import CLASSES
 
 COUNTS = [f"n_{name}" for name in CLASSES]
+KEEPS = "keeps_"  # the audit's columns that say what each named filter would keep begin so
+AUDIT_ONLY = ("classes_present", "kept", "reason")
+BEFORE_THE_OPTION = {"labels": "direct", "slice_filter": "none"}  # how stores were made that do not name them yet
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,11 @@ def refuse_other(found: dict, wanted: dict, folder: Path) -> None:
     """Raise SpiderError when a store was made from other data or with other settings."""
     if found["fingerprint"] != wanted["fingerprint"]:
         raise SpiderError(f"{folder}: made from other data; take another run folder, or delete this one")
+    made_with = BEFORE_THE_OPTION | found["preprocess"]
     for name, value in wanted["preprocess"].items():
-        if found["preprocess"].get(name) != value:
+        if made_with.get(name) != value:
             raise SpiderError(
-                f"{folder}: made with {name} = {found['preprocess'].get(name)}, now asked for {value}; "
+                f"{folder}: made with {name} = {made_with.get(name)}, now asked for {value}; "
                 f"take another run folder or delete the store"
             )
 
@@ -85,7 +89,8 @@ def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Pa
     count = int(audit["kept"].sum())
     if count == 0:
         raise SpiderError(
-            f"{folder}: none of {len(audit)} slices is kept; lower min_classes, or give masks with the images"
+            f"{folder}: none of {len(audit)} slices is kept; "
+            "lower min_classes, take another slice_filter, or give masks with the images"
         )
     for name in ("images", "masks"):
         with atomic_path(folder / f"{name}.npy") as path:
@@ -97,7 +102,8 @@ def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Pa
                 array[start : start + len(slices)] = slices
                 start += len(slices)
             array.flush()
-    table = audit[audit["kept"]].drop(columns=["kept", "reason", "classes_present"])
+    columns = [name for name in audit if name not in AUDIT_ONLY and not name.startswith(KEEPS)]
+    table = audit.loc[audit["kept"], columns]
     for name, rows in (("audit", audit), ("slices", table)):
         with atomic_path(folder / f"{name}.csv") as path:
             rows.to_csv(path, index=False, na_rep="nan")

@@ -1,22 +1,31 @@
 """Preprocessing: intensities, sizes and filters against hand-made volumes; the same series from any storage order."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from apta_reference import apta_images
 
 from spider_utils.errors import SpiderError
-from spider_utils.labels import class_pixels
+from spider_utils.filters import FILTERS
+from spider_utils.labels import apta, class_pixels, four_classes
+from spider_utils.phantom import make_phantom
 from spider_utils.preprocess import (
     PreprocessSettings,
+    apta_greys,
     choose_slices,
+    grey_masks,
     make_store,
     preprocess_stack,
     resampled_grid,
     resize_stack,
     scale_intensity,
+    stored_masks,
 )
 from spider_utils.series import SliceStack
-from spider_utils.sources import find_series
+from spider_utils.sources import find_series, read_stack
 from spider_utils.store import open_store
 
 SMALL = PreprocessSettings(store_height=64, store_width=32)
@@ -205,11 +214,125 @@ def test_without_masks_nothing_is_kept_and_the_audit_says_so(tmp_path):
 
 @pytest.mark.parametrize(
     "values",
-    [{"intensity": "zscore"}, {"geometry": "crop"}, {"store_height": 8}, {"min_classes": 5}, {"min_classes": 0}],
+    [
+        {"intensity": "zscore"},
+        {"geometry": "crop"},
+        {"store_height": 8},
+        {"min_classes": 5},
+        {"min_classes": 0},
+        {"labels": "grey"},
+        {"slice_filter": "text"},
+    ],
 )
 def test_bad_settings_are_named(values):
     with pytest.raises(SpiderError, match="expected"):
         PreprocessSettings(**values)
+
+
+def small_stack(label_maps: np.ndarray, coding: str = "spider") -> SliceStack:
+    index = np.arange(len(label_maps))
+    return SliceStack(label_maps.astype(np.float32), label_maps, (1.0, 1.0), 1.0, index, coding)
+
+
+def test_grey_masks_by_hand_cut_decimals_off():
+    labels = np.array([[[0, 1, 9, 10], [100, 201, 208, 209]], [[0, 1, 2, 3], [0, 0, 0, 4]], [[0] * 4] * 2], np.uint16)
+    grey = grey_masks(labels)
+    assert grey.dtype == np.uint8
+    # 255 / 209 times 1, 9, 10, 100, 201, 208: 1.22, 10.98, 12.20, 122.01, 245.24, 253.78
+    assert grey[0].tolist() == [[0, 1, 10, 12], [122, 245, 253, 255]]
+    assert grey[1].tolist() == [[0, 63, 127, 191], [0, 0, 0, 255]]  # each slice by its own highest label
+    assert grey[2].tolist() == [[0] * 4] * 2
+
+
+def test_apta_labels_agree_with_direct_ones_but_for_edges_and_small_things():
+    labels = np.zeros((1, 60, 60), np.uint16)
+    labels[0, 10:22, 10:30], labels[0, 22:28, 10:30], labels[0, 28:40, 10:30], labels[0, 8:45, 36:44] = 2, 202, 1, 100
+    stack = small_stack(labels)
+    settings = PreprocessSettings(store_height=60, store_width=60, labels="apta")
+    found = stored_masks(stack, settings)
+    assert found.dtype == np.uint8
+    wanted = four_classes(labels)
+    np.testing.assert_array_equal(stored_masks(stack, PreprocessSettings(store_height=60, store_width=60)), wanted)
+    assert 0 < (found != wanted).sum() < 0.05 * (wanted > 0).sum()  # at this size nothing is interpolated
+    np.testing.assert_array_equal(preprocess_stack(stack, settings).masks, found)
+
+
+def test_apta_equals_the_slow_reference_on_masks_of_a_phantom(tmp_path):
+    make_phantom(tmp_path, patients=1, workers=1)
+    stack = read_stack(find_series("phantom", tmp_path)[0])
+    middle = len(stack.image) // 2
+    few = replace(stack, labels=stack.labels[[1, 3, middle]])  # from the side, where pass 6 may act, to the middle
+    for size in ((72, 64), (400, 320)):
+        settings = PreprocessSettings(store_height=size[0], store_width=size[1], labels="apta")
+        for grey in apta_greys(few, settings):
+            window = grey[-150:-70, 100:180] if size[0] > 72 else grey
+            np.testing.assert_array_equal(apta(window), apta_images(window.tolist())[-1])
+    assert set(np.unique(stored_masks(few, settings)[2])) == {0, 1, 2, 3}
+
+
+def test_a_tenth_vertebra_turns_black_on_the_way_over_grey():
+    labels = np.zeros((1, 40, 40), np.uint16)
+    labels[0, 5:15, 5:15], labels[0, 20:30, 5:15], labels[0, 5:30, 25:35] = 9, 10, 210
+    found = stored_masks(small_stack(labels), PreprocessSettings(store_height=40, store_width=40, labels="apta"))[0]
+    assert (found[7:13, 7:13] == 1).all() and (found[22:28, 7:13] == 0).all()
+
+
+def test_interpolated_greys_lie_between_labels_and_are_rounded():
+    labels = np.zeros((1, 32, 32), np.uint16)
+    labels[:, :, 16:] = 100
+    grey = apta_greys(small_stack(labels), PreprocessSettings(store_height=32, store_width=64))[0]
+    assert grey.dtype == np.uint8
+    assert grey[0, 28:36].tolist() == [0, 0, 0, 64, 191, 255, 255, 255]  # a quarter and three quarters of 255
+
+
+def test_released_masks_have_been_through_apta_already():
+    settings = PreprocessSettings(store_height=64, store_width=32, labels="apta")
+    with pytest.raises(SpiderError, match="released grey codes") as caught:
+        preprocess_stack(small_stack(np.full((1, 8, 8), 76, np.uint16), "grey"), settings)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(SpiderError, match="150"):
+        preprocess_stack(small_stack(np.full((1, 8, 8), 150, np.uint16)), settings)
+
+
+def test_a_chosen_filter_drops_slices_and_the_audit_says_which(tmp_path):
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    name = "published_ratio_foreground"
+    settings = PreprocessSettings(store_height=64, store_width=32, min_classes=2, slice_filter=name)
+    store = make_store(series, settings, tmp_path / "store")
+    # slices 1 and 6 hold vertebrae only, a ratio of 1; in 2 to 5 discs are 3 parts and vertebrae 20
+    assert store.table["slice_index"].tolist() == [2, 3, 4, 5]
+    assert store.audit["reason"].tolist()[1] == store.audit["reason"].tolist()[6] == f"filter {name}"
+    assert store.audit["reason"].tolist()[0] == "no vertebrae / canal / discs"
+    assert not [column for column in store.table if column.startswith("keeps_")]
+
+
+def test_the_audit_has_a_column_for_every_filter(tmp_path):
+    series = find_series("spider", make_folder(tmp_path / "data"))
+    audit = make_store(series, SMALL, tmp_path / "store").audit
+    columns = [name for name in audit if name.startswith("keeps_")]
+    assert columns == [f"keeps_{name}" for name in FILTERS if name != "none"]
+    assert all(audit[name].dtype == bool for name in columns)
+    assert not audit.loc[~audit["kept"], columns].any(axis=None)
+    assert audit["keeps_central_run"].equals(audit["kept"]) and not audit["keeps_text_ratio"].any()
+
+
+def test_a_filter_that_keeps_nothing_is_named_in_the_error(tmp_path):
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    settings = PreprocessSettings(store_height=64, store_width=32, slice_filter="text_ratio")
+    with pytest.raises(SpiderError, match="none of 8 slices is kept.*another slice_filter"):
+        make_store(series, settings, tmp_path / "store")
+
+
+def test_a_store_from_before_labels_and_filters_had_names_is_opened(tmp_path):
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    make_store(series, SMALL, tmp_path / "store")
+    note = tmp_path / "store" / "store.json"
+    info = json.loads(note.read_text())
+    del info["preprocess"]["labels"], info["preprocess"]["slice_filter"]
+    note.write_text(json.dumps(info))
+    assert len(make_store(series, SMALL, tmp_path / "store")) == 3
+    with pytest.raises(SpiderError, match="labels = direct, now asked for apta"):
+        make_store(series, PreprocessSettings(store_height=64, store_width=32, labels="apta"), tmp_path / "store")
 
 
 def test_real_slices_of_another_size_reach_the_store(shared_data, tmp_path):
@@ -218,7 +341,5 @@ def test_real_slices_of_another_size_reach_the_store(shared_data, tmp_path):
     assert store.images.shape == (18 + 25, 640, 512)
     assert store.table["pixel_mm_row"].isna().all()
     # 512 x 620 became 512 x 640: the classes' shares must not change by it
-    from spider_utils.sources import read_stack
-
     shares = class_pixels(read_stack(series[1]).classes()) / (620 * 512)
     np.testing.assert_allclose(class_pixels(store.masks[18:]) / (640 * 512), shares, atol=2e-4)

@@ -1,0 +1,56 @@
+"""APTA against direct labels, slice by slice, on volumes made by hand."""
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from spider_utils.errors import SpiderError
+from spider_utils.labelling import compare_labels
+from spider_utils.preprocess import PreprocessSettings
+from spider_utils.sources import find_series
+
+SETTINGS = PreprocessSettings(store_height=64, store_width=64)
+
+
+@pytest.fixture
+def series(tmp_path):
+    """One series of 64 x 64 pixels, stored at that size, so that nothing is interpolated."""
+    labels = np.zeros((64, 64, 5), np.uint8)  # z upwards, y, x: x is left-right
+    labels[30:45, 10:30, 0:3], labels[45:50, 10:30, 1:3], labels[20:50, 40:48, 1] = 1, 201, 100
+    labels[20:35, 10:30, 3], labels[40:55, 10:30, 3] = 1, 2
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        sitk.WriteImage(sitk.GetImageFromArray(labels), tmp_path / kind / "7_t2.mha")
+    return find_series("spider", tmp_path)
+
+
+def test_what_is_kept_lost_and_invented(series):
+    table = compare_labels(series, SETTINGS).set_index("slice_index")
+    assert table["foreground"].tolist() == [300, 300 + 100 + 240, 400, 600, 0]
+    assert table["enough_direct"].tolist() == [False, True, False, False, False]
+    # Slice 1 has all classes; pass 3's preference for the right shifts edges, no more than that.
+    assert table.loc[1, ["dice_vertebrae", "dice_canal", "dice_discs"]].min() > 0.9
+    assert 0 < table.loc[1, "changed"] < 64
+    # Vertebrae alone become discs (slice 0), or canal and discs (slice 3): without red, all of the slice turns red.
+    assert table["painted_red"].tolist() == [True, False, False, True, False]
+    assert table.loc[3, "changed"] == 64 * 64 - 600
+    assert table.loc[3, "dice_vertebrae"] == pytest.approx(2 * 600 / (600 + 64 * 64))
+    assert np.isnan(table.loc[2, "dice_canal"]) and table.loc[4, "changed"] == 0
+    assert not table[[name for name in table if name.startswith("lost_")]].any(axis=None)
+
+
+def test_interpolation_rims_discs_with_canal(series):
+    table = compare_labels(series, PreprocessSettings(store_height=160, store_width=160)).set_index("slice_index")
+    assert table["invented_canal"].tolist() == [False, False, True, False, False]
+    assert table.loc[2, "enough_apta"] and not table.loc[2, "enough_direct"]
+
+
+def test_the_setting_for_labels_makes_no_difference_here(series):
+    either = PreprocessSettings(store_height=64, store_width=64, labels="apta")
+    assert compare_labels(series, either).equals(compare_labels(series, SETTINGS))
+
+
+def test_released_masks_cannot_be_compared(shared_data):
+    released = find_series("released", shared_data / "released_t2_space")[:1]
+    with pytest.raises(SpiderError, match="released grey codes"):
+        compare_labels(released, SETTINGS)
