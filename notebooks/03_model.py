@@ -110,15 +110,14 @@ for stage in stages:
     print(f"{stage.name:<12}{stage.channels:>4} x {stage.height:>3} x {stage.width:>3}")
 
 # %%
-from spider_utils.figures_model import network_diagram
+from spider_utils.figures_network import network_diagram
 
 keep(network_diagram(stages), run.figures, "03_network")
 
 # %% [markdown]
 # **Figure 3.1** The network of this run. Dashed: the skip connections, joined by concatenation.
 #
-# The authors' public code is another network than their text: ReLU everywhere but in one place, one batch normalisation a block, no pooling
-# before its 512 channels, 8,033,588 trainable parameters. Here the text is followed. Next, some of the feature maps of this slice:
+# Next, some of the feature maps of this slice:
 
 # %%
 from spider_utils.figures_model import feature_maps
@@ -130,7 +129,63 @@ keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures,
 # **Figure 3.2** Feature maps before any training: random filters already respond to edges and tissue.
 
 # %% [markdown]
-# ## 3.3 Leaky ReLU
+# ## 3.3 Text and code part
+#
+# The authors' public code builds another network than their text describes. Here are both, by name, at the paper's 16 channels. The same
+# slice goes through them, and every layer that it passes becomes a tile.
+
+# %%
+from spider_utils.figures_network import compare_networks
+
+slices = to_input(images, torch.device("cpu"))
+both = {name: models.build_model(name) for name in ("paper_text", "author_code")}
+keep(compare_networks(both, slices), run.figures, "03_text_and_code")
+
+# %% [markdown]
+# **Figure 3.3** Down at the left of each network, up at the right. The text's network normalises before each of its Leaky ReLUs. The code's has
+# ReLU, and one batch normalisation a block, after the first of them. It does not pool before its 512 channels, so its deepest block works at twice
+# the resolution, and its last decoder has 32 channels. Only its first transposed convolution, 3 × 3 (T3), is followed by batch normalisation and
+# Leaky ReLU. Where the text is silent, as on the size of transposed convolutions, `paper_text` is the usual U-Net.
+#
+# The same as numbers, counted from the layers in use. The code's 8,033,588 and 8,037,076 are those of the public Keras model. What PyTorch calls
+# momentum 0.01, Keras calls 0.99.
+
+# %%
+import pandas as pd
+
+from spider_utils.layers import network_facts
+
+facts = pd.DataFrame({name: network_facts(each, slices) for name, each in both.items()})
+facts.map(lambda value: value if isinstance(value, str) else f"{value:,}")
+
+# %% [markdown]
+# One trap of the port cannot be counted. To double the resolution exactly, Keras' "same" padding cuts the last row and column of a strided
+# 3 × 3 transposed convolution; PyTorch's `padding=1, output_padding=1` cuts the first. The two ways:
+
+# %%
+doublings = {
+    "Keras, same": models.SameConvTranspose(1, 1),
+    "PyTorch, padding=1, output_padding=1": torch.nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1),
+}
+
+# %% [markdown]
+# With all weights one, a single bright pixel in the middle of 3 × 3 becomes a 3 × 3 square in 6 × 6:
+
+# %%
+impulse = torch.zeros(1, 1, 3, 3)
+impulse[0, 0, 1, 1] = 1
+for name, layer in doublings.items():
+    torch.nn.init.ones_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+    print(name, layer(impulse)[0, 0].int().numpy(), sep="\n")
+
+# %% [markdown]
+# PyTorch's square lies one pixel further up and to the left. A network trained afresh can learn either; one that takes over Keras' weights would see
+# the layer's output shifted against its skip connection. `author_code` cuts as Keras does: with the weights of a Keras build of the same
+# description it gives the same softmax to 1e-4, which `tests/test_author_code.py` checks.
+
+# %% [markdown]
+# ## 3.4 Leaky ReLU
 #
 # ReLU passes nothing back where its input is negative. Leaky ReLU lets a tenth through, so no unit falls silent for good.
 
@@ -140,7 +195,7 @@ from spider_utils.figures_model import activation_curves
 keep(activation_curves(models.LEAKY_SLOPE), run.figures, "03_activation")
 
 # %% [markdown]
-# **Figure 3.3** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
+# **Figure 3.4** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
 # fresh network is the share of gradients that ReLU would stop. (Batch normalisation centres what comes in, so it must be near one half.)
 
 # %%
@@ -157,7 +212,7 @@ print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} 
 
 
 # %% [markdown]
-# ## 3.4 Glorot uniform initialisation
+# ## 3.5 Glorot uniform initialisation
 #
 # Weights drawn too small make the signal die out on its way, too large make it explode. Glorot's rule takes the width of the interval from
 # the number of inputs and outputs of a layer. We send the same slice through the same convolutions with three ways to fill them:
@@ -189,11 +244,11 @@ spread = {name: spread_of(fill) for name, fill in fills.items()}
 keep(init_spread(spread), run.figures, "03_glorot")
 
 # %% [markdown]
-# **Figure 3.4** Spread of the activations after each encoder block, before any training, with batch normalisation at its untrained averages (it does
+# **Figure 3.5** Spread of the activations after each encoder block, before any training, with batch normalisation at its untrained averages (it does
 # nothing). In training it rescales every block, which is not shown here.
 
 # %% [markdown]
-# ## 3.5 The combined loss
+# ## 3.6 The combined loss
 #
 # The paper adds 0.6 parts Focal loss and 0.4 parts Dice loss. Focal turns down pixels that are already right; Dice looks at whole
 # structures, however small. The paper gives gamma as 4.0 in one sentence, "alpha and gamma" as 0.6 and 0.4 in another, and weights per class
@@ -209,7 +264,7 @@ from spider_utils.figures_model import focal_curves
 keep(focal_curves(), run.figures, "03_focal")
 
 # %% [markdown]
-# **Figure 3.5** One pixel's focal loss. With γ = 4 a pixel at p = 0.9 counts ten thousand times less than under cross-entropy.
+# **Figure 3.6** One pixel's focal loss. With γ = 4 a pixel at p = 0.9 counts ten thousand times less than under cross-entropy.
 #
 # Now both terms on one mask of the store: the network gives every pixel's true class the probability p, from wrong to right.
 
@@ -239,13 +294,11 @@ heading = f"{settings.focal_share:g} Focal + {1 - settings.focal_share:g} Dice o
 keep(loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
 
 # %% [markdown]
-# **Figure 3.6** Above p = 0.6 the focal term is almost zero; what still pushes the probabilities up is the Dice term.
+# **Figure 3.7** Above p = 0.6 the focal term is almost zero; what still pushes the probabilities up is the Dice term.
 #
 # And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
 
 # %%
-import pandas as pd
-
 from spider_utils.labels import CLASSES
 
 pull = {}
@@ -258,10 +311,12 @@ shares = pd.DataFrame(pull, index=CLASSES).assign(pixels=100 * truth.mean((0, 2,
 shares.round(0).astype(int).add_suffix(" %")
 
 # %% [markdown]
-# ## 3.6 Summary
+# ## 3.7 Summary
 
 # %%
 assert np.isclose(shares["pixels"].sum(), 100) and (shares[["Focal", "Dice"]].sum() - 100).abs().max() < 0.01
 print(f"1. {models.count_parameters(network):,} parameters at width {settings.width}, {len(stages)} stages, logits {tuple(outputs[-1].shape)}.")
-print("2. Leaky ReLU passes a tenth of the gradient where ReLU passes none; of the three starts, Glorot's changes the signal least.")
-print(f"3. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; gamma 4 leaves confident pixels to the Dice term.")
+text, code = facts["paper_text"], facts["author_code"]
+print(f"2. Code against text: {code['ReLU']} against {text['ReLU']} ReLUs, {code['batch normalisations']} against {text['batch normalisations']} batch normalisations, {code['max poolings']} against {text['max poolings']} poolings.")
+print("3. Leaky ReLU passes a tenth of the gradient where ReLU passes none; of the three starts, Glorot's changes the signal least.")
+print(f"4. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; gamma 4 leaves confident pixels to the Dice term.")

@@ -1,15 +1,12 @@
-"""Figures of notebooks 03 and 04: the network, what its parts do, and how it trained."""
+"""Figures of notebooks 03 and 04: what the network's parts and its loss do, and how it trained."""
 
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch, Patch
 
 from spider_utils.labels import CLASSES
-from spider_utils.models import Stage
 from spider_utils.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
@@ -20,43 +17,6 @@ from spider_utils.style import (
     note_source,
     show_slice,
 )
-
-STAGE_COLOURS = {"encoder": "#CFE6F5", "bottleneck": "#F3D9E6", "decoder": "#FBE3B6", "head": "#DDDDDD"}
-SKIP_COLOUR = "#0072B2"
-
-
-def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net") -> Figure:
-    """Draw the path of a U-Net: one box a stage with its output shape, one row a resolution.
-
-    `stages` stand in the order of the path. A dashed arrow joins each encoder stage with the first decoder stage of the
-    same height.
-    """
-    heights = sorted({stage.height for stage in stages}, reverse=True)
-    places = _diagram_places(stages, heights)
-    figure, ((axes,),) = new_figure()
-    box = 0.94, 0.72
-    for stage, (x, y) in zip(stages, places, strict=True):
-        corner = (x - box[0] / 2, y - box[1] / 2)
-        shape = FancyBboxPatch(corner, *box, boxstyle="round,pad=0,rounding_size=0.06", linewidth=1)
-        shape.set(facecolor=STAGE_COLOURS[stage.kind], edgecolor="#444444")
-        axes.add_patch(shape)
-        axes.text(x, y + 0.22, stage.name, ha="center", va="center", fontsize=11)
-        axes.text(x, y, f"{stage.channels} ch", ha="center", va="center", fontsize=12, weight="bold")
-        axes.text(x, y - 0.23, f"{stage.height} × {stage.width}", ha="center", va="center", fontsize=11)
-    for start, end in zip(places, places[1:], strict=False):
-        _arrow(axes, _rim(start, end, box), _rim(end, start, box), "-", "#444444")
-    for stage, (x, y) in zip(stages, places, strict=True):
-        partners = [p for s, p in zip(stages, places, strict=True) if s.kind == "decoder" and s.height == stage.height]
-        if stage.kind == "encoder" and partners:
-            _arrow(axes, (x + box[0] / 2, y), (partners[0][0] - box[0] / 2, y), "--", SKIP_COLOUR)
-    x, y = np.array(places).T
-    axes.set_xlim(x.min() - 0.52, x.max() + 0.52)
-    axes.set_ylim(y.min() - 0.4, y.max() + 0.4)
-    axes.set_axis_off()
-    figure.suptitle(f"{title}: channels and height × width leaving each block")
-    handles = [Patch(facecolor=fill, edgecolor="#444444", label=kind) for kind, fill in STAGE_COLOURS.items()]
-    legend_below(figure, [*handles, Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip")])
-    return figure
 
 
 def activation_curves(slope: float = 0.1) -> Figure:
@@ -180,24 +140,3 @@ def training_curves(log: pd.DataFrame, *, source: str) -> Figure:
     figure.suptitle(f"Training over {len(log)} epochs")
     note_source(figure, source)
     return figure
-
-
-def _diagram_places(stages: Sequence[Stage], heights: Sequence[int]) -> list[tuple[float, float]]:
-    """Columns step by 0.62 between rows and by 1.2 within a row, so that boxes never touch."""
-    places, x = [], 0.0
-    for number, stage in enumerate(stages):
-        if number:
-            x += 1.2 if stage.height == stages[number - 1].height else 0.62
-        places.append((x, -float(heights.index(stage.height))))
-    return places
-
-
-def _rim(start: tuple[float, float], end: tuple[float, float], box: tuple[float, float]) -> tuple[float, float]:
-    """The point on the rim of the box around `start` where an arrow to `end` leaves it."""
-    if start[1] == end[1]:
-        return start[0] + np.sign(end[0] - start[0]) * box[0] / 2, start[1]
-    return start[0] + 0.15 * np.sign(end[0] - start[0]), start[1] + np.sign(end[1] - start[1]) * box[1] / 2
-
-
-def _arrow(axes, start: tuple[float, float], end: tuple[float, float], line: str, colour: str) -> None:
-    axes.annotate("", end, start, arrowprops={"arrowstyle": "->", "linestyle": line, "color": colour, "linewidth": 1.5})

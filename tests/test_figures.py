@@ -8,14 +8,16 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
+from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
-from spider_utils import figures_data, figures_model, figures_results, style
+from spider_utils import figures_data, figures_model, figures_network, figures_results, style
 from spider_utils.errors import SpiderError
 from spider_utils.labels import CLASSES, FOREGROUND, classes_from_grey
-from spider_utils.models import Stage
+from spider_utils.models import MODELS, Stage, build_model, count_parameters
 
 
 def colour(name: str) -> np.ndarray:
@@ -166,12 +168,41 @@ def test_network_diagram_lists_every_stage_and_joins_equal_heights():
     shapes = [("enc 1", "encoder", 16, 64, 48), ("enc 2", "encoder", 32, 32, 24), ("deep", "bottleneck", 64, 16, 12)]
     shapes += [("dec 1", "decoder", 32, 32, 24), ("dec 2", "decoder", 16, 64, 48), ("head", "head", 4, 64, 48)]
     stages = [Stage(*shape) for shape in shapes]
-    figure = figures_model.network_diagram(stages)
+    figure = figures_network.network_diagram(stages)
     found = texts(figure)
     for name, _, channels, height, width in shapes:
         assert name in found and f"{channels} ch" in found and f"{height} × {width}" in found
     lines = [note.arrow_patch.get_linestyle() for note in figure.axes[0].texts if isinstance(note, Annotation)]
     assert lines.count("--") == 2 and lines.count("-") == len(stages) - 1
+
+
+def unlike_tiles(figure) -> list[str]:
+    """The letters of the tiles that have a rim because the other network lacks the layer, sorted."""
+    axes = figure.axes[0]
+    rim = to_rgb(figures_network.UNLIKE_COLOUR)
+    marked = [tile for tile in axes.findobj(Rectangle) if to_rgb(tile.get_edgecolor()) == rim]
+    written = [text for text in axes.texts if text.get_text()]
+    letters = {tuple(np.round(text.get_position(), 6)): text.get_text() for text in written}
+    return sorted(letters[tuple(np.round(tile.get_center(), 6))] for tile in marked)
+
+
+def test_compare_networks_marks_what_text_and_code_do_not_share():
+    networks = {name: build_model(name, width=2) for name in MODELS}
+    figure = figures_network.compare_networks(networks, torch.zeros(1, 1, 64, 32))
+    # Ten of the text's eleven blocks have a counterpart in the code: their Leaky ReLU and second batch normalisation
+    # and its ReLU differ. So do the pooling before the deepest block, the first transposed convolution, and what
+    # follows the other three. The text's last decoder block has a number of channels that the code's decoder lacks.
+    text = ["L"] * 20 + ["B"] * 10 + ["P", "T2"] + ["B", "L"] * 3 + ["T2", "B", "L", *"CBLDCBL"]
+    assert unlike_tiles(figure) == sorted([*text, *["R"] * 20, "T3"])
+    heading = f"author_code: {count_parameters(networks['author_code']):,} parameters"
+    assert {heading, "64 × 32", "4 × 2", "2 × 1"} <= set(texts(figure))
+
+
+def test_compare_networks_marks_nothing_between_equal_networks():
+    model = build_model("author_code", width=1)
+    figure = figures_network.compare_networks({"one": model, "same": model}, torch.zeros(1, 1, 32, 32))
+    assert unlike_tiles(figure) == []
+    assert texts(figure).count("T3") == 2
 
 
 def test_training_curves_mark_the_best_epoch():
@@ -254,6 +285,7 @@ def every_figure() -> dict:
     three = [image] * 3, [classes] * 3, [classes] * 3, ["a", "b", "c"]
     losses = {"Focal": [1.0, 0], "Dice": [0.5, 0]}
     phantom = {"source": "phantom"}
+    networks = {name: build_model(name, width=2) for name in MODELS}
     return {
         "counts": figures_data.series_counts(series, **phantom),
         "spacing": figures_data.spacing_scatter(series, **phantom),
@@ -263,6 +295,7 @@ def every_figure() -> dict:
         "steps": figures_data.preprocess_steps(steps, **phantom),
         "histograms": figures_data.intensity_histograms(volume, {"min-max": image}, **phantom),
         "spread": figures_model.init_spread({"Glorot uniform": [1, 0.9], "normal": [1, 0.1]}),
+        "networks": figures_network.compare_networks(networks, torch.zeros(1, 1, 640, 512)),
         "losses": figures_model.loss_terms([0, 1], losses, "share", "Loss terms"),
         "maps": figures_model.feature_maps(image, maps, **phantom),
         "overlays": figures_results.overlay_grid(*three, "Three slices", **phantom),
