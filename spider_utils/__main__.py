@@ -1,4 +1,4 @@
-"""The command line: python -m spider_utils phantom | download | run."""
+"""The command line: python -m spider_utils phantom | download | run | study."""
 
 import argparse
 import re
@@ -74,6 +74,10 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data-dir", metavar="DIR", help="the folder of a released or spider data set")
     parser.add_argument("--profile", required=True, help="a file of parameters: smoke, cpu or paper")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for notebooks, checkpoints and scores")
+    add_overrides(parser)
+
+
+def add_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-p", dest="overrides", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="a parameter"
     )
@@ -86,6 +90,24 @@ def run(options: argparse.Namespace) -> None:
 
     out = run_notebooks(options.source, options.data_dir, options.profile, options.out, overrides)
     print_results(out)
+
+
+def add_study_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="leakage, choices, reference, copying, or a study file (YAML)")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for store, trainings, tables and figures")
+    parser.add_argument("--source", default="released", choices=SOURCES, help="where the series come from (released)")
+    parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; without it the data are fetched into OUT")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="trainings at a time (default: one a core)")
+    add_overrides(parser)
+
+
+def study(options: argparse.Namespace) -> None:
+    """Answer one question with a table: what a leaky split or a choice is worth, how the references were drawn."""
+    overrides = {name: scalar(name, value) for name, value in options.overrides}
+    from spider_utils.studies.command import run_command
+
+    run_command(options.name, options.out, options.source, options.data_dir, options.workers, overrides)
+    print(f"Tables and figures: {options.out}")
 
 
 def scalar(name: str, text: str) -> Any:
@@ -110,6 +132,7 @@ COMMANDS = {
     "phantom": (add_phantom_arguments, phantom),
     "download": (add_download_arguments, download),
     "run": (add_run_arguments, run),
+    "study": (add_study_arguments, study),
 }
 
 if __name__ == "__main__":

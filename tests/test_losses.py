@@ -51,6 +51,22 @@ def test_dice_of_two_hard_masks_by_hand():
     assert dice_loss(logits, target).item() == pytest.approx(1 - (4 / 5 + 2 / 3) / 2, rel=1e-4)
 
 
+def test_focal_sum_is_the_mean_times_the_pixels_of_an_image(batch):
+    pixels = batch[1][0].numel()
+    summed = focal_loss(*batch, reduction="sum").item()
+    assert summed == pytest.approx(pixels * focal_loss(*batch).item(), rel=1e-5)
+
+
+def test_dice_of_each_image_agrees_with_monai_and_with_one_image_a_batch(batch):
+    logits, target = batch
+    theirs = DiceLoss(to_onehot_y=True, softmax=True, smooth_nr=1e-6, smooth_dr=1e-6)(logits, target[:, None])
+    ours = dice_loss(logits, target, over="image").item()
+    assert ours == pytest.approx(theirs.item(), rel=1e-5)
+    alone = [dice_loss(logits[k : k + 1], target[k : k + 1]).item() for k in range(len(logits))]
+    assert ours == pytest.approx(sum(alone) / len(alone), rel=1e-5)
+    assert ours != pytest.approx(dice_loss(logits, target).item(), rel=1e-4)
+
+
 def test_a_perfect_mask_costs_nothing(batch):
     target = batch[1]
     logits = 60 * torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
@@ -60,6 +76,10 @@ def test_a_perfect_mask_costs_nothing(batch):
 def test_combined_loss_is_six_parts_focal_and_four_parts_dice(batch):
     expected = 0.6 * focal_loss(*batch, gamma=4.0) + 0.4 * dice_loss(*batch)
     assert CombinedLoss()(*batch).item() == pytest.approx(expected.item(), rel=1e-6)
+    other = 0.6 * focal_loss(*batch, reduction="sum") + 0.4 * dice_loss(*batch, over="image")
+    assert CombinedLoss(focal_reduction="sum", dice_over="image")(*batch).item() == pytest.approx(
+        other.item(), rel=1e-6
+    )
     assert CombinedLoss(focal_share=1.0)(*batch).item() == pytest.approx(focal_loss(*batch).item(), rel=1e-6)
 
 

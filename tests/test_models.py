@@ -81,3 +81,35 @@ def test_unknown_model_and_width_are_refused_by_name():
         build_model("vgg")
     with pytest.raises(SpiderError, match="width"):
         build_model("paper_text", width=0)
+
+
+@pytest.mark.parametrize("name", ["paper_text", "author_code"])
+@pytest.mark.parametrize(("activation", "kind"), [("relu", torch.nn.ReLU), ("leaky_relu", torch.nn.LeakyReLU)])
+def test_an_activation_stands_everywhere_and_changes_no_weight(name, activation, kind):
+    torch.manual_seed(0)
+    published = build_model(name, width=2)
+    torch.manual_seed(0)
+    changed = build_model(name, width=2, activation=activation)
+    kinds = {type(module) for module in changed.modules() if "ReLU" in type(module).__name__}
+    assert kinds == {kind}
+    assert all(
+        torch.equal(a, b) for a, b in zip(published.state_dict().values(), changed.state_dict().values(), strict=True)
+    )
+
+
+def test_he_initialisation_has_the_spread_of_its_rule():
+    torch.manual_seed(0)
+    model = build_model("paper_text", width=16, initialiser="he_normal")
+    weight = model.encoder[4][0].weight  # 256 x 128 x 3 x 3
+    assert weight.std().item() == pytest.approx((2 / (128 * 9)) ** 0.5, rel=0.02)
+    glorot = build_model("paper_text", width=16).encoder[4][0].weight
+    assert glorot.abs().max().item() <= (6 / ((128 + 256) * 9)) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"activation": "tanh"}, "activation: expected one of published"), ({"initialiser": "zeros"}, "initialiser")],
+)
+def test_unknown_activations_and_initialisers_are_named(options, message):
+    with pytest.raises(SpiderError, match=message):
+        build_model("paper_text", **options)

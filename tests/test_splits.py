@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from spider_utils.errors import SpiderError
-from spider_utils.splits import SplitSettings, make_split
+from spider_utils.splits import LEAKY_NOTE, SplitSettings, make_split
 
 
 def table(patients: int, official: tuple[int, ...] = (), slices: int = 3) -> pd.DataFrame:
@@ -66,10 +66,48 @@ def test_rows_of_a_side_hold_all_slices_of_its_patients_and_no_others():
     assert set(slices.loc[split.rows(slices, "test"), "patient"]) == set(split.test)
 
 
+def test_random_slices_test_every_slice_once_and_none_is_on_two_sides():
+    slices, tested = table(12, official=(4,)), []
+    for fold in range(5):
+        split = make_split(slices, SplitSettings(split="random_slice", fold=fold))
+        rows = [split.rows(slices, side) for side in ("train", "validation", "test")]
+        assert sorted(np.concatenate(rows)) == np.flatnonzero(slices["patient"] != 4).tolist()
+        tested += rows[2].tolist()
+    assert sorted(tested) == np.flatnonzero(slices["patient"] != 4).tolist()
+
+
+def test_random_slices_leak_and_say_so_and_patients_do_not():
+    leaky = make_split(table(12), SplitSettings(split="random_slice"))
+    assert leaky.leaky and set(leaky.train) & set(leaky.test) and LEAKY_NOTE in leaky.label
+    for kind in ("patient_kfold", "auto"):
+        honest = make_split(table(12), SplitSettings(split=kind))
+        assert not honest.leaky and "LEAKY" not in honest.label
+
+
+def test_no_validation_share_no_validation_side():
+    split = make_split(table(12), SplitSettings(validation_share=0.0, folds=3))
+    assert split.validation == () and len(split.rows(table(12), "validation")) == 0
+    assert len(split.train) == 8 and len(split.test) == 4
+
+
+@pytest.mark.parametrize("kind", ["patient_kfold", "random_slice"])
+def test_fewer_training_slices_are_drawn_from_the_training_side(kind):
+    slices = table(12)
+    whole = make_split(slices, SplitSettings(split=kind))
+    fewer = make_split(slices, SplitSettings(split=kind, train_slices=7))
+    assert len(set(fewer.rows(slices, "train"))) == 7
+    assert set(fewer.rows(slices, "train")) < set(whole.rows(slices, "train"))
+    for side in ("validation", "test"):
+        assert fewer.rows(slices, side).tolist() == whole.rows(slices, side).tolist()
+    with pytest.raises(SpiderError, match="train_slices: expected at most"):
+        make_split(slices, SplitSettings(split=kind, train_slices=37))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"split": "random"}, "split"),
+        ({"train_slices": -1}, "train_slices"),
         ({"fold": 5}, "fold"),
         ({"folds": 1}, "fold"),
         ({"validation_share": 1.0}, "share"),

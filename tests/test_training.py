@@ -1,6 +1,7 @@
 """Training: it learns, it stops, it is the same twice, and a run that is cut off ends as an uncut one."""
 
 import json
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
@@ -142,6 +143,56 @@ def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tm
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
 
 
+NO_SLICES = Slices(torch.empty(0, 1, 32, 32, dtype=torch.uint8), torch.empty(0, 32, 32, dtype=torch.uint8))
+
+
+def test_cosine_needs_no_validation_does_all_epochs_and_keeps_the_last(data, tmp_path):
+    def sides(side):
+        return data("train") if side == "train" else NO_SLICES
+
+    seen = []
+    settings = TrainSettings(epochs=4, schedule="cosine", stop_patience=1, augmentation="strong", **SMALL)
+    log = train(
+        settings, sides, tmp_path, ABOUT, tmp_path / "log.csv", lambda epoch, model: seen.append(model.training)
+    )
+    rates = [0.005 * (1 + np.cos(np.pi * k / 4)) for k in range(4)]
+    assert log["learning_rate"].tolist() == pytest.approx(rates)
+    assert seen == [False] * 4 and "val_loss" not in log
+    last, best = (load_file(tmp_path / f"{name}.safetensors") for name in ("last", "best"))
+    assert all(torch.equal(best[name], last[f"model.{name}"]) for name in best)
+    with pytest.raises(SpiderError, match="epochs = 4, now asked for 5"):
+        train(TrainSettings(**asdict(settings) | {"epochs": 5}), sides, tmp_path, ABOUT, tmp_path / "log.csv")
+
+
+def test_a_cut_run_with_cosine_and_augmentation_ends_as_an_uncut_one(data, tmp_path):
+    settings = TrainSettings(epochs=4, schedule="cosine", augmentation="strong", **SMALL)
+
+    def end_after_two(epoch, model):
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    def run(folder, after_epoch=lambda epoch, model: None):
+        return train(settings, data, folder, ABOUT, folder / "log.csv", after_epoch)
+
+    uncut = run(tmp_path / "uncut")
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", end_after_two)
+    pd.testing.assert_frame_equal(run(tmp_path / "cut"), uncut)
+    ours, theirs = (load_file(tmp_path / name / "best.safetensors") for name in ("cut", "uncut"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_plateau_without_a_validation_side_is_refused(data, tmp_path):
+    with pytest.raises(SpiderError, match="needs a validation side"):
+        train(
+            TrainSettings(epochs=1, **SMALL),
+            lambda side: data("train") if side == "train" else NO_SLICES,
+            tmp_path,
+            ABOUT,
+            tmp_path / "log.csv",
+        )
+
+
 def test_every_epoch_shows_every_slice_once_in_its_own_order():
     first, second = (np.concatenate(list(shuffled_batches(10, 4, 0, epoch))) for epoch in (1, 2))
     assert sorted(first) == sorted(second) == list(range(10))
@@ -162,6 +213,10 @@ def test_class_iou_by_hand():
         ({"learning_rate": 0.0}, "learning_rate"),
         ({"focal_share": 1.5}, "focal_share"),
         ({"gamma": -1.0}, "gamma"),
+        ({"schedule": "step"}, "schedule: expected one of plateau, cosine"),
+        ({"focal_reduction": "max"}, "focal_reduction"),
+        ({"dice_over": "voxel"}, "dice_over"),
+        ({"augmentation": "wild"}, "augmentation: expected one of none, strong"),
     ],
 )
 def test_bad_settings_are_named(values, message):

@@ -1,0 +1,153 @@
+"""Figures of the studies: what a leaky split is worth, and what each choice is worth, with intervals over patients."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from spider_utils.labels import FOREGROUND
+from spider_utils.scores import PAPER_TABLE
+from spider_utils.style import LINE_COLOURS, legend_below, new_figure, note_source
+
+LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]
+LEAKY = "LEAKY"  # what the titles of leaky arms hold
+
+
+def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
+    """The leakage experiment on one slide: pooled foreground Dice of every arm beside copied masks and the paper's
+    number; Dice over training length; Dice by the distance to the nearest training slice.
+
+    `tables`: dice, copying and neighbours of the study "leakage" (spider_utils.studies.leakage).
+    """
+    figure, _ = new_figure(size=(13.0, 7.3))
+    figure.clear()
+    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    points(left.subplots(), score_lines(tables), PAPER_TABLE_DICE if source == "released" else None)
+    above, below = right.subplots(2, 1)
+    training_length(above, _foreground(tables["dice"]))
+    by_distance(below, _foreground(tables["neighbours"]), dict(_titles(tables["dice"])))
+    figure.suptitle("The same network, steps and slices: who is in the test set makes the score", fontweight="bold")
+    handles = [
+        Line2D([], [], marker="o", linestyle="none", color=LEAKY_COLOUR, label="slices of one patient on both sides"),
+        Line2D([], [], marker="o", linestyle="none", color=HONEST_COLOUR, label="patients never seen in training"),
+        Line2D([], [], marker="s", linestyle="none", color=PLAIN_COLOUR, label="no network: a mask is copied"),
+    ]
+    legend_below(figure, handles)
+    note_source(figure, source)
+    return figure
+
+
+PAPER_TABLE_DICE = float(
+    PAPER_TABLE[(PAPER_TABLE["sequence"] == "T2_SPACE") & PAPER_TABLE["class"].isin(FOREGROUND)]["dice"].mean()
+)
+
+
+def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Return the lines of the leakage figure, best first: title, value, ci_low, ci_high, network (bool)."""
+    arms = _foreground(tables["dice"])
+    arms = arms[arms["epoch"] == arms["epoch"].max()].assign(network=True)
+    copied = tables["copying"]
+    folds = sorted(copied["folds"].unique())
+    copied = copied.query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")
+    copied = copied[copied["sequence"] == "all"].assign(network=False)
+    copied = copied[(copied["folds"] == max(folds)) | copied["split"].str.contains(LEAKY)]
+    kinds = np.where(copied["split"].str.contains(LEAKY), "nearest slice's mask (LEAKY)", "another patient's mask")
+    share = [f"{round(100 * (1 - 1 / fold))} / {round(100 / fold)}" for fold in copied["folds"]]
+    leaky = copied["split"].str.contains(LEAKY)
+    copied = copied.assign(title=[f"{k}, {s}" if one else k for k, s, one in zip(kinds, share, leaky, strict=True)])
+    columns = ["title", "value", "ci_low", "ci_high", "network"]
+    return pd.concat([arms[columns], copied[columns]]).sort_values("value", ascending=False, ignore_index=True)
+
+
+def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
+    """Draw one row a line with its interval, and the paper's number as a vertical line."""
+    for y, row in enumerate(lines.itertuples()):
+        colour = _colour(row.title) if row.network else PLAIN_COLOUR
+        spread = [[max(row.value - row.ci_low, 0)], [max(row.ci_high - row.value, 0)]]
+        axes.errorbar(row.value, y, xerr=spread, fmt="o" if row.network else "s", color=colour, markersize=9, capsize=4)
+        axes.annotate(f"{row.value:.3f}", (row.value, y), (0, 9), textcoords="offset points", ha="center", color=colour)
+    axes.set_yticks(range(len(lines)), [title.replace(", ", ",\n") for title in lines["title"]])
+    axes.set_ylim(len(lines) - 0.5, -0.8)
+    if paper is not None:
+        axes.axvline(paper, color="#000000", linestyle=":", zorder=0)
+        axes.annotate(
+            f"paper {paper:.3f}",
+            (paper, len(lines) - 0.6),
+            (-5, 0),
+            textcoords="offset points",
+            ha="right",
+            va="bottom",
+        )
+    axes.set(xlabel="Foreground Dice, all pixels pooled (95 % intervals over patients)", title="All held-out slices")
+    axes.grid(axis="x", alpha=0.3)
+
+
+def training_length(axes: Axes, dice: pd.DataFrame) -> None:
+    """Draw Dice over the epochs that were scored, one line an arm."""
+    for (title, part), marker in zip(dice.groupby("title", sort=False), "osD^v<>*", strict=False):
+        part = part.sort_values("epoch")
+        strong = "augmentation" in title
+        style = {"linestyle": "--" if strong else "-", "markerfacecolor": "white" if strong else _colour(title)}
+        axes.plot(part["epoch"], part["value"], marker=marker, color=_colour(title), label=title, **style)
+    top = dice["value"].max()
+    axes.set(xlabel="Epochs", ylabel="Dice", title="Over training length (dashed: strong augmentation)")
+    axes.set_xticks(sorted(dice["epoch"].unique()))
+    axes.set_ylim(max(0, dice.query("epoch > epoch.min()")["value"].min() - 0.06), min(1, top + 0.02))
+    axes.grid(axis="y", alpha=0.3)
+
+
+def by_distance(axes: Axes, neighbours: pd.DataFrame, titles: dict[str, str]) -> None:
+    """Draw Dice by the distance to the nearest training slice, and of the same slices where their patient is unseen."""
+    chosen = neighbours[~neighbours["arm"].map(titles).str.contains("augmentation")]
+    for shift, (arm, part) in zip((-0.05, 0.05), chosen.groupby("arm", sort=False), strict=False):
+        part = part.sort_values("distance")
+        spread = np.stack([part["value"] - part["ci_low"], part["ci_high"] - part["value"]]).clip(0)
+        axes.errorbar(
+            part["distance"] + shift, part["value"], yerr=spread, fmt="o-", capsize=4, color=_colour(titles[arm])
+        )
+    labels = chosen.groupby("distance")["slices"].first()
+    far = labels.index.max()
+    names = [f"{d}{' or more' if d == far else ''}\n({n} slices)" for d, n in labels.items()]
+    axes.set_xticks(labels.index, names)
+    axes.set(xlabel="Slices to the nearest training slice of the patient", ylabel="Dice", title="By distance")
+    axes.grid(axis="y", alpha=0.3)
+
+
+def differences(table: pd.DataFrame, dice: pd.DataFrame, *, source: str, aggregation: str = "pooled") -> Figure:
+    """How far each arm's foreground Dice lies above the reference arm's at the last epoch, paired by patient."""
+    titles = dict(_titles(dice))
+    last = table[(table["epoch"] == table["epoch"].max()) & (table["aggregation"] == aggregation)]
+    chosen = last[last["class"] == "foreground"].sort_values("difference", ascending=False, ignore_index=True)
+    figure, ((axes,),) = new_figure()
+    for y, row in enumerate(chosen.itertuples()):
+        spread = [[max(row.difference - row.ci_low, 0)], [max(row.ci_high - row.difference, 0)]]
+        colour = _colour(titles[row.arm])
+        axes.errorbar(row.difference, y, xerr=spread, fmt="o", color=colour, markersize=9, capsize=4)
+        axes.annotate(
+            f"{row.difference:+.3f}", (row.difference, y), (0, 9), textcoords="offset points", ha="center", color=colour
+        )
+    axes.axvline(0, color="#000000", linewidth=1, zorder=0)
+    axes.set_yticks(range(len(chosen)), [titles[arm] for arm in chosen["arm"]])
+    axes.set_ylim(len(chosen) - 0.5, -0.8)
+    base = titles[chosen["reference"].iloc[0]]
+    axes.set_xlabel(f"Foreground Dice less that of: {base}\n(pooled; 95 % intervals over patients, paired)")
+    axes.grid(axis="x", alpha=0.3)
+    patients = int(chosen["patients"].iloc[0])
+    figure.suptitle(f"One thing changed at a time, {patients} patients, each held out once")
+    note_source(figure, source)
+    return figure
+
+
+def _foreground(table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["class"] == "foreground") & (table["aggregation"] == "pooled")]
+
+
+def _titles(dice: pd.DataFrame) -> Iterator[tuple[str, str]]:
+    return dice[["arm", "title"]].drop_duplicates().itertuples(index=False, name=None)
+
+
+def _colour(title: str) -> str:
+    return LEAKY_COLOUR if LEAKY in title else HONEST_COLOUR

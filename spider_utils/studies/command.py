@@ -1,0 +1,134 @@
+"""What `python -m spider_utils study NAME` does: find or make the slice store, run the study, write its tables.
+
+DIR/data/      downloaded or synthetic data, where no folder of data is given
+DIR/store/     the slice store (a folder that already has one needs no data)
+DIR/*.csv      the study's tables, see TABLES
+DIR/figures/   its figures
+"""
+
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from spider_utils.errors import SpiderError
+from spider_utils.files import write_json
+from spider_utils.parameters import sort_parameters
+from spider_utils.progress import progress
+from spider_utils.provenance import provenance
+from spider_utils.scores import summarise, write_metrics
+from spider_utils.store import SliceStore, open_store
+from spider_utils.studies import copying, leakage, reference
+from spider_utils.studies.compare import dice_table, difference_table
+from spider_utils.studies.harness import FOLDER, Study, load_study, plan, read_final_scores, run_study
+
+Tables = dict[str, pd.DataFrame]
+
+
+def run_command(
+    name: str,
+    out: Path | str,
+    source: str = "released",
+    data_dir: Path | str | None = None,
+    workers: int = 0,
+    overrides: dict[str, Any] | None = None,
+) -> Tables:
+    """Run a study by name, or by the path of a study file; write its tables and figures to `out` and return them.
+
+    `overrides` are parameters of the preprocessing, the split or the training. Without `data_dir` the released slices
+    are downloaded and the phantom is made, in `out`. Raises SpiderError on an unknown study or a wrong parameter.
+    """
+    out, overrides = Path(out), dict(overrides or {})
+    if name not in AUDITS and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
+        known = ", ".join(sorted([*AUDITS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
+        raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
+    store = study_store(out, source, data_dir, overrides)
+    if name in AUDITS:
+        if overrides:
+            raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
+        tables = AUDITS[name](store)
+    else:
+        tables = trained_study(name, store, out, workers, overrides)
+    for table_name, table in tables.items():
+        write_metrics(table, out / f"{table_name}.csv")
+    draw(tables, store, out / "figures", source)
+    write_json(out / "provenance.json", provenance({"study": name} | overrides, store.info["fingerprint"], "cpu"))
+    return tables
+
+
+def trained_study(name: str, store: SliceStore, out: Path, workers: int, overrides: dict[str, Any]) -> Tables:
+    """Run a study of the harness and return its tables: dice, differences and boundaries; for leakage more."""
+    study = load_study(name, overrides)
+    counts = run_study(study, store, out, workers)
+    tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
+    titles = {arm.name: arm.title for arm in study.arms}
+    tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
+    tables["boundaries"] = boundary_table(study, store, out)
+    return tables | (leakage.tables(study, store, counts) if study.name == "leakage" else {})
+
+
+def boundary_table(study: Study, store: SliceStore, out: Path) -> pd.DataFrame:
+    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`."""
+    trainings, parts = plan(study, store.table), []
+    pairs = [(arm.name, seed) for arm in study.arms for seed in study.seeds]
+    for arm, seed in progress(pairs, desc="aggregating", unit="arm"):
+        summary = summarise(read_final_scores(trainings, out, arm, seed), "test")
+        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seed))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["arm", "seed", *(name for name in table if name not in ("arm", "seed"))]]
+
+
+def study_store(out: Path, source: str, data_dir: Path | str | None, overrides: dict[str, Any]) -> SliceStore:
+    """Open or make the slice store of `out`, and take the preprocessing's parameters out of `overrides`."""
+    if data_dir is None and (out / "store" / "store.json").is_file():
+        return open_store(out / "store")
+    from spider_utils.preprocess import PreprocessSettings, make_store  # needs SimpleITK, which a full store does not
+    from spider_utils.sources import find_series
+
+    names = [one.name for one in fields(PreprocessSettings) if one.name in overrides]
+    own = {name: overrides.pop(name) for name in names}
+    settings = sort_parameters(own, {"preprocess": PreprocessSettings})["preprocess"]
+    if data_dir is None:
+        data_dir = out / "data"
+        if source == "phantom":
+            from spider_utils.phantom import make_phantom
+
+            make_phantom(data_dir)
+        else:
+            from spider_utils import download
+
+            {"released": download.download_released, "spider": download.download_spider}[source](data_dir)
+    return make_store(find_series(source, data_dir), settings, out / "store")
+
+
+def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
+    """Draw the figure that belongs to each table."""
+    from spider_utils import figures_reference, figures_study
+    from spider_utils.style import save_figure
+
+    if "reference_audit" in tables:
+        audit = tables["reference_audit"]
+        rows = reference.examples(audit, store.table)
+        pictures = [(title, store.images[row], store.masks[row]) for title, row in rows.items()]
+        save_figure(figures_reference.reference_audit(audit, pictures, source=source), folder, "reference_audit")
+    if "neighbours" in tables:
+        save_figure(figures_study.leakage(tables, source=source), folder, "leakage")
+    if "differences" in tables:
+        save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
+
+
+def reference_tables(store: SliceStore) -> Tables:
+    """Measure by what conventions the reference masks were drawn."""
+    audit = reference.audit_reference(store)
+    return {"reference_audit": audit, "reference_summary": reference.audit_summary(audit)}
+
+
+def copying_tables(store: SliceStore) -> Tables:
+    """Score the mask of the nearest training slice, of another patient, and of slices 1 to 3 apart. No training."""
+    copied = copying.copying_table(store, boundaries=True)
+    return {"copying": copied, "neighbour_overlap": copying.neighbour_overlap(store.masks, store.table)}
+
+
+AUDITS: dict[str, Callable[[SliceStore], Tables]] = {"reference": reference_tables, "copying": copying_tables}

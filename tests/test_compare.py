@@ -1,0 +1,67 @@
+"""Comparing arms: values by hand, intervals over patients, and differences that are paired."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from spider_utils.labels import CLASSES
+from spider_utils.studies.compare import dice_table, difference_table, replicated_dice
+
+
+def counts(arm: str, per_patient: dict[int, list[tuple[int, int, int]]], epoch: int = 1) -> pd.DataFrame:
+    """Rows of every class with the same (tp, fp, fn): one slice for each triple of a patient."""
+    rows = [
+        {"arm": arm, "epoch": epoch, "series": f"{patient}_t2_SPACE", "patient": patient, "slice_index": number}
+        | {"class": name, "tp": tp, "fp": fp, "fn": fn}
+        for patient, slices in per_patient.items()
+        for number, (tp, fp, fn) in enumerate(slices)
+        for name in CLASSES
+    ]
+    return pd.DataFrame(rows)
+
+
+A = {1: [(10, 0, 0), (5, 5, 5)], 2: [(30, 10, 0)]}  # Dice of the slices: 1, 0.5 and 60 / 70
+
+
+@pytest.mark.parametrize(
+    ("aggregation", "expected"),
+    [("pooled", 90 / 110), ("slices", (1 + 0.5 + 60 / 70) / 3), ("patients", (0.75 + 60 / 70) / 2)],
+)
+def test_values_by_hand(aggregation, expected):
+    table = dice_table(counts("a", A)).set_index(["aggregation", "class"])
+    for name in (*CLASSES, "foreground"):
+        assert table.loc[(aggregation, name), "value"] == pytest.approx(expected)
+    assert table.loc[(aggregation, "canal"), ["patients", "slices"]].tolist() == [2, 3]
+
+
+def test_replicates_of_two_patients_take_three_values_only():
+    values = replicated_dice(counts("a", A), "pooled")["canal"]
+    possible = [30 / 40, 90 / 110, 60 / 70]  # patient 1 alone, both, patient 2 alone
+    assert {round(v, 9) for v in values} == {round(v, 9) for v in possible}
+    table = dice_table(counts("a", A)).query("aggregation == 'pooled' and `class` == 'canal'").iloc[0]
+    assert (table["ci_low"], table["ci_high"]) == pytest.approx((possible[0], possible[2]))
+
+
+def test_a_class_in_neither_mask_does_not_count():
+    absent = {1: [(0, 0, 0), (5, 5, 5)], 2: [(0, 0, 0)]}
+    table = dice_table(counts("a", absent)).set_index(["aggregation", "class"])["value"]
+    assert table[("slices", "discs")] == table[("patients", "discs")] == table[("pooled", "discs")] == 0.5
+
+
+def test_a_difference_is_paired_by_patient():
+    """Patients differ by far more than the arms: paired, the interval of a constant gain has no width."""
+    rng = np.random.default_rng(0)
+    hits = {patient: int(rng.integers(100, 900)) for patient in range(12)}
+    low = counts("low", {p: [(h, 1000 - h, 1000 - h)] for p, h in hits.items()})
+    high = counts("high", {p: [(h + 50, 950 - h, 950 - h)] for p, h in hits.items()})
+    table = difference_table(pd.concat([low, high]), "low")
+    assert table["arm"].unique().tolist() == ["high"]
+    assert np.allclose(table[["difference", "ci_low", "ci_high"]], 0.05)
+    spread = dice_table(low).query("aggregation == 'patients' and `class` == 'canal'").iloc[0]
+    assert spread["ci_high"] - spread["ci_low"] > 0.15
+
+
+def test_epochs_are_not_mixed():
+    both = pd.concat([counts("a", A), counts("a", {1: [(1, 9, 9)], 2: [(1, 9, 9)]}, epoch=2)])
+    table = dice_table(both).query("aggregation == 'pooled' and `class` == 'canal'").set_index("epoch")["value"]
+    assert table[1] == pytest.approx(90 / 110) and table[2] == pytest.approx(0.1)

@@ -1,0 +1,213 @@
+"""The study harness on a small store: equal steps, every slice held out once, nothing done twice, nothing lost."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from spider_utils.errors import SpiderError
+from spider_utils.inference import load_network, predict_masks
+from spider_utils.metrics import dice
+from spider_utils.splits import make_split
+from spider_utils.store import open_store, write_store
+from spider_utils.studies import harness
+from spider_utils.studies.command import run_command
+from spider_utils.studies.compare import dice_table
+from spider_utils.studies.harness import FOLDER, load_study, plan, read_final_scores, run_study
+from spider_utils.studies.leakage import neighbours
+
+PATIENTS, SLICES = 5, (4, 5, 6, 4, 5)  # patients differ in their number of slices
+STUDY = {
+    "question": "Does it work?",
+    "reference": "unseen",
+    "score_epochs": [1, 2],
+    "folds": 2,
+    "seeds": [0],
+    "base": {"split": "patient_kfold", "validation_share": 0.0, "width": 2, "train_height": 64, "train_width": 64}
+    | {"batch_size": 4, "epochs": 2, "schedule": "cosine", "learning_rate": 0.02, "device": "cpu"},
+    "arms": {
+        "unseen": {"title": "unseen patients"},
+        "random": {"title": "random slices (LEAKY)", "values": {"split": "random_slice"}},
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Slices of 64 x 48 with three squares, drifting from slice to slice: patients differ, neighbours hardly."""
+    folder, rng, parts = tmp_path_factory.mktemp("store"), np.random.default_rng(0), []
+    for patient, count in enumerate(SLICES, start=1):
+        masks = np.zeros((count, 64, 48), np.uint8)
+        row, column = rng.integers(4, 20), rng.integers(2, 8)
+        for number in range(count):
+            for label in (1, 2, 3):
+                top, left = row + number, column + 13 * (label - 1)
+                masks[number, top : top + 24, left : left + 10] = label
+        images = (masks * 60 + rng.integers(0, 30, masks.shape)).astype(np.uint8)
+        part = folder / f"{patient}.npz"
+        np.savez(part, images=images, masks=masks)
+        audit = pd.DataFrame(
+            {"series": f"{patient}_t2_SPACE", "patient": patient, "sequence": "T2_SPACE"}, index=range(count)
+        )
+        audit = audit.assign(
+            subset="training", slice_index=range(50, 50 + count), pixel_mm_row=np.nan, pixel_mm_col=np.nan
+        )
+        audit = audit.assign(
+            n_background=1, n_vertebrae=240, n_canal=240, n_discs=240, classes_present=4, kept=True, reason="kept"
+        )
+        audit.to_csv(part.with_suffix(".csv"), index=False, na_rep="nan")
+        parts.append(part)
+    write_store(parts, {"preprocess": {"store_height": 64}, "fingerprint": "squares"}, (64, 48), folder / "store")
+    return open_store(folder / "store")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    path = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    return load_study(str(path))
+
+
+@pytest.fixture(scope="module")
+def done(study, store, tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    return out, run_study(study, store, out, workers=1)
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_study_of_the_package_can_be_planned(path, store):
+    study = load_study(path.stem, {"folds": 2})
+    trainings = plan(study, store.table)
+    assert len(trainings) == len(study.arms) * 2 * len(study.seeds)
+    assert study.reference in [arm.name for arm in study.arms]
+    assert all(one.score_epochs[-1] == one.settings.epochs for one in trainings)
+
+
+def test_all_arms_train_on_the_same_number_of_slices(study, store):
+    trainings = plan(study, store.table)
+    sizes = {len(make_split(store.table, one.split).rows(store.table, "train")) for one in trainings}
+    whole = [sum(SLICES) - len(make_split(store.table, one.split).rows(store.table, "test")) for one in trainings]
+    assert sizes == {min(whole)}
+
+
+def test_every_slice_is_held_out_once_in_every_arm(done):
+    _, counts = done
+    for _, part in counts.groupby(["arm", "epoch"]):
+        held = part[part["class"] == "discs"]
+        assert sorted(zip(held["patient"], held["slice_index"], strict=True)) == [
+            (patient, 50 + k) for patient, count in enumerate(SLICES, start=1) for k in range(count)
+        ]
+
+
+def test_the_counts_are_those_of_the_network_that_was_kept(done, study, store):
+    out, counts = done
+    place = out / "trainings" / "unseen" / "fold1_seed0"
+    held = counts.query("arm == 'unseen' and fold == 1 and epoch == 2 and `class` == 'vertebrae'")
+    patients = held["patient"].unique()
+    rows = np.flatnonzero(store.table["patient"].isin(patients))
+    model, _ = load_network(place / "best.safetensors", torch.device("cpu"))
+    masks = predict_masks(model, store.images[rows], (64, 64), torch.device("cpu"))
+    assert held["tp"].sum() == ((masks == 1) & (store.masks[rows] == 1)).sum()
+    assert held["fn"].sum() == ((masks != 1) & (store.masks[rows] == 1)).sum()
+
+
+def test_final_scores_of_an_arm_agree_with_the_counts(done, study, store):
+    out, counts = done
+    scores = read_final_scores(plan(study, store.table), out, "random", 0)
+    assert len(scores.table) == 4 * sum(SLICES)
+    assert scores.distances["row"].max() < len(scores.table)
+    sums = scores.table[scores.table["class"] == "canal"][["tp", "fp", "fn"]].sum()
+    table = dice_table(counts).query(
+        "arm == 'random' and epoch == 2 and aggregation == 'pooled' and `class` == 'canal'"
+    )
+    assert table["value"].item() == pytest.approx(float(dice(*sums)))
+
+
+def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, store, tmp_path, monkeypatch):
+    out, counts = done
+    ran = []
+    original = harness.run_training
+    monkeypatch.setattr(harness, "run_training", lambda one, *rest: ran.append(one.place) or original(one, *rest))
+    pd.testing.assert_frame_equal(run_study(study, store, out, workers=1), counts)
+    assert ran == []
+    lost = out / "trainings" / "random" / "fold0_seed0"
+    for path in lost.iterdir():
+        path.unlink()
+    pd.testing.assert_frame_equal(run_study(study, store, out, workers=1), counts)  # the same numbers again
+    assert ran == [Path("random/fold0_seed0")]
+
+
+def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
+    pd.testing.assert_frame_equal(run_study(study, store, tmp_path, workers=2), done[1])
+
+
+def test_other_settings_in_the_same_folder_are_refused(done, study, store, tmp_path):
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(STUDY | {"base": STUDY["base"] | {"gamma": 2.0}}))
+    with pytest.raises(SpiderError, match="gamma = 4.0, now asked for 2.0; take another --out"):
+        run_study(load_study(str(other)), store, done[0], workers=1)
+
+
+def test_neighbours_count_every_slice_once_in_each_arm(done, study, store):
+    table = neighbours(study, store, done[1].query("epoch == 2"))
+    chosen = table.query("aggregation == 'pooled' and `class` == 'foreground'")
+    alone = 0  # slices whose patient has no training slice in the fold that holds them out
+    for one in plan(study, store.table):
+        if one.arm == "random":
+            split = make_split(store.table, one.split)
+            trained = set(store.table["patient"].iloc[split.rows(store.table, "train")])
+            alone += (~store.table["patient"].iloc[split.rows(store.table, "test")].isin(trained)).sum()
+    counted = sum(SLICES) - alone
+    assert chosen.groupby("arm")["slices"].sum().to_dict() == {"unseen": counted, "random": counted}
+    assert chosen["distance"].between(1, 3).all()
+
+
+def test_overrides_reach_the_base_and_the_study():
+    study = load_study("leakage", {"epochs": 3, "folds": 4, "seeds": 7, "arms": ["unseen_patients"]})
+    assert (study.base["epochs"], study.folds, study.seeds) == (3, 4, (7,))
+    assert [arm.name for arm in study.arms] == ["unseen_patients"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"arms": {}}, "arm 'unseen': not known"),
+        ({"base": {"epoch": 3}}, "parameter 'epoch': not known"),
+        ({"base": {"epochs": "many"}}, "epochs: expected int, found 'many'"),
+    ],
+)
+def test_a_bad_study_file_is_named(change, message, store, tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(yaml.safe_dump(STUDY | change))
+    with pytest.raises(SpiderError, match=message):
+        plan(load_study(str(path)), store.table)
+    path.write_text(yaml.safe_dump({name: value for name, value in STUDY.items() if name != "folds"}))
+    with pytest.raises(SpiderError, match="expected the key 'folds', found none"):
+        load_study(str(path))
+
+
+def test_an_unknown_study_is_named_before_anything_is_fetched(tmp_path):
+    with pytest.raises(SpiderError, match="study 'leak': no such study; expected one of .*leakage"):
+        run_command("leak", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_writes_tables_figures_and_where_they_come_from(done, study, store, tmp_path):
+    path = tmp_path / "leakage.yaml"  # the name decides that the leakage tables are made
+    path.write_text(yaml.safe_dump(STUDY | {"folds": 5, "score_epochs": [2]}))
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "store").symlink_to(store.path)
+    tables = run_command(str(path), out, "phantom", workers=2, overrides={"epochs": 2})
+    for name in ("dice", "differences", "boundaries", "copying", "neighbours", "patients"):
+        assert len(pd.read_csv(out / f"{name}.csv")) == len(tables[name]) > 0
+    assert (out / "figures" / "leakage.png").stat().st_size > 20_000
+    assert json.loads((out / "provenance.json").read_text())["data_fingerprint"] == "squares"
+    assert set(tables["patients"]["patient"]) == set(range(1, PATIENTS + 1))
+    # a copied neighbour of a spine that hardly moves beats a network of two epochs, and another patient's mask
+    copied = tables["copying"].query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")
+    assert copied["value"].max() > 0.85 > copied["value"].min()
