@@ -20,7 +20,7 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     """The leakage experiment on one slide: pooled foreground Dice of every arm beside copied masks and the paper's
     number; Dice over training length; Dice by the distance to the nearest training slice.
 
-    `tables`: dice, copying and neighbours of the study "leakage" (spider_utils.studies.leakage).
+    `tables`: dice, copying, neighbours and ceiling of the study "leakage" (spider_utils.studies.leakage).
     """
     figure, _ = new_figure(size=(13.0, 7.3))
     figure.clear()
@@ -33,7 +33,9 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     handles = [
         Line2D([], [], marker="o", linestyle="none", color=LEAKY_COLOUR, label="slices of one patient on both sides"),
         Line2D([], [], marker="o", linestyle="none", color=HONEST_COLOUR, label="patients never seen in training"),
-        Line2D([], [], marker="s", linestyle="none", color=PLAIN_COLOUR, label="no network: a mask is copied"),
+        Line2D(
+            [], [], marker="s", linestyle="none", color=PLAIN_COLOUR, label="no network: a mask is copied, or reduced"
+        ),
     ]
     legend_below(figure, handles)
     note_source(figure, source)
@@ -49,17 +51,22 @@ def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Return the lines of the leakage figure, best first: title, value, ci_low, ci_high, network (bool)."""
     arms = _foreground(tables["dice"])
     arms = arms[arms["epoch"] == arms["epoch"].max()].assign(network=True)
-    copied = tables["copying"]
-    folds = sorted(copied["folds"].unique())
-    copied = copied.query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")
-    copied = copied[copied["sequence"] == "all"].assign(network=False)
-    copied = copied[(copied["folds"] == max(folds)) | copied["split"].str.contains(LEAKY)]
-    kinds = np.where(copied["split"].str.contains(LEAKY), "nearest slice's mask (LEAKY)", "another patient's mask")
-    share = [f"{round(100 * (1 - 1 / fold))} / {round(100 / fold)}" for fold in copied["folds"]]
+    copied = tables["copying"].query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")
     leaky = copied["split"].str.contains(LEAKY)
-    copied = copied.assign(title=[f"{k}, {s}" if one else k for k, s, one in zip(kinds, share, leaky, strict=True)])
+    copied = copied[(copied["sequence"] == "all") & (leaky | (copied["folds"] == copied["folds"].max()))]
+    titles = [
+        f"nearest slice's mask (LEAKY), {100 - 100 / row.folds:.0f} / {100 / row.folds:.0f} split"
+        if LEAKY in row.split
+        else "another patient's mask"
+        for row in copied.itertuples()
+    ]
+    copied = copied.assign(title=titles, network=False)
+    reduced = _foreground(tables["ceiling"])
+    reduced = reduced.assign(title="the reference itself, at " + reduced["size"], network=False)
     columns = ["title", "value", "ci_low", "ci_high", "network"]
-    return pd.concat([arms[columns], copied[columns]]).sort_values("value", ascending=False, ignore_index=True)
+    return pd.concat([arms[columns], copied[columns], reduced[columns]]).sort_values(
+        "value", ascending=False, ignore_index=True
+    )
 
 
 def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:

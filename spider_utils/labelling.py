@@ -26,6 +26,20 @@ def compare_labels(series: Sequence[Series], settings: PreprocessSettings) -> pd
     return pd.concat([_compare(one, settings) for one in progress(labelled, desc="labels")], ignore_index=True)
 
 
+def summarise_labels(compared: pd.DataFrame) -> pd.DataFrame:
+    """Give the headline numbers of `compare_labels`: measure, value, n (slices).
+
+    The first five are of the slices with enough classes in the direct labels; Dice are means over slices.
+    """
+    whole = compared[compared["enough_direct"]]
+    rows = [("changed pixels / foreground", whole["changed"].sum() / whole["foreground"].sum(), len(whole))]
+    rows += [(f"Dice {name}", whole[f"dice_{name}"].mean(), len(whole)) for name in FOREGROUND]
+    rows.append(("canals lost", whole["lost_canal"].sum(), len(whole)))
+    for name in ("lost_canal", "invented_canal", "painted_red", "enough_direct", "enough_apta"):
+        rows.append((f"all slices: {name}", compared[name].sum(), len(compared)))
+    return pd.DataFrame(rows, columns=["measure", "value", "n"])
+
+
 def _compare(series: Series, settings: PreprocessSettings) -> pd.DataFrame:
     stack = read_stack(series)
     direct, apta = (stored_masks(stack, replace(settings, labels=way)) for way in ("direct", "apta"))

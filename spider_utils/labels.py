@@ -72,6 +72,9 @@ def apta_stages(grey: np.ndarray) -> list[tuple[str, np.ndarray]]:
     5. a pixel that none of its 8 neighbours equals takes their most common colour;
     6. if there is green or blue but no red, the whole image becomes red.
 
+    In pass 6 the public script leaves black pixels black, which its description does not say. Either way such a slice
+    ends with one or two classes, and the rule of four classes drops it.
+
     A pixel without any neighbour (an image of 1 x 1) becomes black in pass 2, and nothing changes it after that. Raises
     SpiderError when `grey` is not (H, W) uint8 with a pixel or more.
     """

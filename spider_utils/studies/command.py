@@ -13,16 +13,18 @@ from typing import Any
 
 import pandas as pd
 
+from spider_utils import filters
 from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
+from spider_utils.inference import select_device
 from spider_utils.parameters import sort_parameters
 from spider_utils.progress import progress
 from spider_utils.provenance import provenance
-from spider_utils.scores import summarise, write_metrics
+from spider_utils.scores import PAPER_TABLE, summarise, write_metrics
 from spider_utils.store import SliceStore, open_store
-from spider_utils.studies import copying, leakage, reference
+from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
-from spider_utils.studies.harness import FOLDER, Study, load_study, plan, read_final_scores, run_study
+from spider_utils.studies.harness import FOLDER, Study, load_study, plan, read_final_scores, run_study, training_table
 
 Tables = dict[str, pd.DataFrame]
 
@@ -41,20 +43,23 @@ def run_command(
     are downloaded and the phantom is made, in `out`. Raises SpiderError on an unknown study or a wrong parameter.
     """
     out, overrides = Path(out), dict(overrides or {})
-    if name not in AUDITS and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
-        known = ", ".join(sorted([*AUDITS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
+    if name not in (*AUDITS, LABELS) and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
+        known = ", ".join(sorted([*AUDITS, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
-    store = study_store(out, source, data_dir, overrides)
-    if name in AUDITS:
-        if overrides:
-            raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
-        tables = AUDITS[name](store)
+    given = dict(overrides)
+    if name == LABELS:
+        tables, made_from = label_tables(*study_series(out, source, data_dir, overrides))
     else:
-        tables = trained_study(name, store, out, workers, overrides)
+        store = study_store(out, source, data_dir, overrides)
+        made_from = store.info["fingerprint"]
+        tables = AUDITS[name](store) if name in AUDITS else trained_study(name, store, out, workers, overrides)
+        draw(tables, store, out / "figures", source)
+    if overrides and name in (*AUDITS, LABELS):
+        raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
     for table_name, table in tables.items():
         write_metrics(table, out / f"{table_name}.csv")
-    draw(tables, store, out / "figures", source)
-    write_json(out / "provenance.json", provenance({"study": name} | overrides, store.info["fingerprint"], "cpu"))
+    device = str(select_device(given.get("device", "auto")))
+    write_json(out / "provenance.json", provenance(given | {"study": name, "source": source}, made_from, device))
     return tables
 
 
@@ -66,6 +71,7 @@ def trained_study(name: str, store: SliceStore, out: Path, workers: int, overrid
     titles = {arm.name: arm.title for arm in study.arms}
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
     tables["boundaries"] = boundary_table(study, store, out)
+    tables["trainings"] = training_table(plan(study, store.table), out)
     return tables | (leakage.tables(study, store, counts) if study.name == "leakage" else {})
 
 
@@ -84,7 +90,16 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, overrides: 
     """Open or make the slice store of `out`, and take the preprocessing's parameters out of `overrides`."""
     if data_dir is None and (out / "store" / "store.json").is_file():
         return open_store(out / "store")
-    from spider_utils.preprocess import PreprocessSettings, make_store  # needs SimpleITK, which a full store does not
+    from spider_utils.preprocess import make_store  # needs SimpleITK, which a full store does not
+
+    return make_store(*study_series(out, source, data_dir, overrides), out / "store")
+
+
+def study_series(out: Path, source: str, data_dir: Path | str | None, overrides: dict[str, Any]) -> tuple[Any, Any]:
+    """Find the data's series, after fetching or making them where no folder is given, and take the preprocessing's
+    parameters out of `overrides`: returns the series and their PreprocessSettings.
+    """
+    from spider_utils.preprocess import PreprocessSettings
     from spider_utils.sources import find_series
 
     names = [one.name for one in fields(PreprocessSettings) if one.name in overrides]
@@ -100,7 +115,7 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, overrides: 
             from spider_utils import download
 
             {"released": download.download_released, "spider": download.download_spider}[source](data_dir)
-    return make_store(find_series(source, data_dir), settings, out / "store")
+    return find_series(source, data_dir), settings
 
 
 def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
@@ -113,6 +128,17 @@ def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
         rows = reference.examples(audit, store.table)
         pictures = [(title, store.images[row], store.masks[row]) for title, row in rows.items()]
         save_figure(figures_reference.reference_audit(audit, pictures, source=source), folder, "reference_audit")
+        save_figure(figures_reference.reference_examples(pictures, source=source), folder, "reference_examples")
+    if "neighbour_overlap" in tables:
+        paper = (
+            None
+            if source == "phantom"
+            else PAPER_TABLE.query("sequence == 'T2_SPACE'").melt("class", ["dice"], "metric")
+        )
+        names = {copying.NEIGHBOUR: "nearest slice, split by slice: LEAKY", copying.OTHER_PATIENT: "another patient"}
+        save_figure(figures_reference.copying_dice(tables["copying"], names, paper, source=source), folder, "copying")
+        figure = figures_reference.dice_by_distance(tables["neighbour_overlap"], source=source)
+        save_figure(figure, folder, "neighbour_overlap")
     if "neighbours" in tables:
         save_figure(figures_study.leakage(tables, source=source), folder, "leakage")
     if "differences" in tables:
@@ -126,9 +152,34 @@ def reference_tables(store: SliceStore) -> Tables:
 
 
 def copying_tables(store: SliceStore) -> Tables:
-    """Score the mask of the nearest training slice, of another patient, and of slices 1 to 3 apart. No training."""
-    copied = copying.copying_table(store, boundaries=True)
-    return {"copying": copied, "neighbour_overlap": copying.neighbour_overlap(store.masks, store.table)}
+    """Score the mask of the nearest training slice, of another patient, and of slices 1 to 3 apart. No training.
+
+    The nearest slice's mask is scored once more as the authors' public script does, see studies/stacked.py.
+    """
+    return {
+        "copying": copying.copying_table(store, boundaries=True),
+        "neighbour_overlap": copying.neighbour_overlap(store.masks, store.table),
+        "stacked": stacked.stacked_copies(store),
+    }
 
 
-AUDITS: dict[str, Callable[[SliceStore], Tables]] = {"reference": reference_tables, "copying": copying_tables}
+def filter_tables(store: SliceStore) -> Tables:
+    """Test every named slice filter against slices that the authors have kept."""
+    return {"filters": filters.verdicts(store.audit)}
+
+
+def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
+    """Label every slice directly and by APTA; returns the tables and the data's fingerprint."""
+    from spider_utils.labelling import compare_labels, summarise_labels
+    from spider_utils.sources import fingerprint
+
+    compared = compare_labels(series, settings)
+    return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)
+
+
+LABELS = "labels"
+AUDITS: dict[str, Callable[[SliceStore], Tables]] = {
+    "reference": reference_tables,
+    "copying": copying_tables,
+    "filters": filter_tables,
+}

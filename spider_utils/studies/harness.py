@@ -245,6 +245,20 @@ def read_overlap(training: Training, out: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+def training_table(trainings: list[Training], out: Path) -> pd.DataFrame:
+    """Return what made each training: arm, seed, fold, slices, code, device and the seconds of its last session."""
+    rows = []
+    for one in trainings:
+        note = json.loads((out / "trainings" / one.place / "training.json").read_text(encoding="utf-8"))
+        made = note.pop("provenance")
+        note.pop("made_from")
+        row = {"arm": one.arm, "seed": one.seed, "fold": one.fold, "epochs": one.settings.epochs} | note
+        code = {"code": str(made["code"]["commit"])[:8], "modified": made["code"]["modified"]}
+        machine = {"device": made["device"]["type"], "machine": made["device"]["name"]}
+        rows.append(row | code | machine | {"torch": made["packages"]["torch"]})
+    return pd.DataFrame(rows)
+
+
 def read_final_scores(trainings: list[Training], out: Path, arm: str, seed: int) -> SliceScores:
     """Read the scores of an arm's last epoch over all folds, that is of every held-out slice."""
     tables, distances, before = [], [], 0
