@@ -1,6 +1,7 @@
-"""Publish a finished run: what a reader on the web should see of it goes into results/ and figures/.
+"""Publish a finished run, or a study: what a reader on the web should see of it goes into results/ and figures/.
 
     python -m tools.publish runs/released_cpu
+    python -m tools.publish runs/leakage
 
 Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json and
 provenance.json, a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table
@@ -19,6 +20,7 @@ import pandas as pd
 from spider_utils.files import write_text
 from spider_utils.scores import PAPER_TABLE
 from tools.notebooks import README, ROOT, cleaned, smaller_png_bytes, with_block
+from tools.studies import is_study, publish_study, published_figures
 
 TABLES = {
     "metrics.csv": "metrics.csv",
@@ -105,12 +107,18 @@ def gallery() -> str:
     ]
     for folder in sorted(path.parent for path in (ROOT / "results").glob("*/command.txt")):
         parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
-        for figure, caption in FIGURES.items():
+        for figure, caption in (published_figures(folder) if is_study(folder) else FIGURES).items():
             parts.append(f"![{caption}]({folder.name}_{figure}.png)\n\n{caption}")
     return "\n\n".join(parts) + "\n"
 
 
 def publish(run: Path) -> None:
+    """Publish a run or a study, and write the gallery of all figures."""
+    publish_study(run) if is_study(run) else publish_run(run)
+    write_text(ROOT / "figures" / "README.md", gallery())
+
+
+def publish_run(run: Path) -> None:
     """Copy what readers should see of a finished run and put its scores into the README."""
     name, target = run.name, ROOT / "results" / run.name
     settings = json.loads((run / "run_state.json").read_text(encoding="utf-8"))["settings"]
@@ -134,13 +142,12 @@ def publish(run: Path) -> None:
     for figure in FIGURES:
         picture = (run / "figures" / f"{figure}.png").read_bytes()
         (ROOT / "figures" / f"{name}_{figure}.png").write_bytes(smaller_png_bytes(picture))
-    write_text(ROOT / "figures" / "README.md", gallery())
     write_text(README, with_block(README.read_text(encoding="utf-8"), name, describe(target)))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", type=Path, help="a finished run folder")
+    parser.add_argument("run", type=Path, help="the folder of a finished run or study")
     publish(parser.parse_args().run.resolve())
     return 0
 

@@ -1,0 +1,289 @@
+"""Every claim of the paper and of its user's page that can be put to a test, with a verdict, evidence and a command.
+
+    python -m tools.claims
+
+Reads the published tables under results/ and writes results/claims.csv and the block of the README. A verdict that
+rests on a number is computed from it, here: with a 95 % interval, a stated value above the interval is not reproduced.
+"""
+
+import argparse
+import sys
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from spider_utils.download import read_manifest
+from spider_utils.files import write_text
+from spider_utils.labels import FOREGROUND
+from spider_utils.models import MODELS, build_model, count_parameters
+from spider_utils.scores import PAPER_TABLE, write_metrics
+from tools.notebooks import README, ROOT, with_block
+from tools.studies import markdown_table
+
+RESULTS = ROOT / "results"
+REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+CONTRADICTED, UNTESTABLE = "contradicted by the released material", "cannot be tested here"
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, UNTESTABLE)
+
+# The authors' public training script, kept in the history of their repository; facts are read off it, no code is used.
+SCRIPT_COMMIT = "d4fa3b8ebcdbbab851a1a74d7f580effb95d8c52"
+SCRIPT = f"authors' public script main.py at commit {SCRIPT_COMMIT[:8]}"
+SHOW_SCRIPT = (
+    "git clone https://github.com/istiak769/Lumbar-Spine-MRI-Segmentation && "
+    f"git -C Lumbar-Spine-MRI-Segmentation show {SCRIPT_COMMIT[:12]}:main.py"
+)
+THIS = "python -m tools.claims"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One row: what is stated and where, what was found, the verdict, the evidence and the command that makes it."""
+
+    topic: str
+    claim: str
+    source: str
+    stated: str
+    found: str
+    ci_low: float | None
+    ci_high: float | None
+    verdict: str
+    evidence: str
+    command: str
+
+
+def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    claims = all_claims()
+    table = pd.DataFrame([asdict(claim) for claim in claims])
+    table.insert(0, "number", range(1, len(table) + 1))
+    write_metrics(table, RESULTS / "claims.csv")
+    write_text(README, with_block(README.read_text(encoding="utf-8"), "claims", readme_block(table)))
+    return 0
+
+
+def all_claims() -> list[Claim]:
+    """Return all claims, in the order of the mission: scores, split, metrics, data, network, loss, comparisons."""
+    return [
+        *score_claims(),
+        *split_claims(),
+        *metric_claims(),
+        *data_claims(),
+        *setting_claims(),
+        *choice_claims(),
+        *comparison_claims(),
+    ]
+
+
+def readme_block(table: pd.DataFrame) -> str:
+    """Return the claims as the README shows them."""
+    rows = []
+    for row in table.fillna("").itertuples():
+        interval = f" [{row.ci_low:.3f}, {row.ci_high:.3f}]" if row.ci_low != "" else ""
+        rows.append(
+            [str(row.number), row.claim, row.stated, f"{row.found}{interval}", f"**{row.verdict}**", row.evidence]
+        )
+    counts = table["verdict"].value_counts()
+    told = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
+    heads = ["", "claim", "stated", "found", "verdict", "evidence"]
+    return f"{markdown_table(heads, rows)}\n\n{len(table)} claims: {told}. The commands stand in [results/claims.csv](results/claims.csv)."
+
+
+def score_claims() -> list[Claim]:
+    """Dice and IoU by class on T2 SPACE, against unseen patients; T1 and T2, for which no masks are released."""
+    folder = RESULTS / "released_cpu"
+    metrics = pd.read_csv(folder / "metrics.csv").query(
+        "split == 'test' and sequence == 'all' and aggregation == 'pooled'"
+    )
+    paper = PAPER_TABLE.set_index(["sequence", "class"])
+    claims = []
+    for metric, title in (("dice", "Dice"), ("iou", "IoU")):
+        for name in FOREGROUND:
+            stated = paper.loc[("T2_SPACE", name), metric]
+            row = metrics[(metrics["class"] == name) & (metrics["metric"] == metric)].iloc[0]
+            evidence = "results/released_cpu: unseen patients, half width and resolution"
+            claims.append(
+                measured(
+                    "score", f"{title} of {name} on T2 SPACE", "Table 2", stated, row, evidence, command_of(folder)
+                )
+            )
+    for sequence in ("T1", "T2"):
+        mean = paper.loc[sequence].loc[list(FOREGROUND), "dice"].mean()
+        claims.append(
+            Claim("score", f"Dice of the three structures on {sequence}", "Table 2", f"{mean:.3f} (mean)", "-", None, None,
+                  UNTESTABLE, "no masks of this sequence are released; needs SPIDER's volumes (3.8 GB)",
+                  "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider")
+        )  # fmt: skip
+    return claims
+
+
+def split_claims() -> list[Claim]:
+    """What the split is, what it is worth, and what a copied mask scores under it."""
+    folder = RESULTS / "leakage"
+    gains = pd.read_csv(folder / "differences.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    gain = gains[(gains["arm"] == "random_slices") & (gains["epoch"] == gains["epoch"].max())].iloc[0]
+    copied = pd.read_csv(folder / "copying.csv").query(
+        "aggregation == 'pooled' and metric == 'dice' and sequence == 'all'"
+    )
+    copied = copied[copied["split"].str.contains("LEAKY") & (copied["folds"] == copied["folds"].max())]
+    discs = copied[copied["class"] == "discs"].iloc[0]
+    stated = PAPER_TABLE.set_index(["sequence", "class"]).loc[("T2_SPACE", "discs"), "dice"]
+    return [
+        Claim("split", "The scores are of data that the network has not met (validation data)", "text, Results",
+              "split not stated", "10 % of the slices, dealt at random", None, None, CONTRADICTED,
+              f"{SCRIPT}: one random split over slices; the same 10 % stop the training, choose the weights and are scored",
+              SHOW_SCRIPT),
+        Claim("split", "Validation curves close to the training curves show that there is no over-fitting", "text, Results",
+              "no over-fitting", f"random slices score {gain['difference']:+.3f} Dice over unseen patients",
+              gain["ci_low"], gain["ci_high"], CONTRADICTED if gain["ci_low"] > 0 else NOT_REPRODUCED,
+              "results/leakage: same network, steps and slices, only the split differs; the script's validation slices are "
+              "neighbours of its training slices", command_of(folder)),
+        Claim("split", "A Dice of 0.969 for discs shows what the network can do", "Table 2", f"{stated:.4f}",
+              f"{discs['value']:.4f} without a network", discs["ci_low"], discs["ci_high"],
+              CONTRADICTED if discs["ci_low"] > stated - 0.01 else NOT_REPRODUCED,
+              "results/leakage/copying.csv: under the script's 90 / 10 split the mask of the nearest training slice scores "
+              "this without a look at the image", command_of(folder)),
+    ]  # fmt: skip
+
+
+def metric_claims() -> list[Claim]:
+    """Dice, F1 and IoU by arithmetic; ASD and NSD by their definition in the script."""
+    theirs = PAPER_TABLE[(PAPER_TABLE["sequence"] == "T2_SPACE") & PAPER_TABLE["class"].isin(FOREGROUND)]
+    from_iou = 2 * theirs["iou"] / (1 + theirs["iou"])
+    f1_off, dice_off = ((theirs[name] - from_iou).abs().max() for name in ("f1", "dice"))
+    stacked = pd.read_csv(RESULTS / "copying" / "stacked.csv")
+    nsd = stacked[(stacked["metric"] == "nsd_1") & stacked["class"].isin(FOREGROUND)]
+    public, plain = nsd["as_public_code"].mean(), nsd["per_slice"].mean()
+    stated = theirs["nsd"].mean()
+    return [
+        Claim("metric", "F1 is the F1 of the pixels that IoU is counted from (T2 SPACE)", "Table 2", "F1 column",
+              f"2 IoU / (1 + IoU) differs by {f1_off:.5f} at most", None, None,
+              REPRODUCED if f1_off < 1e-4 else CONTRADICTED, "arithmetic on Table 2", THIS),
+        Claim("metric", "Dice is the Dice of the same pixels", "Table 2", "Dice column",
+              f"2 IoU / (1 + IoU) differs by up to {dice_off:.4f}", None, None,
+              CONTRADICTED if dice_off > 1e-4 else REPRODUCED,
+              f"arithmetic on Table 2; {SCRIPT}: Dice is soft, of each image, with 1 added above and below, then averaged",
+              THIS),
+        Claim("metric", "NSD near 0.996 and ASD near 0.04 show almost perfect boundaries", "Table 2", f"NSD {stated:.4f}",
+              f"NSD {public:.3f} as the script counts it, {plain:.3f} slice by slice, of the same copied masks", None, None,
+              CONTRADICTED,
+              f"{SCRIPT}: all slices in random order are measured as one 3D object, so an error is forgiven where "
+              "the next patient's slice has the structure; results/copying/stacked.csv",
+              command_of(RESULTS / "copying")),
+    ]  # fmt: skip
+
+
+def data_claims() -> list[Claim]:
+    """Classes, filter, number of slices, label repair."""
+    levels = pd.read_csv(RESULTS / "spider_levels.csv")
+    sixteen = int(levels.loc[(levels["num_vertebrae"] == 7) & (levels["num_discs"] == 7), "series"].sum())
+    filters = pd.read_csv(RESULTS / "filters" / "filters.csv").set_index("filter")
+    of, text = int(filters.loc["text_ratio", "of"]), int(filters.loc["text_ratio", "kept"])
+    published = int(filters.loc["published_ratio", "kept"])
+    labels = pd.read_csv(RESULTS / "labels" / "labels_summary.csv").set_index("measure")["value"]
+    images = sum("/images/" in one.path for one in read_manifest())
+    low = min(labels[f"Dice {name}"] for name in FOREGROUND)
+    before, after = (int(labels[f"all slices: enough_{way}"]) for way in ("direct", "apta"))
+    return [
+        Claim("data", "The masks have 16 classes where 4 are wanted", "text, Data", "16",
+              f"1 + 7 + 1 + 7 in {sixteen} of {levels['series'].sum()} series", None, None, CONTRADICTED,
+              "SPIDER's overview.csv: background, one label a vertebra, the canal, one a disc; the number follows the levels "
+              "in view, and all map to 4 classes by value",
+              "python -m spider_utils download --source spider --out data/spider && "
+              "python -m tools.spider_levels data/spider/overview.csv"),
+        Claim("data", "Slices with a class imbalance ratio above 55 % are dropped", "text, Data", "55 %",
+              f"as written it keeps {text} of {of} released slices, inverted (as published) {published}", None, None,
+              CONTRADICTED if text == 0 and published == of else NOT_REPRODUCED,
+              "results/filters: highest / lowest is never below 1, lowest / highest never above 0.55; the released slices "
+              "are gap-free central runs", command_of(RESULTS / "filters")),
+        Claim("data", "1000 slices of T2 SPACE", "text, Data", "1000", f"{images} released", None, None, CONTRADICTED,
+              "the authors' released files, counted in spider_utils/released_manifest.csv", THIS),
+        Claim("data", "APTA restores the four classes", "text, Data", "complete labels",
+              f"Dice against direct labels down to {low:.3f}; complete slices rise from {before} to {after}", None, None,
+              NOT_REPRODUCED, "results/labels, on the phantom: APTA moves edges and invents classes in lateral slices, so that "
+              "slices pass the four-class filter which lack a class; labels by value need no repair",
+              command_of(RESULTS / "labels")),
+    ]  # fmt: skip
+
+
+def setting_claims() -> list[Claim]:
+    """Where text and public code part."""
+    text, code = (count_parameters(build_model(name)) for name in ("paper_text", "author_code"))
+    assert set(MODELS) >= {"paper_text", "author_code"}
+    return [
+        Claim("setting", "The text's network is the one of the code", "text, Method", f"{text:,} parameters as described",
+              f"{code:,} parameters in the code", None, None, CONTRADICTED,
+              "spider_utils.models: the code has ReLU in 20 of 21 places, one batch normalisation a block, no pooling before "
+              "512 channels (notebook 03; equal to a Keras build)", "python -m pytest tests/test_author_code.py"),
+        Claim("setting", "512 x 640 pixels, batch size 8, 0.6 Focal + 0.4 Dice", "text, Method", "512 x 640, 8, 0.6",
+              "256 x 256, 1, 0.7", None, None, CONTRADICTED,
+              f"{SCRIPT}: other commits or runs may have had other values; file names in it speak of 600 and 700 epochs",
+              SHOW_SCRIPT),
+    ]  # fmt: skip
+
+
+def choice_claims() -> list[Claim]:
+    """Each choice of the paper against its alternative, on unseen patients."""
+    folder = RESULTS / "choices"
+    gains = (
+        pd.read_csv(folder / "differences.csv")
+        .query("aggregation == 'pooled' and `class` == 'foreground'")
+        .set_index("arm")
+    )
+    named = {
+        "relu": "Leaky ReLU is better than ReLU",
+        "he_normal": "Glorot initialisation is better (than He's)",
+        "focal_alone": "The combined loss is better than Focal alone",
+        "dice_alone": "The combined loss is better than Dice alone",
+    }
+    claims = []
+    for arm, claim in named.items():
+        row = gains.loc[arm]
+        # the table says how far the alternative lies above the paper's choice; a claim says the reverse
+        value, low, high = -row["difference"], -row["ci_high"], -row["ci_low"]
+        claims.append(
+            Claim("choice", claim, "text, Method", "better", f"{value:+.3f} Dice", low, high,
+                  REPRODUCED if low > 0 else NOT_REPRODUCED,
+                  "results/choices: unseen patients, paired; small network, short training", command_of(folder))
+        )  # fmt: skip
+    return claims
+
+
+def comparison_claims() -> list[Claim]:
+    """Comparisons that need what is not at hand, and the user's page on the structures."""
+    folder = RESULTS / "released_cpu"
+    dice = pd.read_csv(folder / "metrics.csv").query(
+        "split == 'test' and sequence == 'all' and aggregation == 'pooled' and metric == 'dice'"
+    )
+    values = dice.set_index("class")["value"]
+    hardest = min(FOREGROUND, key=lambda name: values[name])
+    run = "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider"
+    return [
+        Claim("comparison", "Better than nnU-Net", "text, Discussion", "0.97 against 0.92 / 0.86 / 0.92", "-", None, None,
+              UNTESTABLE, "nnU-Net's numbers are 3D, per structure, on SPIDER's sequestered patients; these are 2D slices of "
+              "patients that are also trained on", run),
+        Claim("comparison", "T2 SPACE scores best, for its resolution", "text; user's page", "T2 SPACE > T1, T2", "-", None,
+              None, UNTESTABLE, "only T2 SPACE is released with masks", run),
+        Claim("comparison", "Dropping slices that lack structures stabilises training", "user's page", "stabler", "-", None,
+              None, UNTESTABLE, "every released slice holds all classes; the dropped ones are not released", run),
+        Claim("comparison", "Thin discs are the harder problem", "user's page", "discs hardest",
+              ", ".join(f"{name} {values[name]:.3f}" for name in FOREGROUND), None, None,
+              REPRODUCED if hardest == "discs" else NOT_REPRODUCED, "results/released_cpu, Dice on unseen patients",
+              command_of(folder)),
+    ]  # fmt: skip
+
+
+def measured(topic: str, claim: str, source: str, stated: float, row: pd.Series, evidence: str, command: str) -> Claim:
+    """Return a claim on a number, judged by the interval of what was measured."""
+    verdict = NOT_REPRODUCED if row["ci_high"] < stated else REPRODUCED
+    return Claim(topic, claim, source, f"{stated:.4f}", f"{row['value']:.3f}", row["ci_low"], row["ci_high"], verdict,
+                 evidence, command)  # fmt: skip
+
+
+def command_of(folder: Path) -> str:
+    """Return the command that made a published folder."""
+    return (folder / "command.txt").read_text(encoding="utf-8").strip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Publish a finished study: its tables to results/<name>/, its figures to figures/, and a page of what was found.
+
+Nothing is computed here: every number comes from the study's own files. `tools.publish` calls this for a folder whose
+provenance.json names a study.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from spider_utils.files import write_text
+from spider_utils.labels import FOREGROUND
+from tools.notebooks import README, ROOT, smaller_png_bytes, with_block
+
+PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summaries are what is read
+CAPTIONS = {
+    "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
+    "arms": "How far each choice lies above or below the paper's text on unseen patients, paired by patient.",
+    "reference_audit": "The references' own conventions, series by series.",
+    "reference_examples": "The series whose references differ most, close up.",
+    "copying": "Dice of masks that are only copied, beside the paper's.",
+    "neighbour_overlap": "How much two masks of one patient overlap, one to three slices apart.",
+}
+SHOWN = (*FOREGROUND, "foreground")
+
+
+def is_study(folder: Path) -> bool:
+    """Return True for the folder of a study, finished or published."""
+    note = folder / "provenance.json"
+    return note.is_file() and "study" in json.loads(note.read_text(encoding="utf-8")).get("settings", {})
+
+
+def published_figures(folder: Path) -> dict[str, str]:
+    """Return the figures of a published study and their captions."""
+    return {name: text for name, text in CAPTIONS.items() if (ROOT / "figures" / f"{folder.name}_{name}.png").is_file()}
+
+
+def publish_study(run: Path) -> None:
+    """Copy a study's tables and figures, write its page, and put that into the README where it has a place for it."""
+    target = ROOT / "results" / run.name
+    target.mkdir(parents=True, exist_ok=True)
+    for path in [*run.glob("*.csv"), run / "provenance.json"]:
+        if path.name not in PER_SLICE:
+            shutil.copyfile(path, target / path.name)
+    for name in CAPTIONS:
+        picture = run / "figures" / f"{name}.png"
+        if picture.is_file():
+            (ROOT / "figures" / f"{run.name}_{name}.png").write_bytes(smaller_png_bytes(picture.read_bytes()))
+    write_text(target / "command.txt", study_command(run) + "\n")
+    write_text(target / "README.md", f"# {run.name}\n\n{describe_study(target)}\n")
+    text = README.read_text(encoding="utf-8")
+    if f"<!-- {run.name}: begin -->" in text:
+        write_text(README, with_block(text, run.name, describe_study(target)))
+
+
+def study_command(run: Path) -> str:
+    """Return the command line that makes a study again."""
+    settings = json.loads((run / "provenance.json").read_text(encoding="utf-8"))["settings"]
+    name, source = settings.pop("study"), settings.pop("source")
+    place = "--source phantom" if source == "phantom" else f"--source {source} --data-dir data/{source}"
+    words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]
+    return " ".join(words + [f"-p {key} {value}" for key, value in settings.items()])
+
+
+def describe_study(folder: Path) -> str:
+    """Return the Markdown that states what a published study found, and all that is needed to find it again."""
+    made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    parts = PAGES[made["settings"]["study"]](folder)
+    if (folder / "trainings.csv").is_file():
+        parts.append(training_facts(pd.read_csv(folder / "trainings.csv")))
+    parts.append(
+        f"Data: source `{made['settings']['source']}`, fingerprint `{made['data_fingerprint'][:12]}`. "
+        f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"
+    )
+    return "\n\n".join(parts)
+
+
+def training_facts(trainings: pd.DataFrame) -> str:
+    """Return one sentence on how a study's networks were trained."""
+    first = trainings.iloc[0]
+    code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
+    return (
+        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {trainings['seed'].unique().tolist()}, "
+        f"{first['epochs']} epochs of {first['train_slices']} slices in every one; no epoch was chosen on what is "
+        f"scored. Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
+        f"code {code}."
+    )
+
+
+def leakage_page(folder: Path) -> list[str]:
+    """The leakage experiment: honest lines first, leaky ones second, then copied masks."""
+    dice, copied = pd.read_csv(folder / "dice.csv"), pd.read_csv(folder / "copying.csv")
+    dice = dice[(dice["epoch"] == dice["epoch"].max()) & (dice["aggregation"] == "pooled")]
+    copied = copied.query("aggregation == 'pooled' and metric == 'dice' and sequence == 'all'")
+    boundaries = pd.read_csv(folder / "boundaries.csv").query("aggregation == 'pooled' and sequence == 'all'")
+    lines = []
+    for arm, part in sorted(dice.groupby("arm", sort=False), key=lambda pair: "LEAKY" in pair[1]["title"].iloc[0]):
+        nsd = boundaries[(boundaries["arm"] == arm) & (boundaries["class"] == "foreground")].set_index("metric")[
+            "value"
+        ]
+        lines.append([part["title"].iloc[0], *_cells(part), f"{nsd['nsd_1']:.3f}", f"{nsd['nsd_2']:.3f}"])
+    for (kind, folds), part in copied.groupby(["split", "folds"], sort=False):
+        title = f"no network, {kind}, {100 - 100 / folds:.0f} / {100 / folds:.0f}"
+        lines.append([title, *_cells(part), "", ""])
+    ceiling = pd.read_csv(folder / "ceiling.csv").query("aggregation == 'pooled'")
+    lines.append([f"the reference itself, reduced to {ceiling['size'].iloc[0]}", *_cells(ceiling), "", ""])
+    heads = ["what is scored", *SHOWN, "NSD at 1 px", "NSD at 2 px"]
+    patients, slices = dice["patients"].iloc[0], dice["slices"].iloc[0]
+    told = (
+        f"Pooled Dice on {slices} slices of {patients} patients, every slice held out once in each line, scored at the "
+        "stored size; in brackets 95 % bootstrap intervals over patients."
+    )
+    return [markdown_table(heads, lines), told]
+
+
+def choices_page(folder: Path) -> list[str]:
+    """One choice changed at a time: foreground Dice and the difference to the paper's text."""
+    dice = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    gains = pd.read_csv(folder / "differences.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    boundaries = pd.read_csv(folder / "boundaries.csv").query(
+        "aggregation == 'pooled' and sequence == 'all' and `class` == 'foreground'"
+    )
+    lines = []
+    for row in dice.itertuples():
+        own = gains[gains["arm"] == row.arm]
+        gain = _value(own.iloc[0], "difference", "+.3f") if len(own) else "reference"
+        nsd = boundaries[boundaries["arm"] == row.arm].set_index("metric")["value"]
+        cells = [_value(row._asdict(), "value"), gain, f"{nsd['nsd_1']:.3f}", f"{nsd['nsd_2']:.3f}"]
+        lines.append([row.title, *cells])
+    told = (
+        f"Pooled foreground Dice on {dice['slices'].iloc[0]} slices of {dice['patients'].iloc[0]} unseen patients, "
+        "each held out once; the difference is paired by patient, and an interval that holds 0 shows no difference."
+    )
+    heads = ["arm", "foreground Dice", "difference", "NSD at 1 px", "NSD at 2 px"]
+    return [markdown_table(heads, lines), told]
+
+
+def table_page(file: str) -> Callable[[Path], list[str]]:
+    """Return a page that is one of the study's tables."""
+
+    def page(folder: Path) -> list[str]:
+        table = pd.read_csv(folder / file)
+        rows = [["" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row]
+                for row in table.itertuples(index=False)]  # fmt: skip
+        return [markdown_table(list(table), rows)]
+
+    return page
+
+
+def copying_page(folder: Path) -> list[str]:
+    """Copied masks: pooled Dice and NSD of both kinds."""
+    table = pd.read_csv(folder / "copying.csv").query("aggregation == 'pooled' and sequence == 'all'")
+    lines = []
+    for (kind, metric), part in table[table["metric"].isin(["dice", "nsd_1", "nsd_2"])].groupby(["split", "metric"]):
+        lines.append([kind, metric, *_cells(part)])
+    return [markdown_table(["mask", "metric", *SHOWN], lines)]
+
+
+PAGES: dict[str, Callable[[Path], list[str]]] = {
+    "leakage": leakage_page,
+    "choices": choices_page,
+    "copying": copying_page,
+    "reference": table_page("reference_summary.csv"),
+    "filters": table_page("filters.csv"),
+    "labels": table_page("labels_summary.csv"),
+}
+
+
+def _cells(part: pd.DataFrame) -> list[str]:
+    rows = part.set_index("class")
+    return [_value(rows.loc[name], "value") for name in SHOWN]
+
+
+def _value(row: pd.Series | dict, name: str, form: str = ".3f") -> str:
+    return f"{row[name]:{form}} [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
+
+
+def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
