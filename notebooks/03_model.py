@@ -43,19 +43,26 @@ run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 model = None  # a name of spider_utils.models.MODELS
 width = None  # channels at full resolution; 16 in the paper
+activation = None  # published (what the network's source has) | relu | leaky_relu
+initialiser = None  # glorot_uniform (the paper) | he_normal
 train_height = None  # the network's input, pixels
 train_width = None
 focal_share = None  # 0.6 in the paper
 gamma = None  # 4 in the paper
+focal_reduction = None  # mean (over pixels) | sum (over the pixels of an image)
+dice_over = None  # batch (all its pixels as one set) | image (each one's Dice, then their mean)
 
 # %%
 from spider_utils.runs import open_run
 from spider_utils.style import keep
 
+parts = {"model": model, "width": width, "activation": activation, "initialiser": initialiser}
+loss_parts = {"focal_share": focal_share, "gamma": gamma, "focal_reduction": focal_reduction, "dice_over": dice_over}
 size = {"train_height": train_height, "train_width": train_width}
-run = open_run(run_dir, source, data_dir, profile, model=model, width=width, focal_share=focal_share, gamma=gamma, **size)
+run = open_run(run_dir, source, data_dir, profile, **parts, **loss_parts, **size)
 settings = run.settings.training
 print(f"{settings.model}, width {settings.width}, input {settings.train_height} x {settings.train_width} (height x width)")
+print(f"activation: {settings.activation}, initialiser: {settings.initialiser}")
 
 # %% [markdown]
 # ## 3.1 The code
@@ -91,7 +98,7 @@ print(inspect.getsource(models.PaperTextUNet.forward))
 import torch
 
 torch.manual_seed(settings.seed)
-network = models.build_model(settings.model, width=settings.width)
+network = settings.network()
 for channels in (16, settings.width):
     print(f"width {channels:>2}: {models.count_parameters(models.build_model(settings.model, width=channels)):>9,} parameters")
 
@@ -203,7 +210,7 @@ negative = []
 hooks = [
     module.register_forward_hook(lambda _, inputs, __: negative.append((inputs[0] < 0).float().mean().item()))
     for module in network.modules()
-    if isinstance(module, torch.nn.LeakyReLU)
+    if isinstance(module, torch.nn.LeakyReLU | torch.nn.ReLU)
 ]
 network.train()(to_input(images, torch.device("cpu")))
 for hook in hooks:
@@ -221,7 +228,7 @@ print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} 
 def spread_of(fill):
     """Standard deviation after each encoder block of a fresh network whose convolutions `fill` has filled."""
     torch.manual_seed(settings.seed)
-    fresh = models.build_model(settings.model, width=settings.width)
+    fresh = settings.network()
     for module in fresh.modules():
         if isinstance(module, torch.nn.Conv2d):
             fill(module.weight)
@@ -275,7 +282,8 @@ from spider_utils.figures_model import loss_terms
 
 target = network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
-combined = losses.CombinedLoss(settings.focal_share, settings.gamma)
+chosen_options = settings.gamma, settings.focal_reduction, settings.dice_over
+combined = losses.CombinedLoss(settings.focal_share, *chosen_options)
 
 # %% [markdown]
 # The sweep over p:
@@ -285,8 +293,8 @@ probability = np.linspace(0.02, 0.98, 49)
 terms = {"Focal": [], "Dice": [], "combined": []}
 for p in probability:
     logits = torch.log(truth * p + (1 - truth) * (1 - p) / 3)
-    terms["Focal"].append(losses.focal_loss(logits, target, settings.gamma).item())
-    terms["Dice"].append(losses.dice_loss(logits, target).item())
+    terms["Focal"].append(losses.focal_loss(logits, target, settings.gamma, settings.focal_reduction).item())
+    terms["Dice"].append(losses.dice_loss(logits, target, over=settings.dice_over).item())
     terms["combined"].append(combined(logits, target).item())
 
 # %%
@@ -294,7 +302,30 @@ heading = f"{settings.focal_share:g} Focal + {1 - settings.focal_share:g} Dice o
 keep(loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
 
 # %% [markdown]
-# **Figure 3.7** Above p = 0.6 the focal term is almost zero; what still pushes the probabilities up is the Dice term.
+# **Figure 3.7** With γ = 4 and the mean over pixels the focal term is almost zero above p = 0.6; what still pushes the probabilities up is the
+# Dice term.
+#
+# Where paper and formula leave a choice, each way has a name: `gamma` is 4.0 or the 0.4 of the other sentence; `focal_reduction` takes the *mean* over all
+# pixels or, as the formula is written, the *sum* over an image's pixels; `dice_over` takes the pixels of the whole *batch* as one set or the Dice of each
+# *image* and then their mean. The combined loss under all of them, for a batch of two slices: the mask above at p = 0.9, and the training slice with
+# the smallest discs at p = 0.6.
+
+# %%
+small = rows[store.table.loc[rows, "n_discs"].argmin()]
+pair = network_masks(store.masks[[row, small]], settings.size).long()
+pair_truth = torch.nn.functional.one_hot(pair, 4).movedim(-1, 1).float()
+confidence = torch.tensor([0.9, 0.6]).reshape(2, 1, 1, 1)
+pair_logits = torch.log(pair_truth * confidence + (1 - pair_truth) * (1 - confidence) / 3)
+
+# %%
+options = [(exponent, reduction, over) for exponent in (4.0, 0.4) for reduction in losses.REDUCTIONS for over in losses.DICE_SETS]
+values = [losses.CombinedLoss(settings.focal_share, *option)(pair_logits, pair).item() for option in options]
+by_option = pd.Series(values, index=pd.MultiIndex.from_tuples(options, names=["gamma", "focal_reduction", "dice_over"]), name="loss")
+by_option.unstack().round(4)
+
+# %% [markdown]
+# The sum is the mean times the number of pixels, so that beside it the Dice term all but disappears: then 0.6 and 0.4 are no shares any more. With γ = 0.4 the
+# focal term keeps its weight on pixels that are nearly right. Batch and image differ little while every slice shows every class.
 #
 # And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
 
@@ -319,4 +350,4 @@ print(f"1. {models.count_parameters(network):,} parameters at width {settings.wi
 text, code = facts["paper_text"], facts["author_code"]
 print(f"2. Code against text: {code['ReLU']} against {text['ReLU']} ReLUs, {code['batch normalisations']} against {text['batch normalisations']} batch normalisations, {code['max poolings']} against {text['max poolings']} poolings.")
 print("3. Leaky ReLU passes a tenth of the gradient where ReLU passes none; of the three starts, Glorot's changes the signal least.")
-print(f"4. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}) + {1 - settings.focal_share:g} Dice; gamma 4 leaves confident pixels to the Dice term.")
+print(f"4. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}, {settings.focal_reduction}) + {1 - settings.focal_share:g} Dice (per {settings.dice_over}); gamma 4 leaves confident pixels to the Dice term.")

@@ -23,11 +23,13 @@ from spider_utils.files import write_json
 from spider_utils.runs import LOG_FILE, SETTINGS_FILE, open_run
 from spider_utils.scores import summary_lines
 from spider_utils.settings import load_profile
+from spider_utils.splits import SIDES, Split
 
 STATE_FILE = "run_state.json"
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
 RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir")  # set by the command line's own options, not by -p
 SOURCES_WITH_FOLDER = ("released", "spider")
+EPOCH_TITLES = {"val_mean_iou": "validation mean IoU", "train_loss": "training loss"}
 
 
 def run_notebooks(
@@ -79,15 +81,28 @@ def run_notebooks(
 
 
 def print_results(out: Path | str) -> None:
-    """Print where a finished run's results are and its score table of five lines."""
+    """Print where a finished run's results are and its score table of five lines; a split that leaks is named first."""
     metrics = Path(out) / "metrics.csv"
     if not metrics.is_file():
         raise SpiderError(f"{metrics}: expected the scores of a finished run, found no such file; take another --out")
     table = pd.read_csv(metrics)
     print(f"Results: {out}")
-    print("Test patients, all pixels pooled, 95 % interval over patients:")
+    split = _split(Path(out))
+    if split.leaky:
+        print(f"Split: {split.label}")
+    print(f"Test {'slices' if split.leaky else 'patients'}, all pixels pooled, 95 % interval over patients:")
     for line in summary_lines(table[table["split"] == "test"]):
         print(line)
+
+
+def _split(out: Path) -> Split:
+    """Read the patients of each side from the description of the network that the run has trained."""
+    path = out / "checkpoints" / "best.json"
+    try:
+        dealt = json.loads(path.read_text(encoding="utf-8"))["split"]
+        return Split(dealt["kind"], *(tuple(dealt[side]) for side in SIDES), slices={})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SpiderError(f"{path}: expected the split that the network was trained on; take another --out") from error
 
 
 def check_data_dir(source: str, data_dir: Path | str | None) -> None:
@@ -172,15 +187,16 @@ def _common_start(finished: list[dict[str, Any]], todo: list[dict[str, Any]], ou
 @contextmanager
 def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
     """Print a line for every epoch that a training adds to its log, while a notebook runs."""
-    stop = threading.Event()
+    stop, before = threading.Event(), len(_epochs(out))
 
     def follow() -> None:
-        told, ended = len(_epochs(out)), False
+        told, ended = before, False
         while not ended:
             ended = stop.wait(seconds)
             log = _epochs(out)
-            for row in log.iloc[told:].itertuples():
-                tqdm.write(f"      epoch {row.epoch}: validation mean IoU {row.val_mean_iou:.4f}")
+            name = "val_mean_iou" if "val_mean_iou" in log else "train_loss"  # without a validation side
+            for row in log.iloc[told:].to_dict("records"):
+                tqdm.write(f"      epoch {row['epoch']}: {EPOCH_TITLES[name]} {row[name]:.4f}")
             told = len(log)
 
     follower = threading.Thread(target=follow, daemon=True)

@@ -103,10 +103,11 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: s
     return figure
 
 
-def training_curves(log: pd.DataFrame, *, source: str) -> Figure:
-    """Loss, learning rate and validation IoU by epoch; the best epoch (highest val_mean_iou) is marked.
+def training_curves(log: pd.DataFrame, kept: int, *, source: str) -> Figure:
+    """Loss, learning rate and validation IoU by epoch; `kept` is the epoch whose network was kept, which is marked.
 
-    `log`: columns epoch, learning_rate, train_loss, val_loss, val_mean_iou and val_iou_<class>.
+    `log`: columns epoch, learning_rate, train_loss and, where there is a validation side, val_loss, val_mean_iou and
+    val_iou_<class>.
     """
     figure, ((loss, iou), (rate, spare)) = new_figure(2, 2, height_ratios=(3, 1), sharex="col")
     spare.remove()
@@ -114,7 +115,8 @@ def training_curves(log: pd.DataFrame, *, source: str) -> Figure:
     epoch = log["epoch"]
     marker = {"marker": "."} if len(log) < 40 else {}
     loss.plot(epoch, log["train_loss"], "-", color=LINE_COLOURS[0], label="training", **marker)
-    loss.plot(epoch, log["val_loss"], "--", color=LINE_COLOURS[1], label="validation", **marker)
+    if "val_loss" in log:
+        loss.plot(epoch, log["val_loss"], "--", color=LINE_COLOURS[1], label="validation", **marker)
     loss.set(title="Combined loss", ylabel="Loss", ylim=(0, None))
     loss.legend(loc="best")
     rate.step(epoch, log["learning_rate"], where="post", color="#000000")
@@ -126,15 +128,19 @@ def training_curves(log: pd.DataFrame, *, source: str) -> Figure:
     for name in CLASSES:
         if f"val_iou_{name}" in log:
             iou.plot(epoch, log[f"val_iou_{name}"], color=CLASS_COLOURS[name], label=name, **marker)
-    iou.plot(epoch, log["val_mean_iou"], "--", color=FOREGROUND_COLOUR, label="mean", **marker)
-    best = log.loc[log["val_mean_iou"].idxmax()]
-    iou.plot(best["epoch"], best["val_mean_iou"], "*", color=FOREGROUND_COLOUR, markersize=16, label="best epoch")
-    title = f"Validation IoU: best mean {best['val_mean_iou']:.3f} in epoch {int(best['epoch'])}"
-    iou.set(title=title, xlabel="Epoch", ylim=(0, 1.02))
-    iou.tick_params(labelbottom=True)
-    legend_below(figure, iou.get_legend_handles_labels()[0])
-    for axes in (loss, rate, iou):
-        axes.axvline(best["epoch"], color="#999999", linewidth=1, linestyle=":", zorder=0)
+    if "val_mean_iou" in log:
+        iou.plot(epoch, log["val_mean_iou"], "--", color=FOREGROUND_COLOUR, label="mean", **marker)
+        value = log.loc[log["epoch"] == kept, "val_mean_iou"].item()
+        iou.plot(kept, value, "*", color=FOREGROUND_COLOUR, markersize=16, label="kept epoch")
+        title = f"Validation IoU: mean {value:.3f}, kept epoch {kept}"
+        iou.set(title=title, xlabel="Epoch", ylim=(0, 1.02))
+        iou.tick_params(labelbottom=True)
+        legend_below(figure, iou.get_legend_handles_labels()[0])
+    else:
+        iou.set_title("No validation side")
+        iou.set_axis_off()
+    for axes in (loss, rate, *([iou] if iou.axison else [])):
+        axes.axvline(kept, color="#999999", linewidth=1, linestyle=":", zorder=0)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
     figure.suptitle(f"Training over {len(log)} epochs")

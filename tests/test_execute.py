@@ -11,7 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 import spider_utils
 from spider_utils import provenance
 from spider_utils.errors import SpiderError
-from spider_utils.execute import STATE_FILE, find_notebooks, print_results, run_notebooks
+from spider_utils.execute import STATE_FILE, _told_epochs, find_notebooks, print_results, run_notebooks
+from spider_utils.splits import LEAKY_NOTE
 
 PARAMETERS = 'source = "phantom"\nrun_dir = "."'
 NOTE = "from pathlib import Path\nwith open(Path(run_dir) / 'log.txt', 'a') as log: print({}, file=log)"
@@ -170,15 +171,57 @@ def test_notebooks_are_found_below_the_current_folder(notebooks, monkeypatch, tm
         find_notebooks()
 
 
-def test_results_are_named_with_their_scores(tmp_path, monkeypatch, capsys):
+def write_results(out, kind, test_patients):
+    """A finished run's scores, 0.9 on the test side, and the split in the description of its network."""
     table = pd.DataFrame({"split": ["validation", "test"], "metric": ["dice"] * 2, "value": [0.95, 0.9]})
-    table.to_csv(tmp_path / "metrics.csv", index=False)
+    table.to_csv(out / "metrics.csv", index=False)
+    split = {"kind": kind, "train": [1, 2], "validation": [3], "test": test_patients}
+    (out / "checkpoints").mkdir(exist_ok=True)
+    (out / "checkpoints" / "best.json").write_text(json.dumps({"split": split}))
+
+
+@pytest.fixture
+def short_scores(monkeypatch):
     monkeypatch.setattr("spider_utils.execute.summary_lines", lambda scores: scores["value"].astype(str).tolist())
+
+
+def test_results_are_named_with_their_scores(tmp_path, short_scores, capsys):
+    write_results(tmp_path, "patient_kfold", [4])
     print_results(tmp_path)
     lines = capsys.readouterr().out.splitlines()
     assert (lines[0], lines[2:]) == (f"Results: {tmp_path}", ["0.9"])  # of the test patients only
+    assert lines[1].startswith("Test patients,")
     with pytest.raises(SpiderError, match="metrics.csv: expected the scores"):
         print_results(tmp_path / "elsewhere")
+
+
+def test_a_leaky_split_is_named_before_its_scores(tmp_path, short_scores, capsys):
+    write_results(tmp_path, "random_slice", [2, 4])
+    print_results(tmp_path)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"Split: random_slice ({LEAKY_NOTE})"
+    assert lines[2].startswith("Test slices,") and lines[3:] == ["0.9"]
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"split": {"kind": "official"}}'])
+def test_no_scores_are_shown_without_their_split(tmp_path, short_scores, capsys, text):
+    write_results(tmp_path, "official", [4])
+    (tmp_path / "checkpoints" / "best.json").write_text(text)
+    with pytest.raises(SpiderError, match="best.json: expected the split that the network was trained on"):
+        print_results(tmp_path)
+    assert "0.9" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("column", "told"), [("val_mean_iou", "validation mean IoU 0.2500"), ("val_loss", "training loss 0.5000")]
+)
+def test_every_epoch_is_told_with_or_without_a_validation_side(tmp_path, capsys, column, told):
+    with _told_epochs(tmp_path, seconds=60):
+        log = pd.DataFrame({"epoch": [1, 2], "train_loss": [0.75, 0.5], column: [0.125, 0.25]})
+        log.to_csv(tmp_path / "train_log.csv", index=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(":")[0].strip() for line in lines] == ["epoch 1", "epoch 2"]
+    assert lines[1].endswith(told)
 
 
 def test_provenance_is_plain_json_and_names_what_a_repetition_needs():

@@ -205,14 +205,21 @@ def test_compare_networks_marks_nothing_between_equal_networks():
     assert texts(figure).count("T3") == 2
 
 
-def test_training_curves_mark_the_best_epoch():
+def test_training_curves_mark_the_epoch_that_is_kept():
     log = pd.DataFrame({"epoch": [1, 2, 3], "learning_rate": 1e-3, "train_loss": [3.0, 2, 1], "val_loss": [3.0, 2, 2]})
     log["val_mean_iou"] = [0.2, 0.61, 0.5]
     for name in CLASSES:
         log[f"val_iou_{name}"] = [0.2, 0.6, 0.5]
-    found = texts(figures_model.training_curves(log, source="phantom"))
-    assert "Validation IoU: best mean 0.610 in epoch 2" in found
+    found = texts(figures_model.training_curves(log, 2, source="phantom"))
+    assert "Validation IoU: mean 0.610, kept epoch 2" in found
     assert set(CLASSES) < set(found)
+    assert "Validation IoU: mean 0.500, kept epoch 3" in texts(figures_model.training_curves(log, 3, source="phantom"))
+
+
+def test_training_curves_without_a_validation_side_say_so():
+    log = pd.DataFrame({"epoch": [1, 2], "learning_rate": [1e-3, 5e-4], "train_loss": [3.0, 2.0]})
+    found = texts(figures_model.training_curves(log, 2, source="phantom"))
+    assert "No validation side" in found and "validation" not in found
 
 
 def test_label_values_colours_the_values_present():

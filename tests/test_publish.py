@@ -8,12 +8,54 @@ import pytest
 from spider_utils.scores import PAPER_TABLE
 from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
 from tools.publish import FIGURES, command, describe, gallery, score_rows
+from tools.studies import PAGES, describe_study, is_study, markdown_table, published_figures, study_command
 
-RUNS = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
+PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
+STUDIES = [folder for folder in PUBLISHED if is_study(folder)]
+RUNS = [folder for folder in PUBLISHED if folder not in STUDIES]
 
 
 def test_something_is_published():
     assert RUNS
+    assert {folder.name for folder in STUDIES} == set(PAGES)
+
+
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_a_studys_page_states_what_its_files_hold(folder):
+    text = describe_study(folder)
+    assert text in (folder / "README.md").read_text(encoding="utf-8")
+    assert study_command(folder) == (folder / "command.txt").read_text(encoding="utf-8").strip()
+    assert study_command(folder) in text
+    for path in folder.iterdir():
+        assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), path
+
+
+def test_the_readme_states_the_honest_number_before_the_leaky_one():
+    text = README.read_text(encoding="utf-8")
+    leakage = describe_study(ROOT / "results" / "leakage")
+    assert leakage in text
+    lines = [line for line in leakage.splitlines() if line.startswith("| ")]
+    first_leaky = next(number for number, line in enumerate(lines) if "LEAKY" in line)
+    honest = [number for number, line in enumerate(lines) if line.startswith("| unseen patients")]
+    assert honest and max(honest) < first_leaky
+    assert text.index("<!-- released_cpu: begin -->") < text.index("<!-- leakage: begin -->")
+
+
+def test_every_line_of_the_leakage_page_is_in_its_tables():
+    folder = ROOT / "results" / "leakage"
+    dice = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+    text = describe_study(folder)
+    for row in dice[dice["class"] == "foreground"].itertuples():
+        assert f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]" in text
+
+
+def test_a_markdown_table_by_hand():
+    assert markdown_table(["a", "b"], [["1", "2"]]) == "| a | b |\n| --- | --- |\n| 1 | 2 |"
+
+
+def test_figures_of_studies_are_published_with_them():
+    assert "leakage" in published_figures(ROOT / "results" / "leakage")
+    assert "arms" in published_figures(ROOT / "results" / "choices")
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
