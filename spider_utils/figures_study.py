@@ -13,6 +13,7 @@ from spider_utils.scores import PAPER_TABLE
 from spider_utils.style import LINE_COLOURS, legend_below, new_figure, note_source
 
 LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]
+NEAR = 0.3  # Dice; a line farther below the best is not drawn to scale
 LEAKY = "LEAKY"  # what the titles of leaky arms hold
 
 
@@ -53,7 +54,8 @@ def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     arms = arms[arms["epoch"] == arms["epoch"].max()].assign(network=True)
     copied = tables["copying"].query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")
     leaky = copied["split"].str.contains(LEAKY)
-    copied = copied[(copied["sequence"] == "all") & (leaky | (copied["folds"] == copied["folds"].max()))]
+    ends = copied["folds"].isin([copied["folds"].min(), copied["folds"].max()])
+    copied = copied[(copied["sequence"] == "all") & ((leaky & ends) | (copied["folds"] == copied["folds"].max()))]
     titles = [
         f"nearest slice's mask (LEAKY), {100 - 100 / row.folds:.0f} / {100 / row.folds:.0f} split"
         if LEAKY in row.split
@@ -70,9 +72,20 @@ def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
-    """Draw one row a line with its interval, and the paper's number as a vertical line."""
+    """Draw one row a line with its interval, and the paper's number as a vertical line.
+
+    What lies far below all others is told at the left edge, so that the others can be told apart.
+    """
+    near = lines[lines["value"] > lines["value"].max() - NEAR]
+    low, high = near["ci_low"].min(), max([near["ci_high"].max(), paper or 0])
+    margin = 0.12 * (high - low)
+    axes.set_xlim(low - margin, high + margin)
     for y, row in enumerate(lines.itertuples()):
         colour = _colour(row.title) if row.network else PLAIN_COLOUR
+        if row.Index not in near.index:
+            text = f"◄ {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+            axes.annotate(text, (low - margin, y), (6, 0), textcoords="offset points", va="center", color=colour)
+            continue
         spread = [[max(row.value - row.ci_low, 0)], [max(row.ci_high - row.value, 0)]]
         axes.errorbar(row.value, y, xerr=spread, fmt="o" if row.network else "s", color=colour, markersize=9, capsize=4)
         axes.annotate(f"{row.value:.3f}", (row.value, y), (0, 9), textcoords="offset points", ha="center", color=colour)

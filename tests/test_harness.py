@@ -203,10 +203,21 @@ def test_the_command_writes_tables_figures_and_where_they_come_from(done, study,
     out.mkdir()
     (out / "store").symlink_to(store.path)
     tables = run_command(str(path), out, "phantom", workers=2, overrides={"epochs": 2})
-    for name in ("dice", "differences", "boundaries", "copying", "neighbours", "patients"):
+    for name in (
+        "dice",
+        "differences",
+        "boundaries",
+        "copying",
+        "neighbours",
+        "patients",
+        "gains",
+        "ceiling",
+        "trainings",
+    ):
         assert len(pd.read_csv(out / f"{name}.csv")) == len(tables[name]) > 0
     assert (out / "figures" / "leakage.png").stat().st_size > 20_000
     assert json.loads((out / "provenance.json").read_text())["data_fingerprint"] == "squares"
+    pd.testing.assert_frame_equal(tables["gains"], tables["differences"])  # of the only pair of arms
     assert set(tables["patients"]["patient"]) == set(range(1, PATIENTS + 1))
     # a copied neighbour of a spine that hardly moves beats a network of two epochs, and another patient's mask
     copied = tables["copying"].query("`class` == 'foreground' and aggregation == 'pooled' and metric == 'dice'")

@@ -1,8 +1,9 @@
 """The leakage experiment's own tables: what neighbourhood is worth, without a network and with one.
 
-`copying` puts no network into the same splits; `neighbours` asks whether a held-out slice scores more the nearer its
-nearest training slice lies, beside the same slices scored by a network that has met nothing of their patient;
-`patients` gives every patient's Dice in every arm; `ceiling` what the networks' small size costs by itself.
+`gains` is what the leak adds, at every scored epoch; `copying` puts no network into the same splits; `neighbours` asks
+whether a held-out slice scores more the nearer its nearest training slice lies, beside the same slices scored by a
+network that has met nothing of their patient; `patients` gives every patient's Dice in every arm; `ceiling` what the
+networks' small size costs by itself.
 """
 
 from dataclasses import replace
@@ -16,7 +17,7 @@ from spider_utils.labels import CLASSES, FOREGROUND
 from spider_utils.metrics import dice
 from spider_utils.progress import progress
 from spider_utils.store import SliceStore
-from spider_utils.studies.compare import dice_table
+from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.copying import copying_table, every_slice_once
 from spider_utils.studies.harness import Study, count_overlap, plan
 from spider_utils.studies.reference import audit_reference
@@ -26,7 +27,7 @@ FAR = 3  # slices; what lies farther away is counted with it
 
 
 def tables(study: Study, store: SliceStore, counts: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return the tables copying, neighbours, patients and ceiling of a study with leaky and patient-level arms.
+    """Return the tables copying, gains, neighbours, patients and ceiling of a study with leaky and patient-level arms.
 
     Copying is scored on the study's own folds, on 80 / 20 (there with distances) and on 90 / 10.
     """
@@ -36,10 +37,22 @@ def tables(study: Study, store: SliceStore, counts: pd.DataFrame) -> dict[str, p
     copied = [copying_table(store, k, boundaries=k == USUAL_FOLDS).assign(folds=k) for k in folds]
     return {
         "copying": pd.concat(copied, ignore_index=True),
+        "gains": gains(study, counts),
         "neighbours": neighbours(study, store, last),
         "patients": patients(last, audit_reference(store)),
         "ceiling": ceiling(store, last, plan(study, store.table)[0].settings.size),
     }
+
+
+def gains(study: Study, counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how far each leaky arm lies above the arm that differs in nothing but the split (difference_table)."""
+    plain = {arm.name: {name: value for name, value in arm.values.items() if name != "split"} for arm in study.arms}
+    leaky = [arm.name for arm in study.arms if arm.values.get("split") == "random_slice"]
+    parts = []
+    for arm in leaky:
+        honest = next(name for name, values in plain.items() if name not in leaky and values == plain[arm])
+        parts.append(difference_table(counts[counts["arm"].isin([arm, honest])], honest))
+    return pd.concat(parts, ignore_index=True)
 
 
 def ceiling(store: SliceStore, counts: pd.DataFrame, size: tuple[int, int]) -> pd.DataFrame:
