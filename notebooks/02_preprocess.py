@@ -382,7 +382,7 @@ keep(dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
 #
 # On the 622 released slices (`python -m spider_utils study copying --out DIR`) copying scores 0.957 [0.955, 0.959] for vertebrae, 0.955 [0.953, 0.958] for
 # the canal and **0.974 [0.970, 0.977] for discs, above the paper's 0.969**; the mean is 0.962 [0.960, 0.964] beside the paper's 0.969. Another patient's
-# mask scores 0.225 [0.188, 0.265]. The paper does not say how it split. But under a split by slice a Dice near 0.97 is what a photocopier gets: it
+# mask scores 0.225 [0.188, 0.265]. The paper does not say how it split; its authors' public training script deals 10 % of the slices at random. Under such a split a Dice near 0.97 is what a photocopier gets: it
 # says that neighbouring slices look alike, and nothing about a patient whom nobody has labelled yet.
 
 # %% [markdown]

@@ -78,8 +78,8 @@ def all_claims() -> list[Claim]:
 def readme_block(table: pd.DataFrame) -> str:
     """Return the claims as the README shows them."""
     rows = []
-    for row in table.fillna("").itertuples():
-        interval = f" [{row.ci_low:.3f}, {row.ci_high:.3f}]" if row.ci_low != "" else ""
+    for row in table.itertuples():
+        interval = f" [{row.ci_low:.3f}, {row.ci_high:.3f}]" if pd.notna(row.ci_low) else ""
         rows.append(
             [str(row.number), row.claim, row.stated, f"{row.found}{interval}", f"**{row.verdict}**", row.evidence]
         )
@@ -131,7 +131,7 @@ def split_claims() -> list[Claim]:
     return [
         Claim("split", "The scores are of data that the network has not met (validation data)", "text, Results",
               "split not stated", "10 % of the slices, dealt at random", None, None, CONTRADICTED,
-              f"{SCRIPT}: one random split over slices; the same 10 % stop the training, choose the weights and are scored",
+              f"{SCRIPT}: one random split over slices; the same 10 % stop the training, choose the weights and are scored (that the paper's numbers come from this version is not stated)",
               SHOW_SCRIPT),
         Claim("split", "Validation curves close to the training curves show that there is no over-fitting", "text, Results",
               "no over-fitting", f"random slices score {gain['difference']:+.3f} Dice over unseen patients",
@@ -181,7 +181,7 @@ def data_claims() -> list[Claim]:
     of, text = int(filters.loc["text_ratio", "of"]), int(filters.loc["text_ratio", "kept"])
     published = int(filters.loc["published_ratio", "kept"])
     labels = pd.read_csv(RESULTS / "labels" / "labels_summary.csv").set_index("measure")["value"]
-    images = sum("/images/" in one.path for one in read_manifest())
+    images = sum(one.path.startswith("images/") for one in read_manifest())
     low = min(labels[f"Dice {name}"] for name in FOREGROUND)
     before, after = (int(labels[f"all slices: enough_{way}"]) for way in ("direct", "apta"))
     return [

@@ -42,8 +42,8 @@ def publish_study(run: Path) -> None:
     """Copy a study's tables and figures, write its page, and put that into the README where it has a place for it."""
     target = ROOT / "results" / run.name
     target.mkdir(parents=True, exist_ok=True)
-    for path in [*run.glob("*.csv"), run / "provenance.json"]:
-        if path.name not in PER_SLICE:
+    for path in [*run.glob("*.csv"), run / "provenance.json", run / "study.json"]:
+        if path.is_file() and path.name not in PER_SLICE:
             shutil.copyfile(path, target / path.name)
     for name in CAPTIONS:
         picture = run / "figures" / f"{name}.png"
@@ -70,7 +70,7 @@ def describe_study(folder: Path) -> str:
     made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
     parts = PAGES[made["settings"]["study"]](folder)
     if (folder / "trainings.csv").is_file():
-        parts.append(training_facts(pd.read_csv(folder / "trainings.csv")))
+        parts.append(training_facts(folder))
     parts.append(
         f"Data: source `{made['settings']['source']}`, fingerprint `{made['data_fingerprint'][:12]}`. "
         f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"
@@ -78,13 +78,17 @@ def describe_study(folder: Path) -> str:
     return "\n\n".join(parts)
 
 
-def training_facts(trainings: pd.DataFrame) -> str:
-    """Return one sentence on how a study's networks were trained."""
-    first = trainings.iloc[0]
+def training_facts(folder: Path) -> str:
+    """Return how a study's networks were trained."""
+    trainings = pd.read_csv(folder / "trainings.csv")
+    first, base = trainings.iloc[0], json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]["base"]
     code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
+    seeds = ", ".join(str(seed) for seed in sorted(trainings["seed"].unique()))
     return (
-        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {trainings['seed'].unique().tolist()}, "
-        f"{first['epochs']} epochs of {first['train_slices']} slices in every one; no epoch was chosen on what is "
+        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {seeds}; where nothing else is said, "
+        f"network `{base['model']}`, width {base['width']}, at {base['train_width']} × {base['train_height']}, "
+        f"{first['epochs']} epochs of {first['train_slices']} slices in every one, Adam, learning rate "
+        f"{base['learning_rate']} falling to 0 ({base['schedule']}), no augmentation. No epoch was chosen on what is "
         f"scored. Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
         f"code {code}."
     )
@@ -94,7 +98,8 @@ def leakage_page(folder: Path) -> list[str]:
     """The leakage experiment: honest lines first, leaky ones second, then copied masks."""
     dice, copied = pd.read_csv(folder / "dice.csv"), pd.read_csv(folder / "copying.csv")
     dice = dice[(dice["epoch"] == dice["epoch"].max()) & (dice["aggregation"] == "pooled")]
-    copied = copied.query("aggregation == 'pooled' and metric == 'dice' and sequence == 'all'")
+    copied = copied.query("aggregation == 'pooled' and sequence == 'all'")
+    nsds, copied = copied[copied["class"] == "foreground"], copied[copied["metric"] == "dice"]
     boundaries = pd.read_csv(folder / "boundaries.csv").query("aggregation == 'pooled' and sequence == 'all'")
     lines = []
     for arm, part in sorted(dice.groupby("arm", sort=False), key=lambda pair: "LEAKY" in pair[1]["title"].iloc[0]):
@@ -103,15 +108,24 @@ def leakage_page(folder: Path) -> list[str]:
         ]
         lines.append([part["title"].iloc[0], *_cells(part), f"{nsd['nsd_1']:.3f}", f"{nsd['nsd_2']:.3f}"])
     for (kind, folds), part in copied.groupby(["split", "folds"], sort=False):
-        title = f"no network, {kind}, {100 - 100 / folds:.0f} / {100 / folds:.0f}"
-        lines.append([title, *_cells(part), "", ""])
+        own = nsds[(nsds["split"] == kind) & (nsds["folds"] == folds)].set_index("metric")["value"]
+        nsd = [f"{own[name]:.3f}" if name in own else "" for name in ("nsd_1", "nsd_2")]
+        lines.append([f"no network, {kind}, {100 - 100 / folds:.0f} / {100 / folds:.0f}", *_cells(part), *nsd])
     ceiling = pd.read_csv(folder / "ceiling.csv").query("aggregation == 'pooled'")
     lines.append([f"the reference itself, reduced to {ceiling['size'].iloc[0]}", *_cells(ceiling), "", ""])
+    gains = pd.read_csv(folder / "gains.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    titles = dice.drop_duplicates("arm").set_index("arm")["title"]
+    added = "; ".join(
+        f"{titles[arm]}: "
+        + ", ".join(f"{_value(row, 'difference', '+.3f')} after {row['epoch']} epochs" for _, row in part.iterrows())
+        for arm, part in gains.groupby("arm", sort=False)
+    )
     heads = ["what is scored", *SHOWN, "NSD at 1 px", "NSD at 2 px"]
     patients, slices = dice["patients"].iloc[0], dice["slices"].iloc[0]
     told = (
         f"Pooled Dice on {slices} slices of {patients} patients, every slice held out once in each line, scored at the "
-        "stored size; in brackets 95 % bootstrap intervals over patients."
+        "stored size; in brackets 95 % bootstrap intervals over patients. What the leak adds to the foreground Dice, "
+        f"paired by patient: {added}."
     )
     return [markdown_table(heads, lines), told]
 

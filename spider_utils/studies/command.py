@@ -141,7 +141,7 @@ def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
         save_figure(figure, folder, "neighbour_overlap")
     if "neighbours" in tables:
         save_figure(figures_study.leakage(tables, source=source), folder, "leakage")
-    if "differences" in tables:
+    elif "differences" in tables:
         save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
 
 
