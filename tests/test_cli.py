@@ -49,6 +49,26 @@ def test_run(calls):
     assert calls[1][0] == "print_results"
 
 
+def test_study(monkeypatch, capsys):
+    noted = []
+    monkeypatch.setattr("spider_utils.studies.command.run_command", lambda *arguments: noted.append(arguments))
+    assert main(["study", "leakage", "--out", "o"]) == 0
+    line = ["study", "labels", "--source", "phantom", "--data-dir", "d", "--out", "o", "--workers", "3"]
+    assert main([*line, "-p", "epochs", "2"]) == 0
+    assert noted == [
+        ("leakage", "o", "released", None, 0, {}),
+        ("labels", "o", "phantom", "d", 3, {"epochs": 2}),
+    ]
+    assert capsys.readouterr().out.count("Tables and figures: o") == 2
+
+
+def test_an_unknown_study_is_one_line_and_nothing_is_written(tmp_path, capsys):
+    assert main(["study", "leak", "--out", str(tmp_path / "o")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: study 'leak': no such study; expected one of") and error.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [
