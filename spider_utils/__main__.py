@@ -93,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="leakage, choices, copying, reference, filters, labels, or a study file (YAML)")
+    parser.add_argument("name", metavar="NAME", help="leakage, choices, copying, reference, filters, labels; or a YAML")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for store, trainings, tables and figures")
     parser.add_argument("--source", default="released", choices=SOURCES, help="where the series come from (released)")
     parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; without it the data are fetched into OUT")
