@@ -314,9 +314,9 @@ keep(reference_examples(shown, source=run.source), run.figures, "02_reference_ex
 #
 # On the 622 released slices (`python -m spider_utils study reference --out DIR`) the gap has a median of 2.2 to 4.8 pixels in 29 series, and in one,
 # patient 162, discs and vertebrae touch. Ten series are *speckled*: 2.8 to 39 islands a slice, most of them "canal" along the discs, as interpolated grey
-# labels leave them; the other twenty have 0.9 at most. A prediction that draws such a canal perfectly but for its islands has an HD95 of 27 pixels
+# labels leave them; the other twenty fewer than one. A prediction that draws such a canal perfectly but for its islands has an HD95 of 27 pixels
 # (median of the ten). In four series the vertebra at the upper edge is not labelled; in two of them, 65 and 241, it is the ninth, and no other series
-# has nine, which fits APTA: label 9 of 209 is grey 11, and only 1 to 10 count as vertebrae. Thin discs, too, are judged hard: a disc against itself
+# has nine, which fits APTA if its greys were rounded: label 9 of 209 is grey 10.98, and only 1 to 10 count as vertebrae. (The public script cuts it to 10; but it makes 620 rows where the released files have 640, so they come from another version.) Thin discs, too, are judged hard: a disc against itself
 # less one pixel all around has a Dice of 0.91, though its NSD at 1 pixel is 0.996. So part of any honest score is the reference's own inconsistency:
 # read NSD beside Dice.
 
@@ -382,7 +382,7 @@ keep(dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
 #
 # On the 622 released slices (`python -m spider_utils study copying --out DIR`) copying scores 0.957 [0.955, 0.959] for vertebrae, 0.955 [0.953, 0.958] for
 # the canal and **0.974 [0.970, 0.977] for discs, above the paper's 0.969**; the mean is 0.962 [0.960, 0.964] beside the paper's 0.969. Another patient's
-# mask scores 0.225 [0.188, 0.265]. The paper does not say how it split; its authors' public training script deals 10 % of the slices at random. Under such a split a Dice near 0.97 is what a photocopier gets: it
+# mask scores 0.225 [0.188, 0.265]. The paper does not say how it split; its authors' public training script deals 10 % of the slices at random. Under such a split a Dice of 0.96 to 0.97 is what a photocopier gets: it
 # says that neighbouring slices look alike, and nothing about a patient whom nobody has labelled yet.
 
 # %% [markdown]

@@ -123,7 +123,7 @@ keep(score_points(test, paper, metric="dice", source=run.source), run.figures, "
 # ## 5.4 A check on the numbers
 #
 # For one set of pixels, Dice, F1 and 2 IoU / (1 + IoU) are the same number. For T2 SPACE the paper's F1 equals 2 IoU / (1 + IoU) to four digits
-# and its Dice does not, so its Dice was aggregated another way. For T1 and T2 even F1 is off, by up to 0.0016.
+# and its Dice does not, so its Dice was aggregated another way. For T1 and T2 even F1 of the structures is off, by up to 0.0016.
 
 # %%
 import numpy as np
@@ -206,7 +206,7 @@ figure
 # %% [markdown]
 # **Figure 5.3** Left: pooled foreground Dice. Blue: patients that the network has never met; orange: the same patients' other slices were trained on; black: no
 # network at all, the *mask of the nearest training slice* is copied (or another patient's, or the reference is reduced to the networks' size and brought
-# back). Right: the leak over training length, and by distance. Strong augmentation, which forbids learning by heart, takes most of the leak's gain away.
+# back). Right: the leak over training length, and by distance. Strong augmentation, which forbids learning by heart, takes most of the gain away. (One seed: the intervals hold how patients differ, not how trainings do.)
 
 # %%
 def told(table, **where):
@@ -225,7 +225,8 @@ pooled_mean = {"aggregation": "pooled", "class": "foreground"}
 if study:
     last, tenth = study["dice"]["epoch"].max(), study["copying"].query("metric == 'dice' and sequence == 'all' and folds == 10")
     leaky = tenth[tenth["split"].str.contains("LEAKY")]
-    print(f"""0.97 is reported because slices of the same patients were on both sides: under such a split the neighbouring slice's mask, copied without
+    print(f"""0.97 is reported, most likely, because slices of the same patients were on both sides (the paper does not say; the public script
+deals them at random): under such a split the neighbouring slice's mask, copied without
 any network, scores {told(leaky, **pooled_mean)} (discs {told(leaky, aggregation="pooled", **{"class": "discs"})}; the paper 0.969), and this small network gains
 {told(study["gains"], arm="random_slices", epoch=last, **pooled_mean)} over unseen patients, the more the longer it trains.
 On a new patient expect about {told(study["dice"], arm="unseen_patients", epoch=last, **pooled_mean)} from it at 128 x 160, and what section 5.2 says of larger ones.""")
@@ -257,4 +258,4 @@ if split.leaky:
     met = len(set(split.test) & (set(split.train) | set(split.validation)))
     print(f"   {split.label}: {met} of the {len(split.test)} were met in training or validation.")
 print(f"2. The hardest structure is: {worst.loc[worst['value'].idxmin(), 'class']}.")
-print("3. The paper's 0.97 belongs to a split in which slices of one patient are on both sides; it is no target for unseen patients.")
+print("3. The paper's 0.97 belongs, by its authors' public script, to a random split over slices; it is no target for unseen patients.")

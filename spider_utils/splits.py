@@ -114,7 +114,8 @@ def _deal(items: np.ndarray, settings: SplitSettings, what: str, tested: tuple[i
     share = settings.validation_share
     held = max(1, round(share * len(others))) if share else 0
     if len(others) < held + 1:
-        raise SpiderError(f"split: three sides need 3 {what} or more, found {len(items)}; add {what}")
+        sides, least = ("three sides", 3) if share else ("two sides", 2)
+        raise SpiderError(f"split: {sides} need {least} {what} or more, found {len(items)}; add {what}")
     return [others[held:], others[:held], list(tested)]
 
 

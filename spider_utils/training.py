@@ -26,12 +26,15 @@ from spider_utils.files import atomic_path, write_json
 from spider_utils.inference import select_device
 from spider_utils.labels import CLASSES
 from spider_utils.losses import DICE_SETS, REDUCTIONS, CombinedLoss
-from spider_utils.models import DIVISOR, build_model
+from spider_utils.models import ACTIVATIONS, DIVISOR, INITIALISERS, MODELS, build_model
 from spider_utils.progress import progress
 
 AfterEpoch = Callable[[int, nn.Module], None]
 SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
 CHOICES = {
+    "model": tuple(MODELS),
+    "activation": ("published", *ACTIVATIONS),
+    "initialiser": tuple(INITIALISERS),
     "schedule": ("plateau", "cosine"),
     "focal_reduction": REDUCTIONS,
     "dice_over": DICE_SETS,

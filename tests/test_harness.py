@@ -1,6 +1,7 @@
 """The study harness on a small store: equal steps, every slice held out once, nothing done twice, nothing lost."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from spider_utils.metrics import dice
 from spider_utils.splits import make_split
 from spider_utils.store import open_store, write_store
 from spider_utils.studies import harness
-from spider_utils.studies.command import run_command
+from spider_utils.studies.command import run_command, without_validation
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import FOLDER, load_study, plan, read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours
@@ -178,6 +179,9 @@ def test_overrides_reach_the_base_and_the_study():
         ({"arms": {}}, "arm 'unseen': not known"),
         ({"base": {"epoch": 3}}, "parameter 'epoch': not known"),
         ({"base": {"epochs": "many"}}, "epochs: expected int, found 'many'"),
+        ({"base": {"schedule": "plateau"}}, "expected schedule cosine, found plateau"),
+        ({"folds": 0}, "found no training"),
+        ({"seeds": ["a"]}, "seeds: expected whole numbers"),
     ],
 )
 def test_a_bad_study_file_is_named(change, message, store, tmp_path):
@@ -186,8 +190,57 @@ def test_a_bad_study_file_is_named(change, message, store, tmp_path):
     with pytest.raises(SpiderError, match=message):
         plan(load_study(str(path)), store.table)
     path.write_text(yaml.safe_dump({name: value for name, value in STUDY.items() if name != "folds"}))
-    with pytest.raises(SpiderError, match="expected the key 'folds', found none"):
+    with pytest.raises(SpiderError, match="expected the key 'folds' with a int, found None"):
         load_study(str(path))
+    path.write_text("arms: [")
+    with pytest.raises(SpiderError, match="expected YAML"):
+        load_study(str(path))
+
+
+@pytest.mark.parametrize("name", ["split", "fold", "seed"])
+def test_what_a_study_sets_itself_cannot_be_overridden(name):
+    with pytest.raises(SpiderError, match=f"{name}: a study sets it"):
+        load_study("leakage", {name: 1})
+
+
+def test_several_values_come_as_a_text_with_commas_and_a_leaky_arm_is_named():
+    study = load_study("leakage", {"seeds": "0, 1", "arms": "unseen_patients,random_slices", "folds": 2})
+    assert study.seeds == (0, 1) and [arm.name for arm in study.arms] == ["unseen_patients", "random_slices"]
+    for one in FOLDER.glob("*.yaml"):
+        for arm in load_study(one.stem).arms:
+            assert ("LEAKY" in arm.title) == (arm.values.get("split") == "random_slice")
+
+
+def test_a_store_of_other_settings_or_another_source_is_refused(store, tmp_path):
+    (tmp_path / "store").symlink_to(store.path)
+    with pytest.raises(SpiderError, match="store_height = 64, now asked for 128"):
+        run_command("filters", tmp_path, overrides={"store_height": 128})
+    (tmp_path / "source.json").write_text('{"source": "phantom"}')
+    with pytest.raises(SpiderError, match="made with source phantom, now asked for released"):
+        run_command("filters", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("filters", {"overrides": {"epochs": 3}}, "study 'filters': takes no parameter 'epochs'"),
+        ("filters", {"overrides": {"epoch": 3}}, "parameter 'epoch': not known"),
+        ("labels", {}, "study 'labels': needs SPIDER's label values"),
+    ],
+)
+def test_what_a_study_cannot_do_is_said_before_anything_is_fetched(name, options, message, tmp_path):
+    with pytest.raises(SpiderError, match=message):
+        run_command(name, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_studies_without_training_leave_the_validation_patients_out(store):
+    table = store.table.assign(subset=np.where(store.table["patient"] == 2, "validation", "training"))
+    audit = store.audit.assign(subset=np.where(store.audit["patient"] == 2, "validation", "training"))
+    left = without_validation(replace(store, table=table, audit=audit))
+    assert set(left.table["patient"]) == set(left.audit["patient"]) == {1, 3, 4, 5}
+    assert len(left.masks) == len(left.images) == len(left.table) == sum(SLICES) - SLICES[1]
+    assert (left.masks[SLICES[0]] == store.masks[SLICES[0] + SLICES[1]]).all()
 
 
 def test_an_unknown_study_is_named_before_anything_is_fetched(tmp_path):

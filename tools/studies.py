@@ -88,8 +88,10 @@ def training_facts(folder: Path) -> str:
         f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {seeds}; where nothing else is said, "
         f"network `{base['model']}`, width {base['width']}, at {base['train_width']} × {base['train_height']}, "
         f"{first['epochs']} epochs of {first['train_slices']} slices in every one, Adam, learning rate "
-        f"{base['learning_rate']} falling to 0 ({base['schedule']}), no augmentation. No epoch was chosen on what is "
-        f"scored. Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
+        f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}. "
+        f"No epoch was chosen on what is scored. The intervals hold how patients differ, not how trainings do: a "
+        f"difference of a hundredth can be one seed's."
+        f" Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
         f"code {code}."
     )
 
@@ -132,8 +134,8 @@ def leakage_page(folder: Path) -> list[str]:
 
 def choices_page(folder: Path) -> list[str]:
     """One choice changed at a time: foreground Dice and the difference to the paper's text."""
-    dice = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
-    gains = pd.read_csv(folder / "differences.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, gains = (pd.read_csv(folder / f"{name}.csv").query(last) for name in ("dice", "differences"))
     boundaries = pd.read_csv(folder / "boundaries.csv").query(
         "aggregation == 'pooled' and sequence == 'all' and `class` == 'foreground'"
     )

@@ -6,11 +6,13 @@ DIR/*.csv      the study's tables, see TABLES
 DIR/figures/   its figures
 """
 
+import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from spider_utils import filters
@@ -21,10 +23,12 @@ from spider_utils.parameters import sort_parameters
 from spider_utils.progress import progress
 from spider_utils.provenance import provenance
 from spider_utils.scores import PAPER_TABLE, summarise, write_metrics
-from spider_utils.store import SliceStore, open_store
+from spider_utils.splits import SplitSettings
+from spider_utils.store import SliceStore, open_store, refuse_other
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.harness import FOLDER, Study, load_study, plan, read_final_scores, run_study, training_table
+from spider_utils.training import TrainSettings
 
 Tables = dict[str, pd.DataFrame]
 
@@ -39,6 +43,8 @@ def run_command(
 ) -> Tables:
     """Run a study by name, or by the path of a study file; write its tables and figures to `out` and return them.
 
+    Studies without training leave the patients of SPIDER's validation subset out, as the splits of the others do.
+
     `overrides` are parameters of the preprocessing, the split or the training. Without `data_dir` the released slices
     are downloaded and the phantom is made, in `out`. Raises SpiderError on an unknown study or a wrong parameter.
     """
@@ -47,15 +53,22 @@ def run_command(
         known = ", ".join(sorted([*AUDITS, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
     given = dict(overrides)
-    if name == LABELS:
-        tables, made_from = label_tables(*study_series(out, source, data_dir, overrides))
-    else:
-        store = study_store(out, source, data_dir, overrides)
-        made_from = store.info["fingerprint"]
-        tables = AUDITS[name](store) if name in AUDITS else trained_study(name, store, out, workers, overrides)
-        draw(tables, store, out / "figures", source)
+    settings = preprocessing(overrides)
     if overrides and name in (*AUDITS, LABELS):
         raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
+    if name == LABELS and source == "released":
+        raise SpiderError("study 'labels': needs SPIDER's label values; take --source phantom or spider")
+    if name == LABELS:
+        tables, made_from = label_tables(study_series(out, source, data_dir), make_preprocessing(settings))
+    else:
+        store = study_store(out, source, data_dir, settings)
+        made_from = store.info["fingerprint"]
+        if name in AUDITS:
+            store = without_validation(store)
+            tables = AUDITS[name](store, source)
+        else:
+            tables = trained_study(name, store, out, workers, overrides)
+        draw(tables, store, out / "figures", source)
     for table_name, table in tables.items():
         write_metrics(table, out / f"{table_name}.csv")
     device = str(select_device(given.get("device", "auto")))
@@ -86,25 +99,46 @@ def boundary_table(study: Study, store: SliceStore, out: Path) -> pd.DataFrame:
     return table[["arm", "seed", *(name for name in table if name not in ("arm", "seed"))]]
 
 
-def study_store(out: Path, source: str, data_dir: Path | str | None, overrides: dict[str, Any]) -> SliceStore:
-    """Open or make the slice store of `out`, and take the preprocessing's parameters out of `overrides`."""
-    if data_dir is None and (out / "store" / "store.json").is_file():
-        return open_store(out / "store")
-    from spider_utils.preprocess import make_store  # needs SimpleITK, which a full store does not
+def preprocessing(overrides: dict[str, Any]) -> dict[str, Any]:
+    """Take out of `overrides` what is no parameter of a study, a split or a training, and return it.
 
-    return make_store(*study_series(out, source, data_dir, overrides), out / "store")
-
-
-def study_series(out: Path, source: str, data_dir: Path | str | None, overrides: dict[str, Any]) -> tuple[Any, Any]:
-    """Find the data's series, after fetching or making them where no folder is given, and take the preprocessing's
-    parameters out of `overrides`: returns the series and their PreprocessSettings.
+    Raises SpiderError where it is none of the preprocessing either.
     """
-    from spider_utils.preprocess import PreprocessSettings
+    known = {one.name for kind in (SplitSettings, TrainSettings) for one in fields(kind)}
+    own = {name: overrides.pop(name) for name in set(overrides) - known - {"seeds", "score_epochs", "arms"}}
+    if own:
+        make_preprocessing(own)
+    return own
+
+
+def make_preprocessing(values: dict[str, Any]) -> Any:
+    """Return PreprocessSettings of these values."""
+    from spider_utils.preprocess import PreprocessSettings  # needs SimpleITK, which a full store does not
+
+    return sort_parameters(values, {"preprocess": PreprocessSettings})["preprocess"]
+
+
+def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess: dict[str, Any]) -> SliceStore:
+    """Open or make the slice store of `out`. Raises SpiderError when it is one of another source or other settings."""
+    note, folder = out / "source.json", out / "store"
+    known = json.loads(note.read_text(encoding="utf-8"))["source"] if note.is_file() else source
+    if known != source:
+        raise SpiderError(f"{out}: made with source {known}, now asked for {source}; take another --out folder")
+    if data_dir is None and (folder / "store.json").is_file():
+        store = open_store(folder)
+        refuse_other(store.info, {"fingerprint": store.info["fingerprint"], "preprocess": preprocess}, folder)
+        return store
+    from spider_utils.preprocess import make_store
+
+    store = make_store(study_series(out, source, data_dir), make_preprocessing(preprocess), folder)
+    write_json(note, {"source": source})
+    return store
+
+
+def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
+    """Find the data's series, after fetching or making them where no folder is given."""
     from spider_utils.sources import find_series
 
-    names = [one.name for one in fields(PreprocessSettings) if one.name in overrides]
-    own = {name: overrides.pop(name) for name in names}
-    settings = sort_parameters(own, {"preprocess": PreprocessSettings})["preprocess"]
     if data_dir is None:
         data_dir = out / "data"
         if source == "phantom":
@@ -115,7 +149,17 @@ def study_series(out: Path, source: str, data_dir: Path | str | None, overrides:
             from spider_utils import download
 
             {"released": download.download_released, "spider": download.download_spider}[source](data_dir)
-    return find_series(source, data_dir), settings
+    return find_series(source, data_dir)
+
+
+def without_validation(store: SliceStore) -> SliceStore:
+    """Leave the patients of SPIDER's validation subset out, as the splits of all studies do; nobody looks at them."""
+    kept = np.flatnonzero(store.table["subset"] != "validation")
+    if len(kept) == len(store):
+        return store
+    table = store.table.iloc[kept].reset_index(drop=True)
+    audit = store.audit[store.audit["subset"] != "validation"].reset_index(drop=True)
+    return replace(store, images=store.images[kept], masks=store.masks[kept], table=table, audit=audit)
 
 
 def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
@@ -145,13 +189,13 @@ def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
         save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
 
 
-def reference_tables(store: SliceStore) -> Tables:
+def reference_tables(store: SliceStore, source: str) -> Tables:
     """Measure by what conventions the reference masks were drawn."""
     audit = reference.audit_reference(store)
     return {"reference_audit": audit, "reference_summary": reference.audit_summary(audit)}
 
 
-def copying_tables(store: SliceStore) -> Tables:
+def copying_tables(store: SliceStore, source: str) -> Tables:
     """Score the mask of the nearest training slice, of another patient, and of slices 1 to 3 apart. No training.
 
     The nearest slice's mask is scored once more as the authors' public script does, see studies/stacked.py.
@@ -163,9 +207,9 @@ def copying_tables(store: SliceStore) -> Tables:
     }
 
 
-def filter_tables(store: SliceStore) -> Tables:
-    """Test every named slice filter against slices that the authors have kept."""
-    return {"filters": filters.verdicts(store.audit)}
+def filter_tables(store: SliceStore, source: str) -> Tables:
+    """Test every named slice filter against slices that the authors have kept; of other data, say what each keeps."""
+    return {"filters": filters.verdicts(store.audit) if source == "released" else filters.filter_table(store.audit)}
 
 
 def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
@@ -178,7 +222,7 @@ def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
 
 
 LABELS = "labels"
-AUDITS: dict[str, Callable[[SliceStore], Tables]] = {
+AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
     "reference": reference_tables,
     "copying": copying_tables,
     "filters": filter_tables,

@@ -81,5 +81,7 @@ def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndar
 
 def interval(values: np.ndarray) -> tuple[float, float]:
     """Return the 95 % percentile interval of replicated values, whose first is the value itself."""
+    if len(values) < 2 or np.isnan(values[1:]).all():
+        return float("nan"), float("nan")
     low, high = np.nanpercentile(values[1:], (2.5, 97.5))
     return float(low), float(high)

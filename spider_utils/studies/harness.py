@@ -41,6 +41,7 @@ from spider_utils.store import SliceStore, open_store
 from spider_utils.training import Slices, TrainSettings, train
 
 FOLDER = Path(__file__).parent
+FIXED = ("split", "fold", "seed")  # not to be set for a whole study
 PLACE = ["series", "patient", "sequence", "slice_index"]
 
 
@@ -93,29 +94,58 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     if not path.is_file():
         known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
-    content, overrides = yaml.safe_load(path.read_text(encoding="utf-8")), dict(overrides or {})
-    missing = {"question", "reference", "score_epochs", "folds", "seeds", "base", "arms"} - set(content)
-    if missing:
-        raise SpiderError(f"{path}: expected the key '{sorted(missing)[0]}', found none; add it")
+    content, overrides = read_study_file(path), dict(overrides or {})
+    for name in FIXED:
+        if name in overrides:
+            raise SpiderError(f"{name}: a study sets it for each of its trainings; leave it out, or write a study file")
     content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
-    wanted = overrides.pop("arms", None) or list(content["arms"])
+    for key in ("folds", "seeds", "score_epochs"):
+        content[key] = whole_numbers(key, content[key])
+    wanted = as_list(overrides.pop("arms", list(content["arms"])))
     for arm in [*wanted, content["reference"]]:
         if arm not in content["arms"]:
             raise SpiderError(f"{path}: arm '{arm}': not known; expected one of {', '.join(content['arms'])}")
-    arms = tuple(
-        Arm(arm, content["arms"][arm].get("title", arm), content["arms"][arm].get("values", {})) for arm in wanted
-    )
-    marks = tuple(sorted(as_list(content["score_epochs"])))
-    base = content["base"] | overrides
+    base, arms = content["base"] | overrides, []
+    for arm in wanted:
+        told = content["arms"][arm] or {}
+        title, values = told.get("title", arm), told.get("values", {})
+        leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
+        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values))
+    marks, folds = tuple(sorted(content["score_epochs"])), content["folds"][0]
     return Study(
-        path.stem, content["question"], content["reference"], marks, content["folds"],
-        tuple(as_list(content["seeds"])), base, arms,
-    )  # fmt: skip
+        path.stem, content["question"], content["reference"], marks, folds, tuple(content["seeds"]), base, tuple(arms)
+    )
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """Read a study file. Raises SpiderError when it is no YAML or lacks a part."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SpiderError(f"{path}: expected YAML, found {str(error).splitlines()[0]}; mend the file") from error
+    kinds = {"question": str, "reference": str, "score_epochs": list, "folds": int, "seeds": list}
+    for key, kind in (kinds | {"base": dict, "arms": dict}).items():
+        found = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(found, kind):
+            raise SpiderError(
+                f"{path}: expected the key '{key}' with a {kind.__name__}, found {found!r}; mend the file"
+            )
+    return content
 
 
 def as_list(value: Any) -> list:
-    """Return a list of what is one value or several."""
+    """Return a list of what is one value, several, or a text with commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
     return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def whole_numbers(name: str, value: Any) -> list[int]:
+    """Return one number or several as a list of integers from 0. Raises SpiderError on anything else."""
+    found = as_list(value)
+    if not found or not all(str(one).isdecimal() for one in found):
+        raise SpiderError(f"{name}: expected whole numbers, found {value!r}")
+    return [int(one) for one in found]
 
 
 def plan(study: Study, table: pd.DataFrame) -> list[Training]:
@@ -129,7 +159,15 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
         for fold in range(study.folds):
             for arm in study.arms:
                 values = study.base | arm.values | {"folds": study.folds, "fold": fold, "seed": seed}
-                drafts.append((arm.name, seed, fold, sort_parameters(values, groups)))
+                made = sort_parameters(values, groups)
+                if made["training"].schedule != "cosine":
+                    raise SpiderError(
+                        f"arm '{arm.name}': expected schedule cosine, found {made['training'].schedule}; a study must "
+                        "not choose an epoch on what it scores"
+                    )
+                drafts.append((arm.name, seed, fold, made))
+    if not drafts:
+        raise SpiderError(f"study '{study.name}': expected 2 folds or more, an arm and a seed, found no training")
     slices = min(len(make_split(table, made["split"]).rows(table, "train")) for *_, made in drafts)
     trainings = []
     for arm, seed, fold, made in drafts:
@@ -147,8 +185,8 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
     SpiderError when the folder holds a study of other data or other settings.
     """
     out, trainings = Path(out), plan(study, store.table)
-    write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
     wanted = [one for one in trainings if not is_done(one, store.info, out)]
+    write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
     device = select_device(study.base.get("device", "auto"))
     workers = workers or (os.cpu_count() or 1 if device.type == "cpu" else 1)
     jobs = (delayed(run_training)(one, store.path, out) for one in wanted)
@@ -168,7 +206,7 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
         return False
     found, wanted = json.loads(note.read_text(encoding="utf-8"))["made_from"], made_from(training, data)
     for name, value in wanted.items():
-        if name != "device" and found.get(name) != value:
+        if found.get(name) != value:
             raise SpiderError(
                 f"{note}: trained with {name} = {found.get(name)}, now asked for {value}; take another --out folder"
             )
@@ -178,13 +216,23 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
 def made_from(training: Training, data: dict) -> dict:
     """Return all that decides a training's result, flat, as JSON holds it."""
     made = asdict(training.split) | asdict(training.settings) | {"score_epochs": training.score_epochs}
+    made.pop("device")
     return json.loads(json.dumps(made | {"fingerprint": data["fingerprint"], "preprocess": data["preprocess"]}))
 
 
 def run_training(training: Training, store_path: Path, out: Path) -> str:
-    """Do one training, score it, and return a line that says so. Runs in a process of its own."""
-    os.environ["SPIDER_STATIC"] = "1"  # many bars at a time would be no help
+    """Do one training, score it, and return a line that says so. Many run at a time, so with one thread and no bar."""
+    threads, static = torch.get_num_threads(), os.environ.get("SPIDER_STATIC", "0")
+    os.environ["SPIDER_STATIC"] = "1"
     torch.set_num_threads(1)
+    try:
+        return _train_and_score(training, store_path, out)
+    finally:
+        torch.set_num_threads(threads)
+        os.environ["SPIDER_STATIC"] = static
+
+
+def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     start = time.monotonic()
     store, folder = open_store(store_path), out / "trainings" / training.place
     split = make_split(store.table, training.split)

@@ -13,6 +13,7 @@ import pandas as pd
 import torch.nn.functional as F
 
 from spider_utils.batches import network_masks
+from spider_utils.errors import SpiderError
 from spider_utils.labels import CLASSES, FOREGROUND
 from spider_utils.metrics import dice
 from spider_utils.progress import progress
@@ -50,8 +51,10 @@ def gains(study: Study, counts: pd.DataFrame) -> pd.DataFrame:
     leaky = [arm.name for arm in study.arms if arm.values.get("split") == "random_slice"]
     parts = []
     for arm in leaky:
-        honest = next(name for name, values in plain.items() if name not in leaky and values == plain[arm])
-        parts.append(difference_table(counts[counts["arm"].isin([arm, honest])], honest))
+        for honest in [name for name, values in plain.items() if name not in leaky and values == plain[arm]]:
+            parts.append(difference_table(counts[counts["arm"].isin([arm, honest])], honest))
+    if not parts:
+        raise SpiderError("leakage: expected a leaky arm and one that differs in nothing but the split; give both")
     return pd.concat(parts, ignore_index=True)
 
 

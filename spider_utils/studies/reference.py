@@ -37,7 +37,7 @@ from spider_utils.studies.conventions import (
 from spider_utils.studies.copying import copying_scores, slices_apart
 
 TOUCHING_GAP = 1.0  # pixels; of the 30 released series here one has a median of 0, the others 2.2 to 4.8
-SPECKLED = 2.0  # islands a slice; of the 30 released series here twenty have at most 0.9, ten have 2.8 to 39
+SPECKLED = 2.0  # islands a slice; of the 30 released series here twenty have fewer than 1, ten have 2.8 to 39
 CUT_OFF = (8.0, 90.0)  # rows above the highest disc: with fewer no vertebra is seen, with more the spine left the slice
 JUMPS = [f"next_{name}{end}" for name in FOREGROUND for end in ("", "_min")]
 
