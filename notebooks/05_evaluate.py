@@ -203,6 +203,7 @@ from spider_utils.figures_study import leakage
 figure = keep(leakage(study, source="released"), run.figures, "05_leakage") if study else None
 figure
 
+
 # %% [markdown]
 # **Figure 5.3** Left: pooled foreground Dice. Blue: patients that the network has never met; orange: the same patients' other slices were trained on; black: no
 # network at all, the *mask of the nearest training slice* is copied (or another patient's, or the reference is reduced to the networks' size and brought
