@@ -47,7 +47,7 @@ def test_the_claims_that_the_project_set_out_to_test_are_there():
         assert word in claims
 
 
-@pytest.mark.parametrize("row", TABLE.itertuples(), ids=lambda row: str(row.number))
+@pytest.mark.parametrize("row", list(TABLE.itertuples()), ids=lambda row: str(row.number))
 def test_the_command_can_be_typed_and_the_evidence_is_there(row):
     for line in row.command.split(" && "):
         program = re.match(r"python -m ([\w.]+)|git ", line)
