@@ -241,10 +241,9 @@ from the same network at 256 x 320 (results/released_cpu, six patients).""")
 # `results/claims.csv`.
 
 # %%
-if study:
-    claims = pd.read_csv(published / "claims.csv", keep_default_na=False)
-    pd.set_option("display.max_colwidth", None)
-    display(claims.set_index("number")[["claim", "stated", "found", "ci_low", "ci_high", "verdict"]])
+pd.set_option("display.max_colwidth", None)
+claims = pd.read_csv(published / "claims.csv", keep_default_na=False).set_index("number") if study else None
+claims[["claim", "stated", "found", "ci_low", "ci_high", "verdict"]] if study else None
 
 # %%
 claims["verdict"].value_counts().to_frame("claims") if study else None
