@@ -15,6 +15,9 @@ from spider_utils.style import LINE_COLOURS, legend_below, new_figure, note_sour
 LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]
 NEAR = 0.3  # Dice; a line farther below the best is not drawn to scale
 LEAKY = "LEAKY"  # what the titles of leaky arms hold
+PAPER_TABLE_DICE = float(
+    PAPER_TABLE[(PAPER_TABLE["sequence"] == "T2_SPACE") & PAPER_TABLE["class"].isin(FOREGROUND)]["dice"].mean()
+)
 
 
 def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
@@ -41,11 +44,6 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     legend_below(figure, handles)
     note_source(figure, source)
     return figure
-
-
-PAPER_TABLE_DICE = float(
-    PAPER_TABLE[(PAPER_TABLE["sequence"] == "T2_SPACE") & PAPER_TABLE["class"].isin(FOREGROUND)]["dice"].mean()
-)
 
 
 def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:

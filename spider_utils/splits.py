@@ -7,7 +7,7 @@ Up to three sides, so that the reported number was tuned on nobody it is reporte
 spines that it has learnt by heart. It exists for one experiment and is labelled wherever it appears.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -133,4 +133,4 @@ def _fewer_training_slices(split: Split, table: pd.DataFrame, settings: SplitSet
         raise SpiderError(f"train_slices: expected at most the {len(rows)} there are, found {settings.train_slices}")
     chosen = np.random.default_rng(settings.split_seed).choice(rows, settings.train_slices, replace=False)
     kept = {"train": tuple(sorted(chosen.tolist()))}
-    return Split(split.kind, split.train, split.validation, split.test, split.slices | kept)
+    return replace(split, slices=split.slices | kept)

@@ -23,7 +23,7 @@ from spider_utils.augment import LEVELS, augment
 from spider_utils.batches import memory_format, shuffled_batches, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
-from spider_utils.inference import select_device
+from spider_utils.inference import NETWORK, select_device
 from spider_utils.labels import CLASSES
 from spider_utils.losses import DICE_SETS, REDUCTIONS, CombinedLoss
 from spider_utils.models import ACTIVATIONS, DIVISOR, INITIALISERS, MODELS, build_model
@@ -91,8 +91,7 @@ class TrainSettings:
 
     def network(self) -> nn.Module:
         """Build the network, its weights drawn from torch's generator."""
-        options = {"activation": self.activation, "initialiser": self.initialiser}
-        return build_model(self.model, width=self.width, **options)
+        return build_model(self.model, **{name: getattr(self, name) for name in NETWORK})
 
 
 @dataclass(frozen=True)

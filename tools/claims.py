@@ -34,6 +34,7 @@ SHOW_SCRIPT = (
     f"git -C Lumbar-Spine-MRI-Segmentation show {SCRIPT_COMMIT[:12]}:main.py"
 )
 THIS = "python -m tools.claims"
+RUN_SPIDER = "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider"
 
 
 @dataclass(frozen=True)
@@ -112,7 +113,7 @@ def score_claims() -> list[Claim]:
         claims.append(
             Claim("score", f"Dice of the three structures on {sequence}", "Table 2", f"{mean:.3f} (mean)", "-", None, None,
                   UNTESTABLE, "no masks of this sequence are released; needs SPIDER's volumes (3.8 GB)",
-                  "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider")
+                  RUN_SPIDER)
         )  # fmt: skip
     return claims
 
@@ -120,10 +121,7 @@ def score_claims() -> list[Claim]:
 def split_claims() -> list[Claim]:
     """What the split is, what it is worth, and what a copied mask scores under it."""
     folder = RESULTS / "leakage"
-    gains = pd.read_csv(folder / "differences.csv").query(
-        "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
-    )
-    gain = gains[(gains["arm"] == "random_slices") & (gains["epoch"] == gains["epoch"].max())].iloc[0]
+    gain = final_gains(folder).loc["random_slices"]
     copied = pd.read_csv(folder / "copying.csv").query(
         "aggregation == 'pooled' and metric == 'dice' and sequence == 'all'"
     )
@@ -226,11 +224,7 @@ def setting_claims() -> list[Claim]:
 def choice_claims() -> list[Claim]:
     """Each choice of the paper against its alternative, on unseen patients."""
     folder = RESULTS / "choices"
-    gains = (
-        pd.read_csv(folder / "differences.csv")
-        .query("epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'")
-        .set_index("arm")
-    )
+    gains = final_gains(folder)
     named = {
         "relu": "Leaky ReLU is better than ReLU",
         "he_normal": "Glorot initialisation is better (than He's)",
@@ -258,20 +252,25 @@ def comparison_claims() -> list[Claim]:
     )
     values = dice.set_index("class")["value"]
     hardest = min(FOREGROUND, key=lambda name: values[name])
-    run = "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider"
     return [
         Claim("comparison", "Better than nnU-Net", "text, Discussion", "0.97 against 0.92 / 0.86 / 0.92", "-", None, None,
               UNTESTABLE, "nnU-Net's numbers are 3D, per structure, on SPIDER's sequestered patients; these are 2D slices of "
-              "patients that are also trained on", run),
+              "patients that are also trained on", RUN_SPIDER),
         Claim("comparison", "T2 SPACE scores best, for its resolution", "text; user's page", "T2 SPACE > T1, T2", "-", None,
-              None, UNTESTABLE, "only T2 SPACE is released with masks", run),
+              None, UNTESTABLE, "only T2 SPACE is released with masks", RUN_SPIDER),
         Claim("comparison", "Dropping slices that lack structures stabilises training", "user's page", "stabler", "-", None,
-              None, UNTESTABLE, "every released slice holds all classes; the dropped ones are not released", run),
+              None, UNTESTABLE, "every released slice holds all classes; the dropped ones are not released", RUN_SPIDER),
         Claim("comparison", "Thin discs are the harder problem", "user's page", "discs hardest",
               ", ".join(f"{name} {values[name]:.3f}" for name in FOREGROUND), None, None,
               REPRODUCED if hardest == "discs" else NOT_REPRODUCED, "results/released_cpu, Dice on unseen patients",
               command_of(folder)),
     ]  # fmt: skip
+
+
+def final_gains(folder: Path) -> pd.DataFrame:
+    """Return a published study's differences of pooled foreground Dice after the last epoch, by arm."""
+    chosen = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    return pd.read_csv(folder / "differences.csv").query(chosen).set_index("arm")
 
 
 def measured(topic: str, claim: str, source: str, stated: float, row: pd.Series, evidence: str, command: str) -> Claim:

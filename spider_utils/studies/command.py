@@ -2,7 +2,7 @@
 
 DIR/data/      downloaded or synthetic data, where no folder of data is given
 DIR/store/     the slice store (a folder that already has one needs no data)
-DIR/*.csv      the study's tables, see TABLES
+DIR/*.csv      the study's tables
 DIR/figures/   its figures
 """
 
@@ -27,7 +27,16 @@ from spider_utils.splits import SplitSettings
 from spider_utils.store import SliceStore, open_store, refuse_other
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
-from spider_utils.studies.harness import FOLDER, Study, load_study, plan, read_final_scores, run_study, training_table
+from spider_utils.studies.harness import (
+    FOLDER,
+    Study,
+    Training,
+    load_study,
+    plan,
+    read_final_scores,
+    run_study,
+    training_table,
+)
 from spider_utils.training import TrainSettings
 
 Tables = dict[str, pd.DataFrame]
@@ -58,16 +67,17 @@ def run_command(
         raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
     if name == LABELS and source == "released":
         raise SpiderError("study 'labels': needs SPIDER's label values; take --source phantom or spider")
+    study = None if name in (*AUDITS, LABELS) else load_study(name, overrides)
     if name == LABELS:
         tables, made_from = label_tables(study_series(out, source, data_dir), make_preprocessing(settings))
     else:
         store = study_store(out, source, data_dir, settings)
         made_from = store.info["fingerprint"]
-        if name in AUDITS:
+        if study:
+            tables = trained_study(study, store, out, workers)
+        else:
             store = without_validation(store)
             tables = AUDITS[name](store, source)
-        else:
-            tables = trained_study(name, store, out, workers, overrides)
         draw(tables, store, out / "figures", source)
     for table_name, table in tables.items():
         write_metrics(table, out / f"{table_name}.csv")
@@ -76,22 +86,21 @@ def run_command(
     return tables
 
 
-def trained_study(name: str, store: SliceStore, out: Path, workers: int, overrides: dict[str, Any]) -> Tables:
+def trained_study(study: Study, store: SliceStore, out: Path, workers: int) -> Tables:
     """Run a study of the harness and return its tables: dice, differences and boundaries; for leakage more."""
-    study = load_study(name, overrides)
-    counts = run_study(study, store, out, workers)
+    counts, trainings = run_study(study, store, out, workers), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles = {arm.name: arm.title for arm in study.arms}
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
-    tables["boundaries"] = boundary_table(study, store, out)
-    tables["trainings"] = training_table(plan(study, store.table), out)
+    tables["boundaries"] = boundary_table(trainings, out)
+    tables["trainings"] = training_table(trainings, out)
     return tables | (leakage.tables(study, store, counts) if study.name == "leakage" else {})
 
 
-def boundary_table(study: Study, store: SliceStore, out: Path) -> pd.DataFrame:
+def boundary_table(trainings: list[Training], out: Path) -> pd.DataFrame:
     """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`."""
-    trainings, parts = plan(study, store.table), []
-    pairs = [(arm.name, seed) for arm in study.arms for seed in study.seeds]
+    parts = []
+    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
     for arm, seed in progress(pairs, desc="aggregating", unit="arm"):
         summary = summarise(read_final_scores(trainings, out, arm, seed), "test")
         parts.append(summary.drop(columns="split").assign(arm=arm, seed=seed))

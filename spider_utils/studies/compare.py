@@ -1,19 +1,45 @@
 """Arms of a study beside each other: pooled and mean Dice with intervals over patients, and paired differences.
 
-Everything starts from the counts of `harness.run_study` (a row for an arm, seed, epoch, slice and class). Patients are
-drawn with replacement, the same ones for all arms, so that a difference between arms is paired by patient. Seeds are
-taken together: their counts are added up, their slices' Dice averaged.
+Everything starts from the counts of overlap (`count_overlap`; those of `harness.run_study` have arm, seed, fold and
+epoch, too). Patients are drawn with replacement, the same ones for all arms, so that a difference of arms is paired
+by patient. Seeds are taken together: their counts are added up, their slices' Dice averaged.
 """
+
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 
 from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import dice
+from spider_utils.metrics import confusion, dice
 from spider_utils.scores import draw_patients
 
+PLACE = ["series", "patient", "sequence", "slice_index"]
 AGGREGATIONS = ("pooled", "slices", "patients")
 REPLICATES, SEED = 1000, 0
+
+
+def count_overlap(
+    reference: Iterable[np.ndarray], prediction: Iterable[np.ndarray], table: pd.DataFrame
+) -> pd.DataFrame:
+    """Count tp, fp and fn of every slice and class of class maps (H, W): the columns of PLACE, class, tp, fp, fn.
+
+    `table` holds the slices' rows of the slice table, in the order of the maps.
+    """
+    rows = []
+    for truth, found, place in zip(reference, prediction, table[PLACE].to_dict("records"), strict=True):
+        pairs = confusion(truth[None], found[None])
+        for label, name in enumerate(CLASSES):
+            tp = pairs[label, label]
+            fp, fn = pairs[:, label].sum() - tp, pairs[label].sum() - tp
+            rows.append(place | {"class": name, "tp": tp, "fp": fp, "fn": fn})
+    return pd.DataFrame(rows)
+
+
+def pooled_dice(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """Return the Dice of each foreground class (columns), the pixels of every group of `keys` (rows) pooled."""
+    sums = counts.groupby([*keys, "class"], sort=False)[["tp", "fp", "fn"]].sum()
+    return pd.Series(dice(*sums.to_numpy().T), sums.index).unstack("class")[list(FOREGROUND)]
 
 
 def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -> pd.DataFrame:

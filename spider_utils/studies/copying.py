@@ -14,14 +14,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from spider_utils.labels import CLASSES
-from spider_utils.metrics import OVERLAP, confusion
+from spider_utils.metrics import OVERLAP
 from spider_utils.scores import SliceScores, lateral_position, score_slices, summarise
 from spider_utils.splits import SplitSettings, make_split
 from spider_utils.store import SliceStore
+from spider_utils.studies.compare import count_overlap
 
 NEIGHBOUR, OTHER_PATIENT = "neighbour copied (random_slice, LEAKY)", "other patient copied (patient_kfold)"
-SERIES_COLUMNS = ["series", "patient", "sequence", "slice_index"]
 
 
 def nearest_training_slice(table: pd.DataFrame, train: np.ndarray, held: np.ndarray) -> pd.DataFrame:
@@ -113,11 +112,9 @@ def copying_scores(
         copied[given] = masks[pairs["donor"].to_numpy()[given]]
         return score_slices(reference, copied, table.iloc[rows])
     nothing = np.zeros(masks.shape[1:], np.uint8)
-    counts = []
-    for row, donor in zip(pairs["row"], pairs["donor"], strict=True):
-        # rows: reference, columns: copied
-        counts.append(confusion(masks[row][None], (masks[donor] if donor >= 0 else nothing)[None], len(CLASSES)))
-    return _overlap_scores(np.array(counts).reshape(-1, len(CLASSES), len(CLASSES)), table.iloc[pairs["row"]])
+    reference = (masks[row] for row in pairs["row"])
+    copied = (masks[donor] if donor >= 0 else nothing for donor in pairs["donor"])
+    return _overlap_scores(count_overlap(reference, copied, table.iloc[pairs["row"]]))
 
 
 def copying_table(
@@ -162,21 +159,14 @@ def neighbour_overlap(
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _overlap_scores(counts: np.ndarray, table: pd.DataFrame) -> SliceScores:
-    """Scores of slices from their confusion counts (n, 4, 4), reference in rows; distances are not measured."""
-    rows = []
-    for count, place in zip(counts, table[SERIES_COLUMNS].to_dict("records"), strict=True):
-        tp = np.diagonal(count)
-        fp, fn = count.sum(axis=0) - tp, count.sum(axis=1) - tp
-        for label, name in enumerate(CLASSES):
-            terms = int(tp[label]), int(fp[label]), int(fn[label])
-            scores = {metric: float(ratio(*terms)) for metric, ratio in OVERLAP.items()}
-            found, wanted = terms[0] + terms[1] > 0, terms[0] + terms[2] > 0
-            scores["missed"] = float(found != wanted) if sum(terms) else float("nan")
-            rows.append(place | {"class": name} | dict(zip(("tp", "fp", "fn"), terms, strict=True)) | scores)
-    return SliceScores(
-        pd.DataFrame(rows).assign(unit=np.nan), pd.DataFrame(columns=["row", "direction", "distance", "count"])
-    )
+def _overlap_scores(counts: pd.DataFrame) -> SliceScores:
+    """Scores of slices from their counts of overlap; distances are not measured."""
+    terms = [counts[name].to_numpy() for name in ("tp", "fp", "fn")]
+    tp, fp, fn = terms
+    missed = np.where(sum(terms) > 0, ((tp + fp > 0) != (tp + fn > 0)).astype(float), np.nan)
+    ratios = {metric: ratio(*terms) for metric, ratio in OVERLAP.items()}
+    distances = pd.DataFrame(columns=["row", "direction", "distance", "count"])
+    return SliceScores(counts.assign(**ratios, missed=missed, unit=np.nan), distances)
 
 
 def _pairs(rows: list[tuple[int, int, float]]) -> pd.DataFrame:

@@ -18,7 +18,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 import yaml
@@ -30,19 +29,19 @@ from spider_utils.batches import network_images, network_masks
 from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
 from spider_utils.inference import predict_masks, select_device
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import confusion, dice
+from spider_utils.labels import FOREGROUND
+from spider_utils.metrics import dice
 from spider_utils.parameters import sort_parameters
 from spider_utils.progress import progress
 from spider_utils.provenance import provenance
 from spider_utils.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
 from spider_utils.splits import SplitSettings, make_split
 from spider_utils.store import SliceStore, open_store
+from spider_utils.studies.compare import count_overlap
 from spider_utils.training import Slices, TrainSettings, train
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
-PLACE = ["series", "patient", "sequence", "slice_index"]
 
 
 @dataclass(frozen=True)
@@ -261,18 +260,6 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     counts = read_overlap(training, out).query("epoch == epoch.max()")
     dice = foreground_dice(counts)
     return f"{training.place}: {len(log)} epochs, foreground Dice {dice:.4f}, {seconds:.0f} s"
-
-
-def count_overlap(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFrame) -> pd.DataFrame:
-    """Count tp, fp and fn of every slice and class of class maps (n, H, W): the columns of PLACE, class, tp, fp, fn."""
-    rows = []
-    for number, place in enumerate(table[PLACE].to_dict("records")):
-        pairs = confusion(reference[number : number + 1], prediction[number : number + 1])
-        for label, name in enumerate(CLASSES):
-            tp = pairs[label, label]
-            fp, fn = pairs[:, label].sum() - tp, pairs[label].sum() - tp
-            rows.append(place | {"class": name, "tp": tp, "fp": fp, "fn": fn})
-    return pd.DataFrame(rows)
 
 
 def foreground_dice(counts: pd.DataFrame) -> float:

@@ -14,13 +14,12 @@ import torch.nn.functional as F
 
 from spider_utils.batches import network_masks
 from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import dice
+from spider_utils.labels import CLASSES
 from spider_utils.progress import progress
 from spider_utils.store import SliceStore
-from spider_utils.studies.compare import dice_table, difference_table
+from spider_utils.studies.compare import count_overlap, dice_table, difference_table, pooled_dice
 from spider_utils.studies.copying import copying_table, every_slice_once
-from spider_utils.studies.harness import Study, count_overlap, plan
+from spider_utils.studies.harness import Study, plan
 from spider_utils.studies.reference import audit_reference
 
 USUAL_FOLDS, AUTHORS_FOLDS = 5, 10  # 80 / 20; and 90 / 10, as the authors' public training script deals slices
@@ -93,11 +92,7 @@ def neighbours(study: Study, store: SliceStore, counts: pd.DataFrame) -> pd.Data
 
 def patients(counts: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
     """Return every patient's pooled foreground Dice in every arm, with the convention of the reference masks."""
-    foreground = counts[counts["class"].isin(FOREGROUND)]
-    sums = foreground.groupby(["patient", "arm", "class"], sort=False)[["tp", "fp", "fn"]].sum()
-    values = dice(*sums.to_numpy().T)
-    wide = pd.Series(values, index=sums.index).groupby(["patient", "arm"], sort=False).mean().unstack("arm")
+    wide = pooled_dice(counts, ["patient", "arm"]).mean(axis=1).unstack("arm")
     slices = counts.drop_duplicates(["patient", "series", "slice_index"]).groupby("patient").size()
     known = audit.drop_duplicates("patient").set_index("patient")[["convention", "edges", "gap_median"]]
-    table = wide.join(known).assign(slices=slices).reset_index()
-    return table
+    return wide.join(known).assign(slices=slices).reset_index()

@@ -24,6 +24,7 @@ from spider_utils.labels import CLASSES, FOREGROUND
 from spider_utils.metrics import boundary_distances, dice, overlap_counts
 from spider_utils.progress import progress
 from spider_utils.store import SliceStore
+from spider_utils.studies.compare import pooled_dice
 from spider_utils.studies.conventions import (
     DISCS,
     EIGHT,
@@ -152,9 +153,7 @@ def by_convention(scores: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
     last the mean of the three), convention, edges, gap_median, touching, islands and rank (1: lowest foreground Dice).
     Raises SpiderError when a scored series is not in the audit.
     """
-    counts = scores.groupby(["series", "patient", "class"], sort=False)[["tp", "fp", "fn"]].sum()
-    values = pd.Series(dice(*(counts[name].to_numpy() for name in ("tp", "fp", "fn"))), counts.index).unstack("class")
-    table = values[list(FOREGROUND)].add_prefix("dice_")
+    table = pooled_dice(scores, ["series", "patient"]).add_prefix("dice_")
     table["dice_foreground"] = table.mean(axis=1, skipna=False)
     slices = scores.groupby(["series", "patient"])["slice_index"].nunique().rename("slices")
     table = table.join(slices).reset_index()
