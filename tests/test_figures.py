@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
@@ -314,14 +315,4 @@ def every_figure() -> dict:
 
 def test_nothing_is_cut_or_covered_in_any_figure():
     for name, figure in every_figure().items():
-        figure.draw_without_rendering()
-        outer = [*figure.texts, *figure.legends]  # title, attribution, legend
-        boxes = [part.get_tightbbox() for part in [*outer, *figure.axes]]
-        boxes = [box for box in boxes if box is not None and box.width > 0]
-        frame = figure.bbox
-        for box in boxes:
-            assert frame.x0 <= box.x0 and box.x1 <= frame.x1, f"{name}: cut at a side"
-            assert frame.y0 <= box.y0 and box.y1 <= frame.y1, f"{name}: cut above or below"
-        for place, box in enumerate(boxes[: len(outer)]):
-            for other in boxes[place + 1 :]:
-                assert not box.padded(-1).overlaps(other), f"{name}: title, legend or attribution covers something"
+        check_layout(name, figure)

@@ -8,6 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
@@ -141,12 +142,4 @@ def test_figures_are_closed_carry_their_source_and_cut_nothing():
     assert plt.get_fignums() == before
     for name, figure in figures.items():
         assert set(style.SOURCE_NOTES.values()) & set(texts(figure)), name
-        figure.draw_without_rendering()
-        outer = [*figure.texts, *figure.legends]
-        boxes = [part.get_tightbbox() for part in [*outer, *figure.axes]]
-        boxes = [box for box in boxes if box is not None and box.width > 0]
-        for box in boxes:
-            assert figure.bbox.x0 <= box.x0 and box.x1 <= figure.bbox.x1, f"{name}: cut at a side"
-            assert figure.bbox.y0 <= box.y0 and box.y1 <= figure.bbox.y1, f"{name}: cut above or below"
-        for place, box in enumerate(boxes[: len(outer)]):
-            assert not any(box.padded(-1).overlaps(other) for other in boxes[place + 1 :]), f"{name}: covered"
+        check_layout(name, figure)

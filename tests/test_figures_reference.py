@@ -7,6 +7,7 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
+from figure_layout import check_layout
 from matplotlib.text import Text
 
 from spider_utils import figures_reference, style
@@ -121,18 +122,8 @@ def every_figure() -> dict:
 
 def test_nothing_is_cut_or_covered_and_all_carry_their_source():
     for name, figure in every_figure().items():
-        figure.draw_without_rendering()
         assert any(note in texts(figure) for note in style.SOURCE_NOTES.values()), name
-        outer = [*figure.texts, *figure.legends]
-        boxes = [part.get_tightbbox() for part in [*outer, *figure.axes]]
-        boxes = [box for box in boxes if box is not None and box.width > 0]
-        frame = figure.bbox
-        for box in boxes:
-            assert frame.x0 <= box.x0 and box.x1 <= frame.x1, f"{name}: cut at a side"
-            assert frame.y0 <= box.y0 and box.y1 <= frame.y1, f"{name}: cut above or below"
-        for place, box in enumerate(boxes[: len(outer)]):
-            for other in boxes[place + 1 :]:
-                assert not box.padded(-1).overlaps(other), f"{name}: title, legend or attribution covers something"
+        check_layout(name, figure)
 
 
 def test_unknown_source_is_refused():
