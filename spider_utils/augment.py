@@ -1,12 +1,14 @@
-"""Augmentation of a batch on the training device: images (N, 1, H, W) float in 0..1, masks (N, H, W) class numbers.
+"""Augmentation of a batch on the training device: images (N, C, H, W) float in 0..1, masks (N, H, W) class numbers.
 
-"none" is what the paper states. "strong" moves, bends and re-colours every slice, with the transforms that nnU-Net
-(Isensee et al. 2021) uses: rotation, scaling, shift, elastic deformation, gamma, contrast, brightness, bias field,
-blur, low resolution, noise. Flips are left out: a spine has a front and a top. Masks are taken to the nearest pixel,
-so they stay class numbers. All randomness comes from torch's generator, which an epoch seeds.
+Three levels. "none" is what the paper states. "light" turns, scales and shifts a slice a little and changes its gamma,
+contrast and noise. "strong" moves, bends and re-colours every slice and crops some along the spine, with the transforms
+that nnU-Net (Isensee et al. 2021) uses: rotation, scaling, shift, elastic deformation, gamma, contrast, brightness,
+bias field, blur, low resolution, noise. Flips are left out: a spine has a front and a top. Masks are taken to the
+nearest pixel, so they stay class numbers. All randomness comes from torch's generator, which an epoch seeds.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -14,11 +16,23 @@ from torch import Tensor
 
 Batch = tuple[Tensor, Tensor]
 
-ROTATION = 0.26  # radians, 15 degrees either way
-SCALING = 0.2  # log scale of each axis, either way
-SHIFT = 0.1  # of half the image, either way
-ELASTIC = 0.03  # standard deviation of the displacement's control points, of half the image
 LOW_RESOLUTION = 2  # factor
+
+
+@dataclass(frozen=True)
+class Motion:
+    """How far slices are moved, at most; 0: not at all."""
+
+    rotation: float  # radians, either way
+    scaling: float  # log scale of each axis, either way
+    shift: float  # of half the image, either way
+    elastic: float = 0.0  # standard deviation of the displacement's control points, of half the image
+    crop: float = 0.0  # share of slices of which a part round a point of the spine fills the frame
+    crop_size: float = 0.6  # of the image's height and width, at least
+
+
+LIGHT = Motion(rotation=0.09, scaling=0.1, shift=0.05)  # 5 degrees
+STRONG = Motion(rotation=0.26, scaling=0.2, shift=0.1, elastic=0.03, crop=0.3)  # 15 degrees
 
 
 def augment(images: Tensor, masks: Tensor, level: str) -> Batch:
@@ -31,23 +45,41 @@ def none(images: Tensor, masks: Tensor) -> Batch:
     return images, masks
 
 
+def light(images: Tensor, masks: Tensor) -> Batch:
+    """Move slices a little, then change gamma and contrast by half of what "strong" does, and add noise."""
+    images, masks = moved(images, masks, LIGHT)
+    images = gamma(images, 0.2)
+    images = contrast(images, 0.12)
+    return noise(images, 0.025).clamp(0, 1), masks
+
+
 def strong(images: Tensor, masks: Tensor) -> Batch:
-    """Deform images and masks together, then change the images' grey values."""
-    grid = deformed_grid(images)
+    """Deform images and masks together, crop some along the spine, then change the images' grey values."""
+    images, masks = moved(images, masks, STRONG)
+    for change in (gamma, contrast, brightness, bias_field, blur, low_resolution, noise):
+        images = change(images)
+    return images.clamp(0, 1), masks
+
+
+LEVELS: dict[str, Callable[[Tensor, Tensor], Batch]] = {"none": none, "light": light, "strong": strong}
+
+
+def moved(images: Tensor, masks: Tensor, motion: Motion) -> Batch:
+    """Move images (bilinear) and masks (nearest pixel) together."""
+    grid = deformed_grid(images, motion)
+    if motion.crop:
+        grid = cropped_grid(grid, masks, motion)
     images = F.grid_sample(images, grid, mode="bilinear", align_corners=False)
-    moved = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
-    return recolour(images), moved[:, 0].to(masks.dtype)
+    nearest = F.grid_sample(masks[:, None].float(), grid, mode="nearest", align_corners=False)
+    return images, nearest[:, 0].to(masks.dtype)
 
 
-LEVELS: dict[str, Callable[[Tensor, Tensor], Batch]] = {"none": none, "strong": strong}
-
-
-def deformed_grid(images: Tensor) -> Tensor:
-    """Return where each output pixel of (N, 1, H, W) comes from, (N, H, W, 2) in -1..1: affine plus elastic."""
+def deformed_grid(images: Tensor, motion: Motion) -> Tensor:
+    """Return where each output pixel of (N, C, H, W) comes from, (N, H, W, 2) in -1..1: affine plus elastic."""
     count, _, height, width = images.shape
-    angle = ROTATION * _uniform(images, 1)[:, 0]
-    scale = torch.exp(SCALING * _uniform(images, 2))
-    shift = SHIFT * _uniform(images, 2)
+    angle = motion.rotation * _uniform(images, 1)[:, 0]
+    scale = torch.exp(motion.scaling * _uniform(images, 2))
+    shift = motion.shift * _uniform(images, 2)
     aspect = height / width  # the grid's units differ by axis, a rotation must not shear
     rows = [
         [scale[:, 0] * angle.cos(), -scale[:, 0] * angle.sin() * aspect, shift[:, 0]],
@@ -55,25 +87,68 @@ def deformed_grid(images: Tensor) -> Tensor:
     ]
     theta = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=1)
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
-    points = ELASTIC * torch.randn(count, 2, 6, 5, device=images.device)
-    bend = F.interpolate(points, size=(height, width), mode="bicubic", align_corners=True)
-    return grid + bend.movedim(1, -1)
+    if motion.elastic:
+        points = motion.elastic * torch.randn(count, 2, 6, 5, device=images.device)
+        bend = F.interpolate(points, size=(height, width), mode="bicubic", align_corners=True)
+        grid = grid + bend.movedim(1, -1)
+    return grid
 
 
-def recolour(images: Tensor) -> Tensor:
-    """Change grey values of (N, 1, H, W) in 0..1, each change in half of the slices, and keep the range."""
+def cropped_grid(grid: Tensor, masks: Tensor, motion: Motion) -> Tensor:
+    """Let a part of some slices fill the frame: a share of the image's size, round a random foreground pixel.
+
+    `grid` (N, H, W, 2) tells where pixels come from, `masks` (N, H, W) where the spine is; the part stays inside the
+    image, and a slice without foreground is left as it is.
+    """
+    count, height, width = masks.shape
+    size = motion.crop_size + (1 - motion.crop_size) * torch.rand(count, device=grid.device)
+    cropped = torch.rand(count, device=grid.device) < motion.crop
+    pixel = ((masks > 0).flatten(1).float() + 1e-9).multinomial(1)[:, 0]  # anywhere where there is no foreground
+    cropped = cropped & (masks > 0).flatten(1).any(1)
+    size = torch.where(cropped, size, 1.0)
+    centre = torch.stack([(pixel % width + 0.5) / width, (pixel // width + 0.5) / height], dim=-1) * 2 - 1
+    centre = centre.clamp(-(1 - size)[:, None], (1 - size)[:, None])
+    return grid * size[:, None, None, None] + centre[:, None, None, :]
+
+
+def gamma(images: Tensor, strength: float = 0.4) -> Tensor:
+    """Raise the grey values of half of the slices to a power of e^-strength to e^strength."""
+    return _half(images, images.clamp(0, 1) ** torch.exp(strength * _each(images)))
+
+
+def contrast(images: Tensor, strength: float = 0.25) -> Tensor:
+    """Spread or narrow the grey values of half of the slices about their mean."""
     mean = images.mean(dim=(1, 2, 3), keepdim=True)
-    images = _half(images, images.clamp(0, 1) ** torch.exp(0.4 * _each(images)))  # gamma
-    images = _half(images, (images - mean) * (1 + 0.25 * _each(images)) + mean)  # contrast
-    images = _half(images, images + 0.1 * _each(images))  # brightness
-    field = 0.3 * torch.randn(len(images), 1, 4, 3, device=images.device)
+    return _half(images, (images - mean) * (1 + strength * _each(images)) + mean)
+
+
+def brightness(images: Tensor, strength: float = 0.1) -> Tensor:
+    """Make half of the slices brighter or darker."""
+    return _half(images, images + strength * _each(images))
+
+
+def bias_field(images: Tensor, strength: float = 0.3) -> Tensor:
+    """Shade half of the slices smoothly, as a coil's uneven sensitivity does."""
+    field = strength * torch.randn(len(images), 1, 4, 3, device=images.device)
     field = F.interpolate(field, size=images.shape[-2:], mode="bicubic", align_corners=True)
-    images = _half(images, images * field.exp())  # bias field of the coil
-    images = _half(images, F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1))  # blur
+    return _half(images, images * field.exp())
+
+
+def blur(images: Tensor) -> Tensor:
+    """Average half of the slices over 3 x 3 pixels."""
+    return _half(images, F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1))
+
+
+def low_resolution(images: Tensor) -> Tensor:
+    """Take half of the slices to half their resolution and back."""
     small = F.interpolate(images, scale_factor=1 / LOW_RESOLUTION, mode="bilinear", antialias=True)
-    images = _half(images, F.interpolate(small, size=images.shape[-2:], mode="bilinear"))  # low resolution
-    images = _half(images, images + 0.05 * torch.rand_like(mean) * torch.randn_like(images))  # noise
-    return images.clamp(0, 1)
+    return _half(images, F.interpolate(small, size=images.shape[-2:], mode="bilinear"))
+
+
+def noise(images: Tensor, strength: float = 0.05) -> Tensor:
+    """Add Gaussian noise to half of the slices, of a standard deviation of 0 to `strength`."""
+    deviation = strength * torch.rand(len(images), 1, 1, 1, device=images.device)
+    return _half(images, images + deviation * torch.randn_like(images))
 
 
 def _uniform(images: Tensor, numbers: int) -> Tensor:

@@ -26,6 +26,15 @@ def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
     return torch.cat(chunks)
 
 
+def network_inputs(images: np.ndarray, around: np.ndarray, size: tuple[int, int]) -> Tensor:
+    """Return stored slices with their neighbours as channels at the network's size, (n, C, h, w) uint8.
+
+    `around` (n, C) holds their rows in `images` (N, H, W), as `store.neighbour_rows` gives them.
+    """
+    rows, place = np.unique(around, return_inverse=True)
+    return network_images(images[rows], size)[:, 0][torch.from_numpy(place.reshape(around.shape))]
+
+
 def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour."""
     chunks = [torch.empty(0, *size, dtype=torch.uint8)]
@@ -36,7 +45,7 @@ def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
-    """Move uint8 slices (N, 1, h, w) to the device as float32 in 0..1."""
+    """Move uint8 slices (N, C, h, w) to the device as float32 in 0..1."""
     return (images.to(device).float() / 255).contiguous(memory_format=memory_format(device))
 
 

@@ -10,12 +10,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from spider_utils.batches import memory_format, network_images, to_input
+from spider_utils.batches import memory_format, network_inputs, to_input
 from spider_utils.errors import SpiderError
 from spider_utils.models import build_model
 from spider_utils.progress import progress
 
-NETWORK = ("width", "activation", "initialiser")  # what build_model needs of a training's settings
+NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -47,7 +47,9 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
             raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
     description = json.loads(description_file.read_text(encoding="utf-8"))
     training = description["training"]
-    model = build_model(training["model"], **{name: training[name] for name in NETWORK if name in training})
+    channels = 1 + 2 * training.get("neighbours", 0)
+    parts = {name: training[name] for name in NETWORK if name in training}
+    model = build_model(training["model"], in_channels=channels, **parts)
     try:
         model.load_state_dict(load_file(checkpoint))
     except (RuntimeError, SafetensorError) as error:
@@ -60,23 +62,30 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
 
 @torch.no_grad()
 def predict_logits(model: nn.Module, images: Tensor, device: torch.device, size: tuple[int, int]) -> Tensor:
-    """Return logits (N, classes, *size) float32 for uint8 slices (N, 1, h, w) at the network's size."""
+    """Return logits (N, classes, *size) float32 for uint8 slices (N, C, h, w) at the network's size."""
     with torch.autocast("cuda", enabled=device.type == "cuda"):
         logits = model(to_input(images, device))
     return F.interpolate(logits.float(), size=size, mode="bilinear")
 
 
 def predict_masks(
-    model: nn.Module, images: np.ndarray, network_size: tuple[int, int], device: torch.device, batch_size: int = 8
+    model: nn.Module,
+    images: np.ndarray,
+    network_size: tuple[int, int],
+    device: torch.device,
+    around: np.ndarray | None = None,
+    batch_size: int = 8,
 ) -> np.ndarray:
     """Segment stored slices (n, H, W) uint8 and return masks (n, H, W) uint8 of classes 0..3 at the slices' own size.
 
     The slices are resized to `network_size` (height, width), the logits are brought back bilinearly, then the largest
-    wins.
+    wins. `around` (m, C) chooses m of the slices, with their neighbours as channels (`store.neighbour_rows`); without
+    it every slice stands alone.
     """
-    masks = np.empty(images.shape, np.uint8)
-    for start in progress(range(0, len(images), batch_size), desc="predict", unit="batch", leave=False):
+    around = np.arange(len(images))[:, None] if around is None else around
+    masks = np.empty((len(around), *images.shape[1:]), np.uint8)
+    for start in progress(range(0, len(around), batch_size), desc="predict", unit="batch", leave=False):
         part = slice(start, start + batch_size)
-        logits = predict_logits(model, network_images(images[part], network_size), device, images.shape[1:])
+        logits = predict_logits(model, network_inputs(images, around[part], network_size), device, images.shape[1:])
         masks[part] = logits.argmax(dim=1).byte().cpu().numpy()
     return masks

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from spider_utils.batches import network_images, network_masks
+from spider_utils.checkpoints import refuse_other as refuse_other_training
 from spider_utils.errors import SpiderError
 from spider_utils.files import atomic_path, write_json
 from spider_utils.inference import load_network, predict_masks, select_device
@@ -34,11 +34,10 @@ from spider_utils.series import Series
 from spider_utils.settings import Settings, load_profile, make_settings
 from spider_utils.sources import find_series, fingerprint
 from spider_utils.splits import Split, make_split
-from spider_utils.store import SliceStore
+from spider_utils.store import SliceStore, neighbour_rows
 from spider_utils.store import refuse_other as refuse_other_store
 from spider_utils.survey import survey
-from spider_utils.training import Slices, train
-from spider_utils.training import refuse_other as refuse_other_training
+from spider_utils.training import Slices, read_slices, train
 
 SETTINGS_FILE, LOG_FILE = "settings.json", "train_log.csv"
 SCORED = ("validation", "test")
@@ -111,9 +110,7 @@ class Run:
         split = make_split(store.table, self.settings.split)
 
         def slices_of(side: str) -> Slices:
-            rows = split.rows(store.table, side)
-            masks = network_masks(store.masks[rows], settings.size)
-            return Slices(network_images(store.images[rows], settings.size), masks)
+            return read_slices(store, split.rows(store.table, side), settings)
 
         dealt = json.loads(json.dumps(asdict(split))) | {"settings": asdict(self.settings.split)}
         epochs = _epochs_done(self.path)
@@ -174,7 +171,9 @@ class Run:
         rows = {side: split.rows(store.table, side) for side in SCORED}
         parts = [store.table.iloc[rows[side]].assign(split=side, row=rows[side]) for side in SCORED]
         chosen = pd.concat(parts, ignore_index=True)
-        masks = predict_masks(model, store.images[chosen["row"].to_numpy()], self.settings.training.size, device)
+        training = self.settings.training
+        around = neighbour_rows(store.table, training.neighbours)[chosen["row"].to_numpy()]
+        masks = predict_masks(model, store.images, training.size, device, around)
         with atomic_path(folder / "masks.npy") as path:
             np.save(path, masks)
         with atomic_path(folder / "slices.csv") as path:

@@ -64,6 +64,24 @@ def open_store(folder: Path | str) -> SliceStore:
     return SliceStore(folder, images, masks, table, audit, json.loads(files["store.json"].read_text(encoding="utf-8")))
 
 
+def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
+    """Return the rows of every slice and of the `neighbours` slices on either side of it, (N, 1 + 2 neighbours).
+
+    Neighbours are the slices of the same series with the next lower and higher numbers (slice_index - neighbours to
+    slice_index + neighbours, in this order); for one that the store does not hold stands the next one nearer to the
+    slice, at last the slice itself.
+    """
+    row_of = {key: row for row, key in enumerate(zip(table["series"], table["slice_index"], strict=True))}
+    around = np.empty((len(table), 1 + 2 * neighbours), np.intp)
+    around[:, neighbours] = np.arange(len(table))
+    for row, (series, number) in enumerate(zip(table["series"], table["slice_index"], strict=True)):
+        for step in range(1, neighbours + 1):
+            for side in (-1, 1):
+                nearer = around[row, neighbours + side * (step - 1)]
+                around[row, neighbours + side * step] = row_of.get((series, number + side * step), nearer)
+    return around
+
+
 def refuse_other(found: dict, wanted: dict, folder: Path) -> None:
     """Raise SpiderError when a store was made from other data or with other settings."""
     if found["fingerprint"] != wanted["fingerprint"]:

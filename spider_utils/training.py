@@ -7,27 +7,28 @@ it stopped and gives what an uncut run gives, since order and dropout of an epoc
 number alone.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from spider_utils.augment import LEVELS, augment
-from spider_utils.batches import memory_format, shuffled_batches, to_input
+from spider_utils.batches import memory_format, network_inputs, network_masks, shuffled_batches, to_input
+from spider_utils.checkpoints import STATE, network_is_of, read_state, refuse_other, restore, write_network, write_state
 from spider_utils.errors import SpiderError
-from spider_utils.files import atomic_path, write_json
+from spider_utils.files import atomic_path
 from spider_utils.inference import NETWORK, select_device
 from spider_utils.labels import CLASSES
-from spider_utils.losses import DICE_SETS, REDUCTIONS, CombinedLoss
-from spider_utils.models import ACTIVATIONS, DIVISOR, INITIALISERS, MODELS, build_model
+from spider_utils.losses import DICE_SETS, LOSS, LOSSES, REDUCTIONS, Loss, make_loss
+from spider_utils.models import ACTIVATIONS, INITIALISERS, MODELS, build_model
+from spider_utils.networks import DIVISOR
 from spider_utils.progress import progress
+from spider_utils.store import SliceStore, neighbour_rows
 
 AfterEpoch = Callable[[int, nn.Module], None]
 SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
@@ -35,7 +36,9 @@ CHOICES = {
     "model": tuple(MODELS),
     "activation": ("published", *ACTIVATIONS),
     "initialiser": tuple(INITIALISERS),
+    "precision": ("auto", "float32", "bfloat16"),
     "schedule": ("plateau", "cosine"),
+    "loss": LOSSES,
     "focal_reduction": REDUCTIONS,
     "dice_over": DICE_SETS,
     "augmentation": tuple(LEVELS),
@@ -53,17 +56,23 @@ class TrainSettings:
     batch_size: int = 8
     activation: str = "published"  # or one of models.ACTIVATIONS everywhere
     initialiser: str = "glorot_uniform"
+    deep_supervision: bool = False  # a loss at every head of U-Net++
+    neighbours: int = 0  # slices on either side that the network sees as channels ("2.5D")
     epochs: int = 100  # at most
     learning_rate: float = 1e-3
     schedule: str = "plateau"  # or "cosine": from the learning rate to 0 over all epochs
     lr_factor: float = 0.5  # the learning rate is multiplied by this ...
     lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU
     stop_patience: int = 20  # training ends after so many
+    loss: str = "combined"  # the paper's; or another of losses.LOSSES
     focal_share: float = 0.6
     gamma: float = 4.0
     focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image
     dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"
-    augmentation: str = "none"  # or "strong"
+    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one
+    boundary_share: float = 0.1  # of the boundary loss at the last epoch
+    augmentation: str = "none"  # or "light", "strong"
+    precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"
     seed: int = 0
     device: str = "auto"
 
@@ -76,10 +85,12 @@ class TrainSettings:
                 raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise SpiderError(f"learning_rate: expected more than 0, found {self.learning_rate}")
-        if not 0 <= self.focal_share <= 1:
-            raise SpiderError(f"focal_share: expected 0 to 1, found {self.focal_share}")
-        if self.gamma < 0:
-            raise SpiderError(f"gamma: expected 0 or more, found {self.gamma}")
+        for name in ("focal_share", "fp_weight", "boundary_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SpiderError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        for name in ("gamma", "neighbours"):
+            if getattr(self, name) < 0:
+                raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
@@ -91,15 +102,26 @@ class TrainSettings:
 
     def network(self) -> nn.Module:
         """Build the network, its weights drawn from torch's generator."""
-        return build_model(self.model, **{name: getattr(self, name) for name in NETWORK})
+        channels = 1 + 2 * self.neighbours
+        return build_model(self.model, in_channels=channels, **{name: getattr(self, name) for name in NETWORK})
+
+    def make_loss(self, epoch: int) -> Loss:
+        """Make the loss of an epoch; only the boundary loss has a weight that changes."""
+        return make_loss(**{name: getattr(self, name) for name in LOSS}, progress=epoch / self.epochs)
 
 
 @dataclass(frozen=True)
 class Slices:
-    """Slices at the network's size: images (n, 1, h, w) uint8 and masks (n, h, w) uint8."""
+    """Slices at the network's size: images (n, C, h, w) uint8, C with neighbours, and masks (n, h, w) uint8."""
 
     images: Tensor
     masks: Tensor
+
+
+def read_slices(store: SliceStore, rows: np.ndarray, settings: TrainSettings) -> Slices:
+    """Read slices of a store by their row numbers, with as many neighbours as the settings ask for."""
+    around = neighbour_rows(store.table, settings.neighbours)[rows]
+    return Slices(network_inputs(store.images, around, settings.size), network_masks(store.masks[rows], settings.size))
 
 
 class Trainer:
@@ -112,11 +134,19 @@ class Trainer:
         torch.backends.cudnn.deterministic = True
         model = settings.network()
         self.model = model.to(self.device, memory_format=memory_format(self.device))
-        self.loss = CombinedLoss(settings.focal_share, settings.gamma, settings.focal_reduction, settings.dice_over)
+        self.loss = settings.make_loss(0)
+        self.dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
         self.schedule = self.make_schedule()
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.device.type == "cuda")
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.dtype == torch.float16)
         self.log: list[dict] = []
+
+    @property
+    def mixed(self) -> bool:
+        """True when the forward pass runs in half precision: on CUDA by default, elsewhere with bfloat16 only."""
+        if self.settings.precision == "auto":
+            return self.device.type == "cuda"
+        return self.settings.precision == "bfloat16"
 
     def make_schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
         """Make the schedule of the learning rate, which takes a step after every epoch."""
@@ -145,16 +175,19 @@ class Trainer:
         return done >= self.settings.epochs or done - self.best["epoch"] >= self.settings.stop_patience
 
     def forward_loss(self, images: Tensor, masks: Tensor, augmentation: str = "none") -> tuple[Tensor, Tensor]:
-        """Return logits and loss of one batch, in mixed precision on CUDA."""
+        """Return logits and loss of one batch; with several heads those of the last one, and the mean of the losses."""
         inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
         inputs = inputs.contiguous(memory_format=memory_format(self.device))
-        with torch.autocast("cuda", enabled=self.device.type == "cuda"):
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
             logits = self.model(inputs)
+        if logits.ndim == 5:  # deep supervision: (heads, N, classes, H, W)
+            return logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
         return logits, self.loss(logits, target)
 
     def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
         """Train for one epoch and return the mean loss over its slices."""
         torch.manual_seed(self.settings.seed * 100_003 + epoch)  # dropout's and augmentation's randomness
+        self.loss = self.settings.make_loss(epoch)
         self.model.train()
         total = 0.0
         for rows in shuffled_batches(len(data.images), self.settings.batch_size, self.settings.seed, epoch):
@@ -203,37 +236,15 @@ class Trainer:
     def save(self) -> None:
         """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""
         self.write_log()
-        self.write_state()
+        rest = {"settings": asdict(self.settings), "about": self.about, "log": self.log}
+        rest |= {"schedule": self.schedule.state_dict(), "scaler": self.scaler.state_dict()}
+        write_state(self.model, self.optimizer, rest, self.folder)
         if self.log[-1] is self.best:
             self.write_best()
 
     def write_best(self) -> None:
         """Write the network, which is the best so far, and the JSON that says what it is."""
-        with atomic_path(self.folder / "best.safetensors") as path:
-            save_file({name: value.contiguous() for name, value in self.model.state_dict().items()}, path)
-        write_json(self.folder / "best.json", {"training": asdict(self.settings), "best": self.best} | self.about)
-
-    def best_is_written(self) -> bool:
-        """Return True when `best.json` tells of the best epoch so far."""
-        description = self.folder / "best.json"
-        return description.is_file() and json.loads(description.read_text(encoding="utf-8"))["best"] == self.best
-
-    def write_state(self) -> None:
-        """Write all that the next epoch needs into one file."""
-        tensors = {f"model.{name}": value.contiguous() for name, value in self.model.state_dict().items()}
-        state = self.optimizer.state_dict()
-        for number, moments in state["state"].items():
-            tensors |= {f"optimizer.{number}.{name}": value.contiguous() for name, value in moments.items()}
-        rest = {
-            "settings": asdict(self.settings),
-            "about": self.about,
-            "log": self.log,
-            "groups": state["param_groups"],
-            "schedule": self.schedule.state_dict(),
-            "scaler": self.scaler.state_dict(),
-        }
-        with atomic_path(self.folder / "last.safetensors") as path:
-            save_file(tensors, path, metadata={"state": json.dumps(rest)})
+        write_network(self.model, {"training": asdict(self.settings), "best": self.best} | self.about, self.folder)
 
     def write_log(self) -> None:
         """Write the log as a table, one row an epoch."""
@@ -242,25 +253,14 @@ class Trainer:
 
     def resume(self) -> None:
         """Take up the state of `last.safetensors`. Raises SpiderError when it was made with other settings."""
-        path = self.folder / "last.safetensors"
-        with safe_open(path, framework="pt") as file:
-            rest = json.loads(file.metadata()["state"])
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-        refuse_other(rest["settings"] | rest["about"], asdict(self.settings) | self.about, path)
-        self.model.load_state_dict(
-            {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        )
-        moments: dict[int, dict] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, number, moment = name.split(".")
-                moments.setdefault(int(number), {})[moment] = value
-        self.optimizer.load_state_dict({"state": moments, "param_groups": rest["groups"]})
+        tensors, rest = read_state(self.folder)
+        refuse_other(rest["settings"] | rest["about"], asdict(self.settings) | self.about, self.folder / STATE)
+        restore(self.model, self.optimizer, tensors, rest["groups"])
         self.schedule.load_state_dict(rest["schedule"])
         if rest["scaler"]:  # empty when the last session ran without mixed precision
             self.scaler.load_state_dict(rest["scaler"])
         self.log = rest["log"]
-        if self.log[-1] is self.best and not self.best_is_written():
+        if self.log[-1] is self.best and not network_is_of(self.folder, self.best):
             self.write_best()  # the last session ended between the two files
 
 
@@ -269,20 +269,6 @@ def class_iou(pairs: Tensor) -> Tensor:
     both = pairs.diag().double()
     either = (pairs.sum(0) + pairs.sum(1)).double() - both
     return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
-
-
-def refuse_other(found: dict, wanted: dict, path: Path) -> None:
-    """Raise SpiderError on a checkpoint trained with other settings.
-
-    Another device is no change, nor are more epochs, unless the schedule depends on their number.
-    """
-    free = ("device",) if wanted.get("schedule") == "cosine" else ("device", "epochs")
-    for name, value in wanted.items():
-        if name not in free and found.get(name) != value:
-            raise SpiderError(
-                f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; "
-                f"take another run folder or delete the checkpoints"
-            )
 
 
 def train(
@@ -303,7 +289,7 @@ def train(
     is there already.
     """
     trainer = Trainer(settings, Path(folder), about, Path(log_file))
-    if (trainer.folder / "last.safetensors").is_file():
+    if (trainer.folder / STATE).is_file():
         trainer.resume()
     if not trainer.finished:
         trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from spider_utils.errors import SpiderError
-from spider_utils.models import LEAKY_SLOPE, build_model, conv_block, count_parameters, trace_stages, upsample_block
+from spider_utils.models import build_model, count_parameters, trace_stages
+from spider_utils.networks import LEAKY_SLOPE, conv_block, upsample_block
 
 
 def block_parameters(before: int, after: int) -> int:

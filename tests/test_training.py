@@ -216,7 +216,7 @@ def test_class_iou_by_hand():
         ({"schedule": "step"}, "schedule: expected one of plateau, cosine"),
         ({"focal_reduction": "max"}, "focal_reduction"),
         ({"dice_over": "voxel"}, "dice_over"),
-        ({"augmentation": "wild"}, "augmentation: expected one of none, strong"),
+        ({"augmentation": "wild"}, "augmentation: expected one of none, light, strong"),
     ],
 )
 def test_bad_settings_are_named(values, message):

@@ -25,7 +25,6 @@ from joblib import Parallel, delayed
 from torch import nn
 from tqdm.auto import tqdm
 
-from spider_utils.batches import network_images, network_masks
 from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
 from spider_utils.inference import predict_masks, select_device
@@ -36,9 +35,9 @@ from spider_utils.progress import progress
 from spider_utils.provenance import provenance
 from spider_utils.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
 from spider_utils.splits import SplitSettings, make_split
-from spider_utils.store import SliceStore, open_store
+from spider_utils.store import SliceStore, neighbour_rows, open_store
 from spider_utils.studies.compare import count_overlap
-from spider_utils.training import Slices, TrainSettings, train
+from spider_utils.training import Slices, TrainSettings, read_slices, train
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
@@ -51,6 +50,7 @@ class Arm:
     name: str
     title: str
     values: dict[str, Any]
+    kind: str = ""  # what it changes, to group arms by
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
         told = content["arms"][arm] or {}
         title, values = told.get("title", arm), told.get("values", {})
         leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
-        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values))
+        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, told.get("kind", "")))
     marks, folds = tuple(sorted(content["score_epochs"])), content["folds"][0]
     return Study(
         path.stem, content["question"], content["reference"], marks, folds, tuple(content["seeds"]), base, tuple(arms)
@@ -239,13 +239,13 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     device = select_device(training.settings.device)
 
     def slices_of(side: str) -> Slices:
-        rows, size = split.rows(store.table, side), training.settings.size
-        return Slices(network_images(store.images[rows], size), network_masks(store.masks[rows], size))
+        return read_slices(store, split.rows(store.table, side), training.settings)
 
     def score(epoch: int, model: nn.Module) -> None:
         if epoch not in training.score_epochs:
             return
-        masks = predict_masks(model, store.images[held], training.settings.size, device)
+        around = neighbour_rows(store.table, training.settings.neighbours)[held]
+        masks = predict_masks(model, store.images, training.settings.size, device, around)
         write_metrics(count_overlap(store.masks[held], masks, store.table.iloc[held]), folder / f"overlap_{epoch}.csv")
         if epoch == training.score_epochs[-1]:
             write_scores(score_slices(store.masks[held], masks, store.table.iloc[held]), folder)
