@@ -57,15 +57,14 @@ def restore(model: nn.Module, optimizer: optim.Optimizer, tensors: dict[str, Ten
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def refuse_other(found: dict, wanted: dict, path: Path) -> None:
-    """Raise SpiderError on a checkpoint trained with other settings.
+def refuse_other(
+    found: dict, wanted: dict, path: Path, remedy: str = "take another run folder or delete the checkpoints"
+) -> None:
+    """Raise SpiderError on a training that was made with other settings; the `remedy` says how to go on.
 
     Another device is no change, nor are more epochs, unless the schedule depends on their number.
     """
     free = ("device",) if wanted.get("schedule") == "cosine" else ("device", "epochs")
     for name, value in wanted.items():
         if name not in free and found.get(name) != value:
-            raise SpiderError(
-                f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; "
-                f"take another run folder or delete the checkpoints"
-            )
+            raise SpiderError(f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; {remedy}")

@@ -1,6 +1,12 @@
 """The study harness on a small store: equal steps, every slice held out once, nothing done twice, nothing lost."""
 
 import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -136,14 +142,48 @@ def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, s
     pd.testing.assert_frame_equal(run_study(study, store, out, workers=1), counts)
     assert ran == []
     lost = out / "trainings" / "random" / "fold0_seed0"
-    for path in lost.iterdir():
-        path.unlink()
+    shutil.rmtree(lost)
     pd.testing.assert_frame_equal(run_study(study, store, out, workers=1), counts)  # the same numbers again
     assert ran == [Path("random/fold0_seed0")]
 
 
 def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
     pd.testing.assert_frame_equal(run_study(study, store, tmp_path, workers=2), done[1])
+
+
+def test_the_workers_of_a_dask_cluster_give_what_one_gives(done, study, store, tmp_path):
+    distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed (extra 'cluster')")
+    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        counts = run_study(study, store, tmp_path, scheduler=cluster.scheduler_address)
+    pd.testing.assert_frame_equal(counts, done[1])
+
+
+def test_a_scheduler_that_is_not_there_is_named(study, store, tmp_path, monkeypatch):
+    pytest.importorskip("distributed", reason="Dask's distributed is not installed (extra 'cluster')")
+    monkeypatch.setattr("spider_utils.studies.engine.WAIT", 1)
+    with pytest.raises(SpiderError, match="scheduler tcp://127.0.0.1:9: expected the address of a Dask scheduler"):
+        run_study(study, store, tmp_path, scheduler="tcp://127.0.0.1:9")
+
+
+def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done, store, tmp_path):
+    """The command in a process of its own, killed with all its workers as soon as one training is finished."""
+    study_file, out = tmp_path / "tiny.yaml", tmp_path / "out"
+    study_file.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    out.mkdir()
+    (out / "store").symlink_to(store.path)
+    command = [sys.executable, "-m", "spider_utils", "study", str(study_file), "--out", str(out), "--workers", "1"]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    notes = out / "trainings"
+    deadline = time.monotonic() + 120
+    while not list(notes.glob("*/*/training.json")) and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = {path: path.stat().st_mtime_ns for path in notes.glob("*/*/training.json")}
+    assert 1 <= len(kept) < 4
+    counts = run_study(load_study(str(study_file)), store, out, workers=1)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    pd.testing.assert_frame_equal(counts, done[1])
 
 
 def test_other_settings_in_the_same_folder_are_refused(done, study, store, tmp_path):

@@ -21,25 +21,25 @@ from typing import Any
 import pandas as pd
 import torch
 import yaml
-from joblib import Parallel, delayed
 from torch import nn
 from tqdm.auto import tqdm
 
+from spider_utils.checkpoints import STATE, refuse_other, write_network
 from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
 from spider_utils.inference import predict_masks, select_device
-from spider_utils.labels import FOREGROUND
-from spider_utils.metrics import dice
 from spider_utils.parameters import sort_parameters
 from spider_utils.progress import progress
 from spider_utils.provenance import provenance
 from spider_utils.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
 from spider_utils.splits import SplitSettings, make_split
 from spider_utils.store import SliceStore, neighbour_rows, open_store
-from spider_utils.studies.compare import count_overlap
+from spider_utils.studies.compare import count_overlap, pooled_dice
+from spider_utils.studies.engine import run_parallel
 from spider_utils.training import Slices, TrainSettings, read_slices, train
 
 FOLDER = Path(__file__).parent
+NOTE = "training.json"  # written last: without it a training is not finished
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
 
 
@@ -177,22 +177,25 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
     return trainings
 
 
-def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0) -> pd.DataFrame:
+def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0, scheduler: str = "") -> pd.DataFrame:
     """Do what is not done yet of a study, and return the counts of every held-out slice and class (overlap.csv).
 
-    `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. Raises
-    SpiderError when the folder holds a study of other data or other settings.
+    `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. `scheduler`: the
+    address of a Dask scheduler whose workers do it instead (see `engine`). After every training trainings.csv is
+    written anew. Raises SpiderError when the folder holds a study of other data or other settings.
     """
     out, trainings = Path(out), plan(study, store.table)
     wanted = [one for one in trainings if not is_done(one, store.info, out)]
     write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
     device = select_device(study.base.get("device", "auto"))
     workers = workers or (os.cpu_count() or 1 if device.type == "cpu" else 1)
-    jobs = (delayed(run_training)(one, store.path, out) for one in wanted)
-    done = Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+    out_path = out.resolve()
+    done = run_parallel(run_training, [(one, store.path.resolve(), out_path) for one in wanted], workers, scheduler)
     total, before = len(trainings), len(trainings) - len(wanted)
     for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
         tqdm.write(line)
+        finished = [one for one in trainings if (out / "trainings" / one.place / NOTE).is_file()]
+        write_metrics(training_table(finished, out), out / "trainings.csv")
     overlap = pd.concat([read_overlap(one, out) for one in trainings], ignore_index=True)
     write_metrics(overlap, out / "overlap.csv")
     return overlap
@@ -200,15 +203,11 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
 
 def is_done(training: Training, data: dict, out: Path) -> bool:
     """Return True when a training is finished and scored. Raises SpiderError when it was made another way."""
-    note = out / "trainings" / training.place / "training.json"
+    note = out / "trainings" / training.place / NOTE
     if not note.is_file():
         return False
-    found, wanted = json.loads(note.read_text(encoding="utf-8"))["made_from"], made_from(training, data)
-    for name, value in wanted.items():
-        if found.get(name) != value:
-            raise SpiderError(
-                f"{note}: trained with {name} = {found.get(name)}, now asked for {value}; take another --out folder"
-            )
+    found = json.loads(note.read_text(encoding="utf-8"))["made_from"]
+    refuse_other(found, made_from(training, data), note, "take another --out folder")
     return True
 
 
@@ -249,23 +248,29 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
         write_metrics(count_overlap(store.masks[held], masks, store.table.iloc[held]), folder / f"overlap_{epoch}.csv")
         if epoch == training.score_epochs[-1]:
             write_scores(score_slices(store.masks[held], masks, store.table.iloc[held]), folder)
+        else:
+            network = {"training": asdict(training.settings), "best": {"epoch": epoch}}
+            write_network(model, network, snapshot(folder, epoch))
 
     about = {"split": made_from(training, store.info)}
     log = train(training.settings, slices_of, folder, about, folder / "train_log.csv", score)
     seconds = time.monotonic() - start
     facts = {"made_from": about["split"], "train_slices": len(split.rows(store.table, "train"))}
     facts |= {"held_out_slices": len(held), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
-    write_json(folder / "training.json", facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
-    (folder / "last.safetensors").unlink(missing_ok=True)  # its weights are in best.safetensors
+    write_json(folder / NOTE, facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
+    (folder / STATE).unlink(missing_ok=True)  # its weights are in best.safetensors
+    return f"{training.place}: {len(log)} epochs, foreground Dice {final_dice(training, out):.4f}, {seconds:.0f} s"
+
+
+def snapshot(folder: Path, epoch: int) -> Path:
+    """Return the folder of the network that a training had at a scored epoch before its last."""
+    return folder / f"epoch_{epoch}"
+
+
+def final_dice(training: Training, out: Path) -> float:
+    """Return a training's foreground Dice: its held-out pixels pooled, after the last epoch."""
     counts = read_overlap(training, out).query("epoch == epoch.max()")
-    dice = foreground_dice(counts)
-    return f"{training.place}: {len(log)} epochs, foreground Dice {dice:.4f}, {seconds:.0f} s"
-
-
-def foreground_dice(counts: pd.DataFrame) -> float:
-    """Return the mean over the foreground classes of the Dice of all pixels pooled."""
-    pooled = counts[counts["class"].isin(FOREGROUND)].groupby("class")[["tp", "fp", "fn"]].sum()
-    return float(dice(pooled["tp"], pooled["fp"], pooled["fn"]).mean())
+    return float(pooled_dice(counts, ["arm"]).mean(axis=1).iloc[0])
 
 
 def read_overlap(training: Training, out: Path) -> pd.DataFrame:
@@ -281,13 +286,14 @@ def read_overlap(training: Training, out: Path) -> pd.DataFrame:
 
 
 def training_table(trainings: list[Training], out: Path) -> pd.DataFrame:
-    """Return what made each training: arm, seed, fold, slices, code, device and the seconds of its last session."""
+    """Return each training's foreground Dice and what made it: slices, code, device, seconds of its last session."""
     rows = []
     for one in trainings:
-        note = json.loads((out / "trainings" / one.place / "training.json").read_text(encoding="utf-8"))
+        note = json.loads((out / "trainings" / one.place / NOTE).read_text(encoding="utf-8"))
         made = note.pop("provenance")
         note.pop("made_from")
-        row = {"arm": one.arm, "seed": one.seed, "fold": one.fold, "epochs": one.settings.epochs} | note
+        row = {"arm": one.arm, "seed": one.seed, "fold": one.fold, "epochs": one.settings.epochs}
+        row |= {"foreground_dice": final_dice(one, out)} | note
         code = {"code": str(made["code"]["commit"])[:8], "modified": made["code"]["modified"]}
         machine = {"device": made["device"]["type"], "machine": made["device"]["name"]}
         rows.append(row | code | machine | {"torch": made["packages"]["torch"]})

@@ -1,0 +1,41 @@
+"""Where the trainings of a study run: in parallel processes of this machine, or on the workers of a Dask cluster.
+
+Several machines: `dask scheduler` on one, `dask worker ADDRESS --nworkers N --nthreads 1` on each, with this package
+installed and the study's folder under the same path everywhere (a shared file system), then `study NAME --scheduler
+ADDRESS`.
+"""
+
+from collections.abc import Callable, Iterator
+
+from joblib import Parallel, delayed, parallel_config
+
+from spider_utils.errors import SpiderError
+
+WAIT = 30  # seconds for a scheduler that does not answer
+
+
+def run_parallel(function: Callable, calls: list[tuple], workers: int, scheduler: str = "") -> Iterator:
+    """Call `function` with each tuple of arguments, `workers` at a time, and yield the results as they come.
+
+    With the address of a Dask scheduler its workers do the calls. Raises SpiderError when Dask's `distributed` is not
+    installed, or no scheduler answers.
+    """
+    jobs = [delayed(function)(*arguments) for arguments in calls]
+    if not scheduler:
+        yield from Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
+        return
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise SpiderError(
+            f"scheduler {scheduler}: needs Dask's distributed; pip install 'spider_utils[cluster]'"
+        ) from error
+    try:
+        client = Client(scheduler, timeout=WAIT, set_as_default=True)
+    except (OSError, ValueError) as error:
+        raise SpiderError(
+            f"scheduler {scheduler}: expected the address of a Dask scheduler, like tcp://host:8786, "
+            f"found none that answers ({error})"
+        ) from error
+    with client, parallel_config(backend="dask"):
+        yield from Parallel(return_as="generator_unordered")(jobs)
