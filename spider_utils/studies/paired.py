@@ -1,0 +1,125 @@
+"""Arms of a study patient by patient: each patient's scores, and what an arm changes in them beside the reference arm.
+
+A patient's Dice is that of its pixels pooled, the mean of the three foreground classes. HD95 and ASD are means over the
+patient's slices, then over the three classes. A slice with a class in exactly one of the two masks has no distance
+of it; how often that happens is counted as `missed`, since an arm that misses more is spared its worst distances.
+
+Differences are arm less reference, patient by patient. The Wilcoxon signed-rank test (Wilcoxon 1945) asks whether they
+lie around 0; its p values are adjusted over all arms of a metric (Holm 1979), so that the chance of one false alarm
+among them stays below 5 %. Interval and test hold how patients differ, not how trainings do: the patients of a
+fold share one trained network, and another seed can move all of them together.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.stats import wilcoxon
+
+from spider_utils.errors import SpiderError
+from spider_utils.labels import FOREGROUND
+from spider_utils.progress import progress
+from spider_utils.scores import RATIO, SliceScores, draw_patients
+from spider_utils.studies.compare import REPLICATES, SEED, interval, pooled_dice
+from spider_utils.studies.harness import Training, read_final_scores
+
+BETTER = {"dice": 1, "hd95": -1, "asd": -1}  # the sign of a difference that is an improvement
+METRICS = tuple(BETTER)
+DISTANCES = ("hd95", "asd")
+
+
+def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
+    """Return `patient_table` of the last epoch of all arms of a finished study, with the column seed after arm."""
+    parts = []
+    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
+    for arm, seed in progress(pairs, desc="patients", unit="arm"):
+        part = patient_table({arm: read_final_scores(trainings, out, arm, seed)})
+        part.insert(1, "seed", seed)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
+    """Return a row for every arm and patient: arm, patient, slices, dice, hd95, asd, unit (of both) and missed.
+
+    `missed` counts the pairs of a slice and a foreground class with the class in exactly one of the two masks. A
+    patient without a value in one of the three classes has NaN. Raises SpiderError where distances in mm and in pixels
+    meet, since they must not become one number.
+    """
+    parts = []
+    for arm, scores in scores_by_arm.items():
+        table = scores.table[scores.table["class"].isin(FOREGROUND)]
+        units = table["unit"].unique()
+        if len(units) != 1:
+            raise SpiderError(f"arm '{arm}': expected distances of one unit, found {', '.join(units) or 'no slice'}")
+        means = table.groupby(["patient", "class"])[list(DISTANCES)].mean().unstack("class")
+        part = pd.DataFrame({"slices": table.drop_duplicates(["series", "slice_index"]).groupby("patient").size()})
+        part["dice"] = pooled_dice(table, ["patient"]).mean(axis=1, skipna=False)
+        for name in DISTANCES:
+            part[name] = means[name].reindex(columns=list(FOREGROUND)).mean(axis=1, skipna=False)
+        part = part.assign(unit=units[0], missed=table.groupby("patient")["missed"].sum().astype(int))
+        parts.append(part.rename_axis("patient").reset_index().assign(arm=arm))
+    whole = pd.concat(parts, ignore_index=True)
+    return whole[["arm", *(name for name in whole if name != "arm")]]
+
+
+def paired_table(
+    patients: pd.DataFrame, reference: str, titles: dict[str, str] | None = None, kinds: dict[str, str] | None = None
+) -> pd.DataFrame:
+    """Return how far each arm lies from the reference arm: a row for every other arm and metric of METRICS.
+
+    `patients` is what `patient_table` or `study_patients` returns; with several seeds a patient's value is the mean of
+    them. `titles` and `kinds` name the arms. Columns: arm, title, kind, reference, metric, unit ("ratio", or that of
+    the distance), n (patients that have the value in both arms; the others are left out), difference (their mean, arm
+    less reference), ci_low and ci_high (95 % percentile bootstrap over patients, the same draws for all arms; NaN
+    with one patient), p (Wilcoxon signed-rank, two-sided; 1 where no patient differs, NaN without patients), p_holm
+    (over all arms of the metric), better and worse (patients), missed and reference_missed (see `patient_table`; over
+    all patients, mean over seeds). Raises SpiderError when the reference arm is not there or units differ.
+    """
+    arms = list(patients["arm"].unique())
+    if reference not in arms:
+        raise SpiderError(f"paired: no patient of the reference arm '{reference}'; expected it among {', '.join(arms)}")
+    units = patients["unit"].unique()
+    if len(units) != 1:
+        raise SpiderError(f"paired: expected distances of one unit, found {', '.join(units)}")
+    means = patients.groupby(["arm", "patient"])[[*METRICS, "missed"]].mean()
+    everyone = np.sort(patients["patient"].unique())
+    weights = np.vstack([np.ones((1, len(everyone)), np.int64), draw_patients(len(everyone), REPLICATES, SEED)])
+    base, rows = means.loc[reference].reindex(everyone), []
+    for arm in (name for name in arms if name != reference):
+        own = means.loc[arm].reindex(everyone)
+        row = {"arm": arm, "title": (titles or {}).get(arm, arm), "kind": (kinds or {}).get(arm, "")}
+        missed = {"missed": own["missed"].sum(), "reference_missed": base["missed"].sum()}
+        for metric, sign in BETTER.items():
+            gain = (own[metric] - base[metric]).to_numpy()
+            place = {"reference": reference, "metric": metric, "unit": RATIO if metric == "dice" else units[0]}
+            counts = {"better": int((sign * gain > 0).sum()), "worse": int((sign * gain < 0).sum())}
+            rows.append(row | place | paired_difference(gain, weights) | counts | missed)
+    columns = "arm title kind reference metric unit n difference ci_low ci_high p better worse missed reference_missed"
+    table = pd.DataFrame(rows, columns=columns.split())
+    table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("metric")["p"].transform(holm))
+    return table
+
+
+def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:
+    """Return n, difference, ci_low, ci_high and p of each patient's difference (patients,), NaN where there is none.
+
+    `weights` (1 + replicates, patients) says how often each patient counts; its first row takes each of them once.
+    """
+    there = ~np.isnan(gain)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = (weights @ np.nan_to_num(gain)) / (weights @ there)
+    n, differing = int(there.sum()), gain[there & (gain != 0)]
+    low, high = interval(values) if n > 1 else (float("nan"), float("nan"))
+    p = float(wilcoxon(differing).pvalue) if differing.size else (1.0 if n else float("nan"))
+    return {"n": n, "difference": float(values[0]), "ci_low": low, "ci_high": high, "p": p}
+
+
+def holm(p: pd.Series) -> pd.Series:
+    """Adjust p values for their number (Holm 1979): the k-th smallest of m times m - k + 1, never below the one before.
+
+    NaN stays NaN and does not count.
+    """
+    ordered = p.dropna().sort_values(kind="stable")
+    factors = np.arange(len(ordered), 0, -1)
+    return (ordered * factors).cummax().clip(upper=1.0).reindex(p.index)
