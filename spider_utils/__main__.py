@@ -1,4 +1,4 @@
-"""The command line: python -m spider_utils phantom | download | run | study."""
+"""The command line: python -m spider_utils phantom | download | run | study | predict."""
 
 import argparse
 import re
@@ -93,21 +93,47 @@ def run(options: argparse.Namespace) -> None:
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="leakage, choices, copying, reference, filters, labels; or a YAML")
+    parser.add_argument("name", metavar="NAME", help="a study of this package, see the README; or a YAML")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for store, trainings, tables and figures")
     parser.add_argument("--source", default="released", choices=SOURCES, help="where the series come from (released)")
     parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; without it the data are fetched into OUT")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="trainings at a time (default: one a core)")
+    parser.add_argument(
+        "--scheduler", default="", metavar="ADDRESS", help="train on the workers of this Dask scheduler"
+    )
     add_overrides(parser)
 
 
 def study(options: argparse.Namespace) -> None:
-    """Answer one question with a table: what a leaky split or a choice is worth, how the references were drawn."""
+    """Answer one question with a table: what a split, a choice or a better network is worth."""
     overrides = {name: scalar(name, value) for name, value in options.overrides}
     from spider_utils.studies.command import run_command
 
-    run_command(options.name, options.out, options.source, options.data_dir, options.workers, overrides)
+    place = {"source": options.source, "data_dir": options.data_dir}
+    run_command(
+        options.name, options.out, **place, workers=options.workers, overrides=overrides, scheduler=options.scheduler
+    )
     print(f"Tables and figures: {options.out}")
+
+
+def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--input", required=True, metavar="DIR", help="folder with grey PNG slices, or one PNG file")
+    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the masks, another than DIR")
+    parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it (default: in models/)")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
+
+
+def predict(options: argparse.Namespace) -> None:
+    """Segment PNG slices: a mask of the same name each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
+    from spider_utils.predict import predict_folder
+
+    done = predict_folder(options.input, options.output, options.weights, options.device)
+    for problem in done.left_out.values():
+        print(f"left out: {problem}", file=sys.stderr)
+    slices = len(done.masks) + len(done.left_out)
+    print(f"{len(done.masks)} of {slices} slices segmented with {done.network}, masks: {options.output}")
+    if done.left_out:
+        raise SpiderError(f"{options.input}: {len(done.left_out)} of {slices} slices could not be read, see above")
 
 
 def scalar(name: str, text: str) -> Any:
@@ -133,6 +159,7 @@ COMMANDS = {
     "download": (add_download_arguments, download),
     "run": (add_run_arguments, run),
     "study": (add_study_arguments, study),
+    "predict": (add_predict_arguments, predict),
 }
 
 if __name__ == "__main__":

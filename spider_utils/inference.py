@@ -1,6 +1,8 @@
 """From slices to masks: the network runs at its own size, its logits are brought back to the slices' size."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,31 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spider_utils.batches import memory_format, network_inputs, to_input
+from spider_utils.cleanup import CleanupSettings, clean_up
 from spider_utils.errors import SpiderError
 from spider_utils.models import build_model
 from spider_utils.progress import progress
+from spider_utils.tta import VIEWS, predict_probabilities
 
 NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a network is used, beyond one look at each slice; `asdict` of it is what "inference" in the JSON holds."""
+
+    views: tuple[str, ...] = ("identity",)  # names of tta.VIEWS, whose probabilities are averaged
+    cleanup: CleanupSettings | None = None  # of every mask; None: masks stay as they are
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.views if name not in VIEWS]
+        if unknown or not self.views:
+            found = ", ".join(map(repr, unknown)) or "none"
+            raise SpiderError(f"views: expected one or more of {', '.join(VIEWS)}, found {found}")
+
+
+ONE_LOOK = InferenceSettings()
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -61,11 +82,37 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
 
 
 @torch.no_grad()
-def predict_logits(model: nn.Module, images: Tensor, device: torch.device, size: tuple[int, int]) -> Tensor:
-    """Return logits (N, classes, *size) float32 for uint8 slices (N, C, h, w) at the network's size."""
+def predict_logits(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """Return logits (N, classes, h, w) float32 for uint8 slices (N, C, h, w) at the network's size."""
     with torch.autocast("cuda", enabled=device.type == "cuda"):
-        logits = model(to_input(images, device))
-    return F.interpolate(logits.float(), size=size, mode="bilinear")
+        return model(to_input(images, device)).float()
+
+
+def segment(
+    model: nn.Module,
+    inputs: Tensor,
+    sizes: Sequence[tuple[int, int]],
+    device: torch.device,
+    settings: InferenceSettings,
+) -> list[np.ndarray]:
+    """Segment slices (N, C, h, w) uint8 at the network's size; return a mask (H, W) uint8 of each, of `sizes`.
+
+    The logits are brought back to the slice's size bilinearly, then the largest wins. Of several views the mean
+    probabilities' logarithm takes the logits' place: of a single view both give the same mask, as they differ by the
+    same number in all classes.
+    """
+    if settings.views == ("identity",):
+        scores = predict_logits(model, inputs, device)
+    else:
+        views = [VIEWS[name] for name in settings.views]
+        probabilities = predict_probabilities(model, to_input(inputs, device), views)
+        scores = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
+    masks = []
+    for score, size in zip(scores, sizes, strict=True):
+        resized = F.interpolate(score[None], size=size, mode="bilinear")[0]
+        mask = resized.argmax(dim=0).byte().cpu().numpy()
+        masks.append(clean_up(mask, settings.cleanup) if settings.cleanup else mask)
+    return masks
 
 
 def predict_masks(
@@ -74,18 +121,18 @@ def predict_masks(
     network_size: tuple[int, int],
     device: torch.device,
     around: np.ndarray | None = None,
+    settings: InferenceSettings = ONE_LOOK,
     batch_size: int = 8,
 ) -> np.ndarray:
     """Segment stored slices (n, H, W) uint8 and return masks (n, H, W) uint8 of classes 0..3 at the slices' own size.
 
-    The slices are resized to `network_size` (height, width), the logits are brought back bilinearly, then the largest
-    wins. `around` (m, C) chooses m of the slices, with their neighbours as channels (`store.neighbour_rows`); without
-    it every slice stands alone.
+    The slices are resized to `network_size` (height, width) and segmented (see `segment`). `around` (m, C) chooses m of
+    the slices, with their neighbours as channels (`store.neighbour_rows`); without it every slice stands alone.
     """
     around = np.arange(len(images))[:, None] if around is None else around
     masks = np.empty((len(around), *images.shape[1:]), np.uint8)
     for start in progress(range(0, len(around), batch_size), desc="predict", unit="batch", leave=False):
         part = slice(start, start + batch_size)
-        logits = predict_logits(model, network_inputs(images, around[part], network_size), device, images.shape[1:])
-        masks[part] = logits.argmax(dim=1).byte().cpu().numpy()
+        inputs = network_inputs(images, around[part], network_size)
+        masks[part] = segment(model, inputs, [images.shape[1:]] * len(inputs), device, settings)
     return masks

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+import torch
 from torch import Tensor, nn
 
 from spider_utils.models import Stage, count_parameters, trace_stages
@@ -66,6 +67,33 @@ def network_facts(model: nn.Module, slices: Tensor) -> dict[str, int | float | s
         "batch normalisation's epsilon": norms[0].eps,
         "batch normalisation's momentum": norms[0].momentum,
     }
+
+
+def multiply_adds(model: nn.Module, slices: Tensor) -> int:
+    """Count the multiplications with a weight that one slice of `slices` (N, C, H, W) costs in evaluation mode.
+
+    Those of convolutions and transposed convolutions, each followed by an addition; biases, normalisation, activations,
+    pooling and interpolation are left out, being small beside them. A convolution takes its kernel at every pixel of
+    its output, padding included; a transposed one at every pixel of its input, whatever is cut off afterwards.
+    """
+    total = 0
+
+    def add(layer: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        pixels = (inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output).shape[-2:]
+        total += pixels.numel() * layer.weight.numel()
+
+    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    was_training = model.training
+    try:
+        with torch.no_grad():
+            model.eval()(slices)
+    finally:
+        model.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    return total
 
 
 def _count(layers: Sequence[nn.Module], kind: type[nn.Module]) -> int:

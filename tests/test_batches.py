@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from spider_utils.batches import network_images, network_masks, to_input
+from spider_utils.batches import network_images, network_inputs, network_masks, to_input
 
 
 def test_same_size_changes_nothing():
@@ -32,3 +32,27 @@ def test_masks_get_no_new_labels_and_keep_their_place():
 def test_input_is_in_zero_to_one():
     out = to_input(torch.tensor([0, 51, 255], dtype=torch.uint8).reshape(1, 1, 1, 3), torch.device("cpu"))
     assert out.flatten().tolist() == [0.0, torch.tensor(0.2).item(), 1.0]
+
+
+def test_neighbours_become_channels_as_if_each_had_been_resized_alone():
+    images = np.random.default_rng(1).integers(0, 256, (9, 40, 48), np.uint8)
+    around = np.array([[8, 0, 1], [2, 2, 2], [1, 2, 8]])  # out of order, at an end, twice the same
+    found = network_inputs(images, around, (20, 32))
+    assert found.shape == (3, 3, 20, 32) and found.dtype == torch.uint8
+    columns = [network_images(images[around[:, channel]], (20, 32))[:, 0] for channel in range(3)]
+    assert torch.equal(found, torch.stack(columns, dim=1))
+
+
+def test_without_neighbours_and_without_slices_the_shape_is_the_same_as_ever():
+    images = np.random.default_rng(1).integers(0, 256, (5, 32, 32), np.uint8)
+    alone = network_inputs(images, np.arange(5)[:, None], (32, 32))
+    assert torch.equal(alone, network_images(images, (32, 32)))
+    assert network_inputs(images, np.empty((0, 3), int), (32, 32)).shape == (0, 3, 32, 32)
+
+
+def test_neighbours_are_read_from_a_file_that_stays_on_disk(tmp_path):
+    images = np.random.default_rng(2).integers(0, 256, (6, 32, 32), np.uint8)
+    np.save(tmp_path / "images.npy", images)
+    stored = np.load(tmp_path / "images.npy", mmap_mode="r")
+    found = network_inputs(stored, np.array([[4, 5, 5]]), (32, 32))
+    np.testing.assert_array_equal(found.numpy(), images[[[4, 5, 5]]])

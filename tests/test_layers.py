@@ -1,10 +1,13 @@
 """The layers along a network's path, and their counts, against what can be counted by hand."""
 
+import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from spider_utils.layers import network_facts, path_layers
-from spider_utils.models import build_model
+from spider_utils.layers import multiply_adds, network_facts, path_layers
+from spider_utils.models import MODELS, build_model
+from spider_utils.networks import SameConvTranspose
 
 SLICES = torch.zeros(1, 1, 64, 96)
 
@@ -49,3 +52,38 @@ def test_facts_of_the_papers_text():
     norms = 2 * (2 * sum(channels) + 512) + sum(channels)  # two a block, one a transposed convolution
     assert facts["with batch normalisation's statistics"] - facts["trainable parameters"] == 2 * norms
     assert list(facts.values())[2:] == [23, 0, 5, 5, 27, 2, 0, 27, 5, "2 × 3", 1e-5, 0.1]
+
+
+def test_multiply_adds_by_hand():
+    """Slices of 8 x 6: every layer's output (or input, where transposed) times its kernel and channels."""
+    shared = nn.Conv2d(4, 4, 1)  # passed twice
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1),  # 8 x 6, 9 times 1 times 2
+        nn.BatchNorm2d(2),
+        nn.Conv2d(2, 4, 2, stride=2),  # 4 x 3, 4 times 2 times 4
+        shared,  # 4 x 3, 4 times 4
+        shared,
+        nn.Conv2d(4, 4, 3, padding=1, groups=2),  # 4 x 3, 9 times 2 times 4
+        nn.ConvTranspose2d(4, 3, 2, stride=2),  # from 4 x 3, 4 times 4 times 3
+        SameConvTranspose(3, 1),  # from 8 x 6, 9 times 3 times 1; what is cut off counts
+    )
+    expected = 48 * 18 + 12 * 32 + 2 * 12 * 16 + 12 * 72 + 12 * 48 + 48 * 27
+    assert multiply_adds(model, torch.zeros(1, 1, 8, 6)) == expected
+    assert multiply_adds(model, torch.zeros(5, 1, 8, 6)) == expected
+    assert not [module for module in model.modules() if module._forward_hooks]
+    assert model.training
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_multiply_adds_are_half_of_what_torch_counts(name):
+    model = build_model(name, width=2).eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(SLICES)
+    assert multiply_adds(model, SLICES) * 2 == counter.get_total_flops()
+
+
+def test_counting_that_fails_leaves_no_hook_behind():
+    model = build_model("paper_text", width=1)
+    with pytest.raises(RuntimeError):
+        multiply_adds(model, torch.zeros(1, 2, 64, 96))
+    assert model.training and not [module for module in model.modules() if module._forward_hooks]

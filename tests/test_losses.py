@@ -2,11 +2,33 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from monai.losses import DiceLoss, FocalLoss
+from monai.losses import DiceCELoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
 
-from spider_utils.losses import CombinedLoss, dice_loss, focal_loss
+from spider_utils.errors import SpiderError
+from spider_utils.losses import (
+    LOSSES,
+    CombinedLoss,
+    boundary_loss,
+    cross_entropy_dice_loss,
+    dice_loss,
+    focal_loss,
+    focal_tversky_loss,
+    generalised_dice_loss,
+    make_loss,
+    signed_distance,
+    tversky_index,
+    tversky_loss,
+)
+
+LIKE_OURS = {"to_onehot_y": True, "softmax": True, "batch": True, "smooth_nr": 1e-6, "smooth_dr": 1e-6}
+
+
+def certain(masks: torch.Tensor, classes: int = 4) -> torch.Tensor:
+    """Logits of a prediction that is as good as sure of these classes."""
+    return 60 * torch.nn.functional.one_hot(masks, classes).movedim(-1, 1).float()
 
 
 @pytest.fixture
@@ -67,10 +89,14 @@ def test_dice_of_each_image_agrees_with_monai_and_with_one_image_a_batch(batch):
     assert ours != pytest.approx(dice_loss(logits, target).item(), rel=1e-4)
 
 
-def test_a_perfect_mask_costs_nothing(batch):
-    target = batch[1]
-    logits = 60 * torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
-    assert CombinedLoss()(logits, target).item() == pytest.approx(0, abs=1e-5)
+@pytest.mark.parametrize("name", [name for name in LOSSES if name != "boundary"])
+def test_a_perfect_mask_costs_nothing_and_any_other_more(batch, name):
+    target, loss = batch[1], make_loss(name)
+    # focal Tversky's exponent 3/4 makes its clamp at 1e-7 a cost of 6e-6
+    assert loss(certain(target), target).item() == pytest.approx(0, abs=1e-5)
+    wrong = target.clone()
+    wrong[0, 4, 3] = (wrong[0, 4, 3] + 1) % 4
+    assert loss(certain(wrong), target).item() > 1e-3
 
 
 def test_combined_loss_is_six_parts_focal_and_four_parts_dice(batch):
@@ -90,3 +116,200 @@ def test_gradients_are_finite_for_sure_and_wrong_pixels(gamma, true_class):
     CombinedLoss(gamma=gamma)(logits, torch.tensor([true_class]).reshape(1, 1, 1)).backward()
     assert torch.isfinite(logits.grad).all()
     assert true_class == 0 or logits.grad.abs().sum() > 0
+
+
+# beyond the paper's
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_is_one_number_with_a_finite_gradient(batch, name):
+    logits, target = batch[0].clone().requires_grad_(), batch[1]
+    loss = make_loss(name)(logits, target)
+    assert loss.shape == () and torch.isfinite(loss)
+    loss.backward()
+    assert torch.isfinite(logits.grad).all() and logits.grad.abs().max() > 0
+    in_half = make_loss(name)(batch[0].bfloat16(), target)
+    assert in_half.dtype == torch.float32  # the sums are not taken in half precision
+    assert in_half.item() == pytest.approx(make_loss(name)(batch[0].bfloat16().float(), target).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_gradients_stay_finite_where_a_batch_is_perfect_and_lacks_classes(name):
+    target = torch.zeros(2, 6, 5, dtype=torch.long)
+    target[0, 2:4, 1:3] = 2
+    logits = certain(target).requires_grad_()
+    make_loss(name)(logits, target).backward()
+    assert torch.isfinite(logits.grad).all()
+
+
+def test_tversky_with_one_half_is_dice(batch):
+    assert tversky_loss(*batch, fp_weight=0.5).item() == pytest.approx(dice_loss(*batch).item(), abs=1e-6)
+
+
+@pytest.mark.parametrize("fp_weight", [0.3, 0.5, 0.9])
+def test_tversky_agrees_with_monai(batch, fp_weight):
+    logits, target = batch
+    theirs = TverskyLoss(alpha=fp_weight, beta=1 - fp_weight, **LIKE_OURS)(logits, target[:, None])
+    assert tversky_loss(logits, target, fp_weight).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+PREDICTED = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]]).reshape(1, 2, 4)
+TRUE = torch.tensor([[1, 0, 0, 0], [1, 0, 0, 0]]).reshape(1, 2, 4)
+# class 1: one true, two false, one missed pixel; background: four true, one false, two missed
+INDICES = [4 / (4 + 0.3 * 1 + 0.7 * 2), 1 / (1 + 0.3 * 2 + 0.7 * 1)]
+
+
+def test_tversky_by_hand_weighs_false_and_missed_pixels():
+    logits = certain(PREDICTED, 2)
+    assert tversky_index(logits, TRUE, 0.3).tolist() == pytest.approx(INDICES, rel=1e-5)
+    assert tversky_loss(logits, TRUE, 0.3).item() == pytest.approx(1 - sum(INDICES) / 2, rel=1e-5)
+
+
+def test_focal_tversky_by_hand():
+    expected = sum((1 - index) ** 0.75 for index in INDICES) / 2  # 1 / gamma, gamma = 4/3
+    assert focal_tversky_loss(certain(PREDICTED, 2), TRUE, 0.3).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_tversky_with_exponent_one_is_tversky(batch):
+    ours = focal_tversky_loss(*batch, fp_weight=0.2, gamma=1.0).item()
+    assert ours == pytest.approx(tversky_loss(*batch, fp_weight=0.2).item(), rel=1e-6)
+
+
+@pytest.mark.parametrize("lacking", [(), (3,), (0, 2)])
+def test_generalised_dice_agrees_with_monai_also_where_classes_are_absent(batch, lacking):
+    logits, target = batch
+    for label in lacking:
+        target = torch.where(target == label, 1, target)
+    theirs = GeneralizedDiceLoss(**LIKE_OURS)(logits, target[:, None])
+    assert generalised_dice_loss(logits, target).item() == pytest.approx(theirs.item(), rel=1e-4)
+
+
+def test_generalised_dice_by_hand():
+    # weights 1/36 and 1/4: background has 6 pixels, class 1 has 2; 4 and 1 of them are right
+    expected = 1 - 2 * (4 / 36 + 1 / 4) / ((6 + 5) / 36 + (2 + 3) / 4)
+    assert generalised_dice_loss(certain(PREDICTED, 2), TRUE).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_cross_entropy_and_dice_agree_with_monai(batch):
+    logits, target = batch
+    theirs = DiceCELoss(**LIKE_OURS)(logits, target[:, None])
+    assert cross_entropy_dice_loss(logits, target).item() == pytest.approx(theirs.item(), rel=1e-5)
+
+
+# the boundary loss
+
+
+def brute_force_distance(masks: np.ndarray, classes: int) -> np.ndarray:
+    """For each pixel look at every other one."""
+    distances = np.zeros((len(masks), classes, *masks.shape[1:]))
+    pixels = np.stack(np.indices(masks.shape[1:]), axis=-1).reshape(-1, 2)
+    apart = np.sqrt(((pixels[:, None] - pixels[None]) ** 2).sum(-1))
+    for number, mask in enumerate(masks):
+        for label in range(classes):
+            inside = mask.ravel() == label
+            if inside.any() and not inside.all():
+                to_inside, to_outside = apart[:, inside].min(1), apart[:, ~inside].min(1)
+                signed = np.where(inside, 0.5 - to_outside, to_inside - 0.5)
+                distances[number, label] = signed.reshape(mask.shape)
+    return distances
+
+
+def test_signed_distance_by_hand():
+    found = signed_distance(torch.tensor([[[0, 1, 1, 1, 0]]]), 3)[0, :, 0]
+    assert found[1].tolist() == [0.5, -0.5, -1.5, -0.5, 0.5]
+    assert found[0].tolist() == [-0.5, 0.5, 1.5, 0.5, -0.5]
+    assert found[2].tolist() == [0, 0, 0, 0, 0]  # a class that the slice lacks
+    assert not signed_distance(torch.ones(1, 3, 4, dtype=torch.long), 2).any()  # or is full of
+
+
+def test_signed_distance_agrees_with_a_look_at_all_pairs(batch):
+    smooth = torch.zeros(3, 9, 7, dtype=torch.long)
+    smooth[0, 2:7, 1:5], smooth[1, 4:, 2:], smooth[1, 0, 0] = 1, 2, 3
+    for masks in (smooth, batch[1]):
+        found = signed_distance(masks, 5)
+        assert found.shape == (3, 5, 9, 7) and found.dtype == torch.float32
+        np.testing.assert_allclose(found.numpy(), brute_force_distance(masks.numpy(), 5), atol=1e-5)
+
+
+def test_boundary_by_hand():
+    """Two classes, one row: probabilities of class 1 times its distances, over 4 pixels; background does not count."""
+    target = torch.tensor([[[0, 1, 1, 0]]])  # distances 0.5, -0.5, -0.5, 0.5
+    p = torch.tensor([0.1, 0.8, 0.4, 0.3])
+    logits = torch.log(torch.stack([1 - p, p])).reshape(1, 2, 1, 4)
+    assert boundary_loss(logits, target).item() == pytest.approx((0.05 - 0.4 - 0.2 + 0.15) / 4, rel=1e-5)
+
+
+def blocks() -> torch.Tensor:
+    """Two slices that show all four classes."""
+    masks = torch.zeros(2, 12, 10, dtype=torch.long)
+    for number, shift in enumerate((0, 2)):
+        for label, (row, column) in enumerate(((1, 1), (5, 4), (8, 0)), start=1):
+            masks[number, row : row + 3, column + shift : column + shift + 4] = label
+    return masks
+
+
+def test_boundary_is_lowest_for_the_perfect_mask():
+    target = blocks()[:1]
+    assert all((each == label).any() for each in target for label in range(4))
+    best = boundary_loss(certain(target), target)
+    assert best < 0
+    for number, row, column in np.ndindex(*target.shape):
+        for label in range(4):  # each pixel to each other class
+            flipped = target.clone()
+            flipped[number, row, column] = label
+            if label != target[number, row, column]:
+                assert boundary_loss(certain(flipped), target) > best + 1e-4
+    torch.manual_seed(0)
+    for share in (0.02, 0.2, 1.0):  # and random perturbations, hard and soft
+        for _ in range(20):
+            chosen = torch.rand(target.shape) < share
+            other = torch.where(chosen, torch.randint(0, 4, target.shape), target)
+            soft = certain(target) + 100 * share * torch.randn(1, 4, 12, 10)
+            assert boundary_loss(certain(other), target) >= best - 1e-6
+            assert boundary_loss(soft, target) >= best - 1e-6
+
+
+def test_boundary_costs_more_the_further_away_the_error():
+    target, costs = blocks(), []
+    for column in (7, 8, 9):  # class 1 ends at column 4 in this row
+        wrong = target.clone()
+        wrong[0, 1, column] = 1
+        costs.append(boundary_loss(certain(wrong), target).item())
+    assert costs[0] < costs[1] < costs[2]
+
+
+def test_boundary_says_nothing_of_a_class_that_a_slice_lacks():
+    target = torch.where(blocks() == 3, 0, blocks())
+    wrong = target.clone()
+    wrong[0, 0, 0] = 3
+    best = boundary_loss(certain(target), target)
+    assert boundary_loss(certain(wrong), target).item() == pytest.approx(best.item(), abs=1e-6)
+
+
+# by name
+
+
+def test_boundary_begins_as_the_combined_loss_and_its_share_rises(batch):
+    combined, distance = make_loss("combined", gamma=2.0)(*batch), boundary_loss(*batch)
+    for progress, share in ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2)):
+        loss = make_loss("boundary", gamma=2.0, boundary_share=0.2, progress=progress)(*batch)
+        assert loss.item() == pytest.approx(((1 - share) * combined + share * distance).item(), rel=1e-5)
+
+
+def test_make_loss_gives_each_loss_its_parameters(batch):
+    expected = {
+        "combined": CombinedLoss(0.5, 2.0, "sum", "image")(*batch),
+        "tversky": tversky_loss(*batch, fp_weight=0.8),
+        "focal_tversky": focal_tversky_loss(*batch, fp_weight=0.8),
+        "generalised_dice": generalised_dice_loss(*batch),
+        "cross_entropy_dice": cross_entropy_dice_loss(*batch),
+    }
+    assert {*expected, "boundary"} == set(LOSSES)
+    for name, value in expected.items():
+        made = make_loss(name, focal_share=0.5, gamma=2.0, focal_reduction="sum", dice_over="image", fp_weight=0.8)
+        assert made(*batch).item() == pytest.approx(value.item(), rel=1e-6)
+
+
+def test_an_unknown_loss_is_named():
+    with pytest.raises(SpiderError, match="loss: expected one of combined, tversky, .*, found 'hinge'"):
+        make_loss("hinge")

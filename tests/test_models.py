@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from spider_utils.errors import SpiderError
-from spider_utils.models import build_model, count_parameters, trace_stages
+from spider_utils.models import MODELS, build_model, count_parameters, trace_stages
 from spider_utils.networks import LEAKY_SLOPE, conv_block, upsample_block
 
 
@@ -38,6 +38,18 @@ def test_glorot_uniform_fills_the_interval_and_not_more():
     assert weight.abs().max() <= limit
     assert weight.abs().max() > 0.99 * limit
     assert weight.std().item() == pytest.approx(limit / math.sqrt(3), rel=0.02)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_convolution_of_every_network_is_filled_by_glorots_rule(name):
+    for label, module in build_model(name, width=8).named_modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            taps = module.kernel_size[0] * module.kernel_size[1]
+            limit = math.sqrt(6 / (taps * (module.in_channels + module.out_channels)))
+            assert not module.bias.any(), label
+            assert module.weight.abs().max() <= limit, label
+            # of n uniform numbers one lies in the upper half of the interval, but for a chance of 2^-n
+            assert module.weight.numel() < 30 or module.weight.abs().max() > 0.5 * limit, label
 
 
 def test_every_activation_is_leaky_relu_with_slope_a_tenth():
@@ -84,7 +96,7 @@ def test_unknown_model_and_width_are_refused_by_name():
         build_model("paper_text", width=0)
 
 
-@pytest.mark.parametrize("name", ["paper_text", "author_code"])
+@pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("activation", "kind"), [("relu", torch.nn.ReLU), ("leaky_relu", torch.nn.LeakyReLU)])
 def test_an_activation_stands_everywhere_and_changes_no_weight(name, activation, kind):
     torch.manual_seed(0)
@@ -96,6 +108,16 @@ def test_an_activation_stands_everywhere_and_changes_no_weight(name, activation,
     assert all(
         torch.equal(a, b) for a, b in zip(published.state_dict().values(), changed.state_dict().values(), strict=True)
     )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_an_initialiser_reaches_every_convolution(name):
+    torch.manual_seed(0)
+    model = build_model(name, width=8, initialiser="he_normal")
+    for label, module in model.named_modules():
+        if isinstance(module, nn.Conv2d) and module.weight.numel() > 1000:
+            fan_in = module.in_channels * module.kernel_size[0] * module.kernel_size[1]
+            assert module.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.15), label
 
 
 def test_he_initialisation_has_the_spread_of_its_rule():

@@ -12,7 +12,9 @@ from safetensors.torch import load_file
 from spider_utils.batches import network_images, network_masks, shuffled_batches
 from spider_utils.errors import SpiderError
 from spider_utils.inference import load_network, predict_masks, select_device
-from spider_utils.training import Slices, Trainer, TrainSettings, class_iou, train
+from spider_utils.losses import CombinedLoss, boundary_loss
+from spider_utils.store import SliceStore, neighbour_rows
+from spider_utils.training import Slices, Trainer, TrainSettings, class_iou, read_slices, train
 
 SMALL = {"width": 2, "train_height": 32, "train_width": 32, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
 ABOUT = {"data": "squares"}
@@ -182,6 +184,107 @@ def test_a_cut_run_with_cosine_and_augmentation_ends_as_an_uncut_one(data, tmp_p
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def small_store(folder) -> SliceStore:
+    """Twelve slices of squares, three series of four; read_slices wants no more of a store."""
+    images, masks = squares(12, 2)
+    table = pd.DataFrame({"series": np.repeat(["a", "b", "c"], 4), "slice_index": [7, 8, 9, 10] * 3})
+    return SliceStore(folder, images, masks, table, table, {})
+
+
+BEYOND = {
+    "boundary": {"loss": "boundary"},
+    "deep supervision": {"model": "unetpp", "deep_supervision": True},
+    "neighbours": {"neighbours": 1},
+    "bfloat16": {"precision": "bfloat16"},
+    "all": {
+        "loss": "boundary", "model": "unetpp", "deep_supervision": True, "neighbours": 1, "precision": "bfloat16",
+        "augmentation": "light",
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("values", BEYOND.values(), ids=BEYOND)
+def test_what_is_beyond_the_paper_trains_goes_on_and_predicts(values, tmp_path):
+    settings = TrainSettings(epochs=2, schedule="cosine", **SMALL, **values)
+    store, around = small_store(tmp_path), neighbour_rows(small_store(tmp_path).table, settings.neighbours)
+    sides = {"train": np.arange(8), "validation": np.arange(8, 12)}
+
+    def run(folder, after_epoch=lambda epoch, model: None):
+        slices = {side: read_slices(store, rows, settings) for side, rows in sides.items()}
+        return train(settings, slices.__getitem__, folder, ABOUT, folder / "log.csv", after_epoch)
+
+    def end_in_the_second(epoch, model):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    uncut = run(tmp_path / "uncut")
+    assert np.isfinite(uncut.to_numpy()).all()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", end_in_the_second)
+    pd.testing.assert_frame_equal(run(tmp_path / "cut"), uncut)
+    ours, theirs = (load_file(tmp_path / name / "best.safetensors") for name in ("cut", "uncut"))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+    torch.manual_seed(settings.seed)
+    start = settings.network().state_dict()
+    assert ours.keys() == start.keys() and (ours["encoder.0.0.weight"] != start["encoder.0.0.weight"]).any()
+    assert all(value.dtype in (torch.float32, torch.int64) for value in ours.values())
+
+    model, _ = load_network(tmp_path / "cut" / "best.safetensors", torch.device("cpu"))
+    chosen = around[sides["validation"]]
+    masks = predict_masks(model, store.images, (32, 32), torch.device("cpu"), chosen, batch_size=3)
+    stacked = torch.from_numpy(store.images[chosen]).float() / 255  # (4, C, 32, 32), put together by hand
+    with torch.no_grad():
+        expected = model(stacked).argmax(1).numpy()
+    assert masks.dtype == np.uint8 and (masks == expected).mean() > 0.999
+
+
+def test_read_slices_takes_neighbours_of_the_whole_store(tmp_path):
+    """A slice's neighbours are seen also where they are on no side, or on the other one: images, never masks."""
+    store = small_store(tmp_path)
+    slices = read_slices(store, np.array([1, 4]), TrainSettings(neighbours=1, **SMALL))
+    np.testing.assert_array_equal(slices.images.numpy(), store.images[[[0, 1, 2], [4, 4, 5]]])
+    np.testing.assert_array_equal(slices.masks.numpy(), store.masks[[1, 4]])
+
+
+def test_the_loss_with_several_heads_is_the_mean_over_them(data, tmp_path):
+    settings = TrainSettings(epochs=1, model="unetpp", deep_supervision=True, **SMALL)
+    trainer = Trainer(settings, tmp_path, ABOUT, tmp_path / "log.csv")
+    slices = data("train")
+    torch.manual_seed(0)
+    logits, loss = trainer.forward_loss(slices.images[:4], slices.masks[:4])
+    torch.manual_seed(0)  # the same dropout
+    heads = trainer.model(slices.images[:4].float() / 255)
+    assert heads.shape == (5, 4, 4, 32, 32) and torch.allclose(logits, heads[-1], atol=1e-5)
+    each = [CombinedLoss()(head, slices.masks[:4].long()).item() for head in heads]
+    assert loss.item() == pytest.approx(sum(each) / 5, rel=1e-5)
+    assert np.std(each) > 1e-3
+
+
+def test_the_boundary_loss_gets_its_share_epoch_by_epoch():
+    settings = TrainSettings(epochs=4, loss="boundary", boundary_share=0.2)
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(2, 4, 8, 8, generator=generator)
+    target = torch.randint(0, 4, (2, 8, 8), generator=generator)
+    combined, distance = CombinedLoss()(logits, target).item(), boundary_loss(logits, target).item()
+    for epoch in (1, 2, 4):
+        share = 0.2 * epoch / 4
+        expected = (1 - share) * combined + share * distance
+        assert settings.make_loss(epoch)(logits, target).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_precision_decides_what_the_network_computes_in(data, tmp_path):
+    kinds = {}
+    for precision in ("auto", "float32", "bfloat16"):
+        settings = TrainSettings(epochs=1, precision=precision, **SMALL)
+        trainer = Trainer(settings, tmp_path, ABOUT, tmp_path / "log.csv")
+        slices = data("train")
+        logits, loss = trainer.forward_loss(slices.images[:4], slices.masks[:4])
+        kinds[precision] = logits.dtype
+        assert loss.dtype == torch.float32 and not trainer.scaler.is_enabled()  # on the CPU
+    assert kinds == {"auto": torch.float32, "float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
 def test_plateau_without_a_validation_side_is_refused(data, tmp_path):
     with pytest.raises(SpiderError, match="needs a validation side"):
         train(
@@ -217,6 +320,11 @@ def test_class_iou_by_hand():
         ({"focal_reduction": "max"}, "focal_reduction"),
         ({"dice_over": "voxel"}, "dice_over"),
         ({"augmentation": "wild"}, "augmentation: expected one of none, light, strong"),
+        ({"loss": "hinge"}, "loss: expected one of combined, tversky"),
+        ({"fp_weight": 1.5}, "fp_weight: expected 0 to 1"),
+        ({"boundary_share": -0.1}, "boundary_share: expected 0 to 1"),
+        ({"neighbours": -1}, "neighbours: expected 0 or more"),
+        ({"precision": "float8"}, "precision: expected one of auto, float32, bfloat16"),
     ],
 )
 def test_bad_settings_are_named(values, message):

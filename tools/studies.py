@@ -19,11 +19,15 @@ PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summ
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
     "arms": "How far each choice lies above or below the paper's text on unseen patients, paired by patient.",
+    "ablation": "What each network, input, loss and augmentation adds, paired by patient, and what it costs.",
+    "ablation_by_class": "What each of them adds to the pooled Dice of each class.",
+    "pairs": "Every patient with the paper's network and with the shipped one.",
     "reference_audit": "The references' own conventions, series by series.",
     "reference_examples": "The series whose references differ most, close up.",
     "copying": "Dice of masks that are only copied, beside the paper's.",
     "neighbour_overlap": "How much two masks of one patient overlap, one to three slices apart.",
 }
+PAIRED = {"dice": "+.3f", "hd95": "+.1f", "asd": "+.2f"}
 SHOWN = (*FOREGROUND, "foreground")
 
 
@@ -154,6 +158,60 @@ def choices_page(folder: Path) -> list[str]:
     return [markdown_table(heads, lines), told]
 
 
+def ablation_page(folder: Path) -> list[str]:
+    """Networks, losses, input and augmentation beside the paper's network: scores, paired differences, cost."""
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "dice.csv").query(last), pd.read_csv(folder / "paired.csv")
+    cost = pd.read_csv(folder / "cost.csv").set_index("arm")
+    lines = []
+    for row in dice.itertuples():
+        own = paired[paired["arm"] == row.arm].set_index("metric")
+        gains = [_tested(own.loc[name], form) for name, form in PAIRED.items()] if len(own) else ["reference", "", ""]
+        price = cost.loc[row.arm]
+        counted = f"{price['multiply_adds'] / 1e9:.2f} G ({price['multiply_adds_ratio']:.2f} ×)"
+        lines.append([row.title, _value(row._asdict(), "value"), *gains, f"{int(price['parameters']):,}", counted])
+    unit = paired.query("metric == 'asd'")["unit"].iloc[0]
+    heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
+    return [markdown_table([*heads, "parameters", "multiply-adds"], lines), ablation_meaning(folder, dice, paired)]
+
+
+def shipped_page(folder: Path) -> list[str]:
+    """The shipped networks on unseen patients, and what the best one gains by how it is used."""
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    lines = []
+    for row in dice.itertuples():
+        own = paired[paired["arm"] == row.arm].set_index("metric")
+        gains = [_tested(own.loc[name], form) for name, form in PAIRED.items()] if len(own) else ["reference", "", ""]
+        lines.append([row.title, _value(row._asdict(), "value"), *gains])
+    unit = paired.query("metric == 'asd'")["unit"].iloc[0]
+    told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
+    heads = ["use", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
+    return [*ablation_page(folder), told, markdown_table(heads, lines)]
+
+
+def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """Return what the ablation's numbers say and what they do not."""
+    titles, gains = dice.set_index("arm")["title"], paired[paired["metric"] == "dice"]
+    sure = gains[gains["p_holm"] < 0.05]
+    above, below = (
+        ", ".join(part["title"]) or "none" for part in (sure[sure["difference"] > 0], sure[sure["difference"] < 0])
+    )
+    seeds = pd.read_csv(folder / "trainings.csv")["seed"].nunique()
+    slices, missed = dice["slices"].iloc[0], paired.drop_duplicates("arm")
+    return (
+        f"Foreground Dice: pixels pooled over {slices} slices of {dice['patients'].iloc[0]} unseen patients, each held "
+        f"out once. Differences: each patient's own score less its score with “{titles[paired['reference'].iloc[0]]}”, "
+        "the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test, adjusted over the "
+        f"{len(gains)} arms of a column (Holm). By Dice with p < 0.05, better: {above}; worse: {below}; the other "
+        f"{len(gains) - len(sure)} cannot be told from it. The patients of a fold share one network and an arm has "
+        f"{seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such patients, not that training again "
+        "would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
+        f"masks: {missed['reference_missed'].iloc[0]:g} of {len(FOREGROUND) * slices} in the reference arm, "
+        f"{missed['missed'].min():g} to {missed['missed'].max():g} in the others."
+    )
+
+
 def table_page(file: str) -> Callable[[Path], list[str]]:
     """Return a page that is one of the study's tables."""
 
@@ -178,6 +236,8 @@ def copying_page(folder: Path) -> list[str]:
 PAGES: dict[str, Callable[[Path], list[str]]] = {
     "leakage": leakage_page,
     "choices": choices_page,
+    "ablation": ablation_page,
+    "shipped": shipped_page,
     "copying": copying_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),
@@ -192,6 +252,12 @@ def _cells(part: pd.DataFrame) -> list[str]:
 
 def _value(row: pd.Series | dict, name: str, form: str = ".3f") -> str:
     return f"{row[name]:{form}} [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
+
+
+def _tested(row: pd.Series, form: str) -> str:
+    p = row["p_holm"]
+    told = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
+    return f"{_value(row, 'difference', form)}, {told}"
 
 
 def markdown_table(heads: list[str], rows: list[list[str]]) -> str:

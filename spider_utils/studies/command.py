@@ -27,16 +27,11 @@ from spider_utils.splits import SplitSettings
 from spider_utils.store import SliceStore, open_store, refuse_other
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
-from spider_utils.studies.harness import (
-    FOLDER,
-    Study,
-    Training,
-    load_study,
-    plan,
-    read_final_scores,
-    run_study,
-    training_table,
-)
+from spider_utils.studies.cost import cost_table
+from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
+from spider_utils.studies.options import option_tables, try_options
+from spider_utils.studies.paired import paired_table, study_patients
+from spider_utils.studies.study_file import FOLDER, Study, load_study
 from spider_utils.training import TrainSettings
 
 Tables = dict[str, pd.DataFrame]
@@ -49,13 +44,15 @@ def run_command(
     data_dir: Path | str | None = None,
     workers: int = 0,
     overrides: dict[str, Any] | None = None,
+    scheduler: str = "",
 ) -> Tables:
     """Run a study by name, or by the path of a study file; write its tables and figures to `out` and return them.
 
     Studies without training leave the patients of SPIDER's validation subset out, as the splits of the others do.
 
     `overrides` are parameters of the preprocessing, the split or the training. Without `data_dir` the released slices
-    are downloaded and the phantom is made, in `out`. Raises SpiderError on an unknown study or a wrong parameter.
+    are downloaded and the phantom is made, in `out`. `workers` and `scheduler` are those of `harness.run_study`.
+    Raises SpiderError on an unknown study or a wrong parameter.
     """
     out, overrides = Path(out), dict(overrides or {})
     if name not in (*AUDITS, LABELS) and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
@@ -74,7 +71,7 @@ def run_command(
         store = study_store(out, source, data_dir, settings)
         made_from = store.info["fingerprint"]
         if study:
-            tables = trained_study(study, store, out, workers)
+            tables = trained_study(study, store, out, workers, scheduler)
         else:
             store = without_validation(store)
             tables = AUDITS[name](store, source)
@@ -86,15 +83,29 @@ def run_command(
     return tables
 
 
-def trained_study(study: Study, store: SliceStore, out: Path, workers: int) -> Tables:
-    """Run a study of the harness and return its tables: dice, differences and boundaries; for leakage more."""
-    counts, trainings = run_study(study, store, out, workers), plan(study, store.table)
+def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
+    """Run a study of the harness and return its tables.
+
+    All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
+    cost, and those with `options` what these are worth.
+    """
+    counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
-    titles = {arm.name: arm.title for arm in study.arms}
+    titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
     tables["boundaries"] = boundary_table(trainings, out)
     tables["trainings"] = training_table(trainings, out)
-    return tables | (leakage.tables(study, store, counts) if study.name == "leakage" else {})
+    if study.name == "leakage":
+        return tables | leakage.tables(study, store, counts)
+    tables["patients"] = study_patients(trainings, out)
+    if study.reference in titles:
+        tables["paired"] = paired_table(tables["patients"], study.reference, titles, kinds)
+        tables["cost"] = cost_table(trainings, out, study.reference, titles)
+    if study.options:
+        tried = [one for one in trainings if one.arm == study.options]
+        try_options(tried, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)
+        tables |= option_tables(tried, out)
+    return tables
 
 
 def boundary_table(trainings: list[Training], out: Path) -> pd.DataFrame:
@@ -173,7 +184,7 @@ def without_validation(store: SliceStore) -> SliceStore:
 
 def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
     """Draw the figure that belongs to each table."""
-    from spider_utils import figures_reference, figures_study
+    from spider_utils import figures_ablation, figures_reference, figures_study
     from spider_utils.style import save_figure
 
     if "reference_audit" in tables:
@@ -194,8 +205,15 @@ def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
         save_figure(figure, folder, "neighbour_overlap")
     if "neighbours" in tables:
         save_figure(figures_study.leakage(tables, source=source), folder, "leakage")
-    elif "differences" in tables:
-        save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
+    elif len(tables.get("paired", ())):
+        paired, patients, cost = tables["paired"], tables["patients"], tables["cost"]
+        if paired["arm"].nunique() > 1:
+            save_figure(figures_ablation.ablation(paired, cost, source=source), folder, "ablation")
+            by_class = figures_ablation.ablation_by_class(tables["differences"], paired, source=source)
+            save_figure(by_class, folder, "ablation_by_class")
+            save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
+        else:
+            save_figure(figures_ablation.patient_pairs(patients, paired, cost, source=source), folder, "pairs")
 
 
 def reference_tables(store: SliceStore, source: str) -> Tables:

@@ -5,8 +5,11 @@ installed and the study's folder under the same path everywhere (a shared file s
 ADDRESS`.
 """
 
+import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import torch
 from joblib import Parallel, delayed, parallel_config
 
 from spider_utils.errors import SpiderError
@@ -39,3 +42,16 @@ def run_parallel(function: Callable, calls: list[tuple], workers: int, scheduler
         ) from error
     with client, parallel_config(backend="dask"):
         yield from Parallel(return_as="generator_unordered")(jobs)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread and show no progress bars: what a call needs that runs beside others."""
+    threads, static = torch.get_num_threads(), os.environ.get("SPIDER_STATIC", "0")
+    os.environ["SPIDER_STATIC"] = "1"
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        os.environ["SPIDER_STATIC"] = static

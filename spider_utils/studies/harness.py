@@ -1,6 +1,6 @@
 """Studies: a file of settings, a training for every arm, fold and seed, and one table of what they score.
 
-A study file (YAML in this folder, or a path) names its arms: what differs from `base`. Every training is scored on its
+Every training is scored on its
 fold's held-out slices, at the slice store's full resolution, at the epochs of `score_epochs`; no epoch is chosen on
 them. All arms of a study train on the same number of slices, so on the same number of steps.
 
@@ -16,11 +16,8 @@ import os
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
-import torch
-import yaml
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -35,36 +32,11 @@ from spider_utils.scores import SliceScores, read_scores, score_slices, write_me
 from spider_utils.splits import SplitSettings, make_split
 from spider_utils.store import SliceStore, neighbour_rows, open_store
 from spider_utils.studies.compare import count_overlap, pooled_dice
-from spider_utils.studies.engine import run_parallel
+from spider_utils.studies.engine import one_thread, run_parallel
+from spider_utils.studies.study_file import Study
 from spider_utils.training import Slices, TrainSettings, read_slices, train
 
-FOLDER = Path(__file__).parent
 NOTE = "training.json"  # written last: without it a training is not finished
-FIXED = ("split", "fold", "seed")  # not to be set for a whole study
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One line of a comparison: a name, its title in figures, and what it changes."""
-
-    name: str
-    title: str
-    values: dict[str, Any]
-    kind: str = ""  # what it changes, to group arms by
-
-
-@dataclass(frozen=True)
-class Study:
-    """What a study file says."""
-
-    name: str
-    question: str
-    reference: str  # the arm that the others are compared with
-    score_epochs: tuple[int, ...]
-    folds: int
-    seeds: tuple[int, ...]
-    base: dict[str, Any]
-    arms: tuple[Arm, ...]
 
 
 @dataclass(frozen=True)
@@ -81,70 +53,6 @@ class Training:
     @property
     def place(self) -> Path:
         return Path(self.arm) / f"fold{self.fold}_seed{self.seed}"
-
-
-def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
-    """Read a study by its name in this package, or by the path of a YAML file; `overrides` go over its base.
-
-    Among the overrides, `folds`, `seeds`, `score_epochs` and `arms` (names, to run some of them) change the study.
-    Raises SpiderError when there is no such study, or it lacks a part.
-    """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
-        raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
-    content, overrides = read_study_file(path), dict(overrides or {})
-    for name in FIXED:
-        if name in overrides:
-            raise SpiderError(f"{name}: a study sets it for each of its trainings; leave it out, or write a study file")
-    content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
-    for key in ("folds", "seeds", "score_epochs"):
-        content[key] = whole_numbers(key, content[key])
-    wanted = as_list(overrides.pop("arms", list(content["arms"])))
-    for arm in [*wanted, content["reference"]]:
-        if arm not in content["arms"]:
-            raise SpiderError(f"{path}: arm '{arm}': not known; expected one of {', '.join(content['arms'])}")
-    base, arms = content["base"] | overrides, []
-    for arm in wanted:
-        told = content["arms"][arm] or {}
-        title, values = told.get("title", arm), told.get("values", {})
-        leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
-        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, told.get("kind", "")))
-    marks, folds = tuple(sorted(content["score_epochs"])), content["folds"][0]
-    return Study(
-        path.stem, content["question"], content["reference"], marks, folds, tuple(content["seeds"]), base, tuple(arms)
-    )
-
-
-def read_study_file(path: Path) -> dict[str, Any]:
-    """Read a study file. Raises SpiderError when it is no YAML or lacks a part."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise SpiderError(f"{path}: expected YAML, found {str(error).splitlines()[0]}; mend the file") from error
-    kinds = {"question": str, "reference": str, "score_epochs": list, "folds": int, "seeds": list}
-    for key, kind in (kinds | {"base": dict, "arms": dict}).items():
-        found = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(found, kind):
-            raise SpiderError(
-                f"{path}: expected the key '{key}' with a {kind.__name__}, found {found!r}; mend the file"
-            )
-    return content
-
-
-def as_list(value: Any) -> list:
-    """Return a list of what is one value, several, or a text with commas."""
-    if isinstance(value, str):
-        return [part.strip() for part in value.split(",")]
-    return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def whole_numbers(name: str, value: Any) -> list[int]:
-    """Return one number or several as a list of integers from 0. Raises SpiderError on anything else."""
-    found = as_list(value)
-    if not found or not all(str(one).isdecimal() for one in found):
-        raise SpiderError(f"{name}: expected whole numbers, found {value!r}")
-    return [int(one) for one in found]
 
 
 def plan(study: Study, table: pd.DataFrame) -> list[Training]:
@@ -187,10 +95,8 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
     out, trainings = Path(out), plan(study, store.table)
     wanted = [one for one in trainings if not is_done(one, store.info, out)]
     write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
-    device = select_device(study.base.get("device", "auto"))
-    workers = workers or (os.cpu_count() or 1 if device.type == "cpu" else 1)
-    out_path = out.resolve()
-    done = run_parallel(run_training, [(one, store.path.resolve(), out_path) for one in wanted], workers, scheduler)
+    calls = [(one, store.path.resolve(), out.resolve()) for one in wanted]
+    done = run_parallel(run_training, calls, worker_count(study, workers), scheduler)
     total, before = len(trainings), len(trainings) - len(wanted)
     for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
         tqdm.write(line)
@@ -199,6 +105,12 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
     overlap = pd.concat([read_overlap(one, out) for one in trainings], ignore_index=True)
     write_metrics(overlap, out / "overlap.csv")
     return overlap
+
+
+def worker_count(study: Study, workers: int) -> int:
+    """Return how many processes run at a time where `workers` is 0: one a core, or one where a GPU is used."""
+    device = select_device(study.base.get("device", "auto"))
+    return workers or (os.cpu_count() or 1 if device.type == "cpu" else 1)
 
 
 def is_done(training: Training, data: dict, out: Path) -> bool:
@@ -220,14 +132,8 @@ def made_from(training: Training, data: dict) -> dict:
 
 def run_training(training: Training, store_path: Path, out: Path) -> str:
     """Do one training, score it, and return a line that says so. Many run at a time, so with one thread and no bar."""
-    threads, static = torch.get_num_threads(), os.environ.get("SPIDER_STATIC", "0")
-    os.environ["SPIDER_STATIC"] = "1"
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         return _train_and_score(training, store_path, out)
-    finally:
-        torch.set_num_threads(threads)
-        os.environ["SPIDER_STATIC"] = static
 
 
 def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
@@ -302,11 +208,15 @@ def training_table(trainings: list[Training], out: Path) -> pd.DataFrame:
 
 def read_final_scores(trainings: list[Training], out: Path, arm: str, seed: int) -> SliceScores:
     """Read the scores of an arm's last epoch over all folds, that is of every held-out slice."""
+    chosen = [one for one in trainings if (one.arm, one.seed) == (arm, seed)]
+    return join_scores([read_scores(out / "trainings" / one.place) for one in chosen])
+
+
+def join_scores(parts: list[SliceScores]) -> SliceScores:
+    """Lay scores of different slices into one table."""
     tables, distances, before = [], [], 0
-    for training in trainings:
-        if (training.arm, training.seed) == (arm, seed):
-            part = read_scores(out / "trainings" / training.place)
-            tables.append(part.table)
-            distances.append(part.distances.assign(row=part.distances["row"] + before))
-            before += len(part.table)
+    for part in parts:
+        tables.append(part.table)
+        distances.append(part.distances.assign(row=part.distances["row"] + before))
+        before += len(part.table)
     return SliceScores(pd.concat(tables, ignore_index=True), pd.concat(distances, ignore_index=True))

@@ -19,8 +19,9 @@ from spider_utils.progress import progress
 from spider_utils.store import SliceStore
 from spider_utils.studies.compare import count_overlap, dice_table, difference_table, pooled_dice
 from spider_utils.studies.copying import copying_table, every_slice_once
-from spider_utils.studies.harness import Study, plan
+from spider_utils.studies.harness import plan
 from spider_utils.studies.reference import audit_reference
+from spider_utils.studies.study_file import Study
 
 USUAL_FOLDS, AUTHORS_FOLDS = 5, 10  # 80 / 20; and 90 / 10, as the authors' public training script deals slices
 FAR = 3  # slices; what lies farther away is counted with it

@@ -1,0 +1,126 @@
+"""What a trained network gains by how it is used: views (test-time augmentation), snapshots, cleaning up.
+
+A study file names the arm whose networks are tried (`options: ARM`). Every option segments the slices that a
+network's own fold holds out, so nothing is measured on a patient that the network has met. An ensemble of the folds is
+not among them: every patient is known to all folds but one, so here it cannot be measured honestly.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from spider_utils.checkpoints import NETWORK_FILE
+from spider_utils.cleanup import CleanupSettings
+from spider_utils.files import write_json
+from spider_utils.inference import ONE_LOOK, InferenceSettings, load_network, predict_masks, select_device
+from spider_utils.progress import progress
+from spider_utils.scores import read_scores, score_slices, summarise, write_metrics, write_scores
+from spider_utils.splits import make_split
+from spider_utils.store import SliceStore, neighbour_rows, open_store
+from spider_utils.studies.compare import count_overlap, dice_table
+from spider_utils.studies.engine import one_thread, run_parallel
+from spider_utils.studies.harness import Training, join_scores, snapshot
+from spider_utils.studies.paired import paired_table, patient_table
+
+NOTE = "option.json"  # written last
+
+
+@dataclass(frozen=True)
+class Option:
+    """One way of using a network: its title, the settings, and whether the scored epochs' networks are averaged."""
+
+    title: str
+    settings: InferenceSettings = ONE_LOOK
+    snapshots: bool = False
+
+
+PLAIN = "plain"
+SCALES = ("identity", "scale_0.9", "scale_1.1")
+OPTIONS = {
+    PLAIN: Option("one look"),
+    "shifts": Option("3 views: shifts", InferenceSettings(("identity", "shift_up", "shift_right"))),
+    "scales": Option("3 views: scales", InferenceSettings(SCALES)),
+    "gammas": Option("3 views: gamma", InferenceSettings(("identity", "gamma_0.8", "gamma_1.25"))),
+    "snapshots": Option("networks of the scored epochs averaged", snapshots=True),
+    "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
+    "scales_cleanup": Option("3 views: scales, cleaned up", InferenceSettings(SCALES, CleanupSettings())),
+}
+
+
+class Ensemble(nn.Module):
+    """Several networks as one: the logarithm of their mean softmax stands for the logits."""
+
+    def __init__(self, networks: list[nn.Module]):
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    def forward(self, slices: Tensor) -> Tensor:
+        """Map slices (N, C, H, W) to log probabilities (N, classes, H, W)."""
+        mean = sum(network(slices).float().softmax(dim=1) for network in self.networks) / len(self.networks)
+        return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
+
+
+def option_place(training: Training, out: Path, name: str) -> Path:
+    """Return the folder of what an option scores on a training's held-out slices."""
+    return out / "trainings" / training.place / "options" / name
+
+
+def try_options(trainings: list[Training], store_path: Path, out: Path, workers: int, scheduler: str) -> None:
+    """Use the networks of these trainings in all ways; what is done is not done again."""
+    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in OPTIONS]
+    lines = run_parallel(try_option, calls, workers, scheduler)
+    for line in progress(lines, total=len(calls), desc="options", unit="option"):
+        tqdm.write(line)
+
+
+def try_option(training: Training, name: str, store_path: Path, out: Path) -> str:
+    """Segment and score a training's held-out slices in one way, if that is not done; return a line that says so."""
+    folder = option_place(training, out, name)
+    if not (folder / NOTE).is_file():
+        with one_thread():
+            _segment_and_score(
+                training, OPTIONS[name], open_store(store_path), out / "trainings" / training.place, folder
+            )
+    return f"{training.place}, {OPTIONS[name].title}: done"
+
+
+def _segment_and_score(training: Training, option: Option, store: SliceStore, made: Path, folder: Path) -> None:
+    held = make_split(store.table, training.split).rows(store.table, "test")
+    device = select_device(training.settings.device)
+    earlier = [snapshot(made, epoch) for epoch in training.score_epochs[:-1]] if option.snapshots else []
+    networks = [load_network(place / NETWORK_FILE, device)[0] for place in [*earlier, made]]
+    network = Ensemble(networks).eval() if option.snapshots else networks[0]
+    around = neighbour_rows(store.table, training.settings.neighbours)[held]
+    masks = predict_masks(network, store.images, training.settings.size, device, around, option.settings)
+    truth, table = store.masks[held], store.table.iloc[held]
+    write_metrics(count_overlap(truth, masks, table), folder / "overlap.csv")
+    write_scores(score_slices(truth, masks, table), folder)
+    write_json(folder / NOTE, {"option": option.title, "networks": len(networks)})
+
+
+def option_tables(trainings: list[Training], out: Path) -> dict[str, pd.DataFrame]:
+    """Return what every option scores on all held-out slices, and how far it lies from one look at each slice.
+
+    Tables: options_dice (`compare.dice_table`), options_boundaries (`scores.summarise`) and options_paired
+    (`paired.paired_table`); the option's name stands under arm.
+    """
+    counts, scores, boundaries = [], {}, []
+    for name in OPTIONS:
+        places = [option_place(one, out, name) for one in trainings]
+        for one, place in zip(trainings, places, strict=True):
+            part = pd.read_csv(place / "overlap.csv")
+            counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=one.score_epochs[-1]))
+        scores[name] = join_scores([read_scores(place) for place in places])
+        boundaries.append(summarise(scores[name], "test").drop(columns="split").assign(arm=name))
+    titles = {name: option.title for name, option in OPTIONS.items()}
+    dice = dice_table(pd.concat(counts, ignore_index=True))
+    dice.insert(1, "title", dice["arm"].map(titles))
+    return {
+        "options_dice": dice,
+        "options_boundaries": pd.concat(boundaries, ignore_index=True),
+        "options_paired": paired_table(patient_table(scores), PLAIN, titles),
+    }

@@ -1,0 +1,104 @@
+"""Study files: YAML in this folder, or by path. A study names its arms: what differs from `base`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spider_utils.errors import SpiderError
+
+FOLDER = Path(__file__).parent
+FIXED = ("split", "fold", "seed")  # not to be set for a whole study
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of a comparison: a name, its title in figures, and what it changes."""
+
+    name: str
+    title: str
+    values: dict[str, Any]
+    kind: str = ""  # what it changes, to group arms by
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study file says."""
+
+    name: str
+    question: str
+    reference: str  # the arm that the others are compared with
+    score_epochs: tuple[int, ...]
+    folds: int
+    seeds: tuple[int, ...]
+    base: dict[str, Any]
+    arms: tuple[Arm, ...]
+    options: str = ""  # the arm whose networks are then used in several ways (see `options`)
+
+
+def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
+    """Read a study by its name in this package, or by the path of a YAML file; `overrides` go over its base.
+
+    Among the overrides, `folds`, `seeds`, `score_epochs` and `arms` (names, to run some of them) change the study.
+    Raises SpiderError when there is no such study, or it lacks a part.
+    """
+    path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+        raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
+    content, overrides = read_study_file(path), dict(overrides or {})
+    for name in FIXED:
+        if name in overrides:
+            raise SpiderError(f"{name}: a study sets it for each of its trainings; leave it out, or write a study file")
+    content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
+    for key in ("folds", "seeds", "score_epochs"):
+        content[key] = whole_numbers(key, content[key])
+    wanted = as_list(overrides.pop("arms", list(content["arms"])))
+    for arm in [*wanted, content["reference"]]:
+        if arm not in content["arms"]:
+            raise SpiderError(f"{path}: arm '{arm}': not known; expected one of {', '.join(content['arms'])}")
+    base, arms = content["base"] | overrides, []
+    for arm in wanted:
+        told = content["arms"][arm] or {}
+        title, values = told.get("title", arm), told.get("values", {})
+        leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
+        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, told.get("kind", "")))
+    marks, folds = tuple(sorted(content["score_epochs"])), content["folds"][0]
+    options = content.get("options", "")
+    if options and options not in content["arms"]:
+        raise SpiderError(f"{path}: options: expected one of {', '.join(content['arms'])}, found '{options}'")
+    options = options if options in wanted else ""
+    seeds = tuple(content["seeds"])
+    return Study(path.stem, content["question"], content["reference"], marks, folds, seeds, base, tuple(arms), options)
+
+
+def read_study_file(path: Path) -> dict[str, Any]:
+    """Read a study file. Raises SpiderError when it is no YAML or lacks a part."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise SpiderError(f"{path}: expected YAML, found {str(error).splitlines()[0]}; mend the file") from error
+    kinds = {"question": str, "reference": str, "score_epochs": list, "folds": int, "seeds": list}
+    for key, kind in (kinds | {"base": dict, "arms": dict}).items():
+        found = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(found, kind):
+            raise SpiderError(
+                f"{path}: expected the key '{key}' with a {kind.__name__}, found {found!r}; mend the file"
+            )
+    return content
+
+
+def as_list(value: Any) -> list:
+    """Return a list of what is one value, several, or a text with commas."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",")]
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def whole_numbers(name: str, value: Any) -> list[int]:
+    """Return one number or several as a list of integers from 0. Raises SpiderError on anything else."""
+    found = as_list(value)
+    if not found or not all(str(one).isdecimal() for one in found):
+        raise SpiderError(f"{name}: expected whole numbers, found {value!r}")
+    return [int(one) for one in found]

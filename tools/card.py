@@ -1,0 +1,125 @@
+"""The model card of the shipped networks, models/README.md, written from the JSON beside each: no number is typed."""
+
+import json
+from pathlib import Path
+
+from spider_utils.files import write_text
+from spider_utils.labels import FOREGROUND
+from spider_utils.predict import DEFAULT_MODEL
+from spider_utils.studies.cost import network_cost
+from spider_utils.training import TrainSettings
+from tools.studies import markdown_table
+
+HEAD = """# The shipped networks
+
+Four-class segmentation (background, vertebrae, spinal canal, intervertebral discs) of mid-sagittal T2 SPACE slices
+of the lumbar spine. `python -m spider_utils predict --input FOLDER --output FOLDER` uses `{default}`; `--weights`
+takes another.
+
+"""
+USE = """## Intended use
+
+Research and teaching: to see what a network of this kind does to one's own slices, as a starting point for
+training, and as the baseline to beat. **Not a medical device**: not for diagnosis, planning or measurement in
+patients.
+
+## Limits
+
+- Learnt from {slices} slices of {patients} patients of one sequence (T2 SPACE) of one data set. T1, T2 TSE, other
+  regions of the spine, children, implants, fractures and slices far from the midline are unknown to it; there it
+  fails without a warning.
+- A slice is seen at {width} × {height} pixels, stretched: sagittal, front at the left, head at the top, about as
+  much of the body as SPIDER's slices show. It finds structures, not levels: no vertebra has a number.
+- The references are those that the paper's authors released. They were not drawn alike for all patients (see
+  results/reference), so part of the error is theirs.
+- The scores are of cross-validation: the same settings, trained on two thirds of the patients and scored on the
+  rest. The shipped weights themselves have met all {patients} patients and cannot be scored on them. The settings
+  were chosen on the same patients, which favours them a little; SPIDER's official validation patients were never
+  used.
+
+## Data and licence
+
+SPIDER: van der Graaf et al., Lumbar spine segmentation in MR images: a dataset and a public benchmark, Scientific
+Data 2024 (CC BY 4.0), as sliced and relabelled by Ahmed et al. 2025 in their public repository. The weights are
+derived from these data and given under CC BY 4.0; name both.
+"""
+
+
+def write_card(folder: Path) -> None:
+    """Write README.md into the folder of the shipped networks."""
+    described = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))}
+    default = described[DEFAULT_MODEL]
+    parts = [HEAD.format(default=DEFAULT_MODEL)]
+    for name in sorted(described, key=lambda name: name != DEFAULT_MODEL):
+        parts.append(network_section(name, described[name], (folder / f"{name}.safetensors").stat().st_size))
+    facts = default["trained_on"] | {"patients": len(default["trained_on"]["patients"])}
+    size = {"width": default["training"]["train_width"], "height": default["training"]["train_height"]}
+    write_text(folder / "README.md", "".join(parts) + USE.format(**facts, **size))
+
+
+def network_section(name: str, made: dict, size: int) -> str:
+    """Return what the card says of one network: what it is, how it was trained, what it scores on unseen patients."""
+    training, study = made["training"], made["study"]
+    known = {field: value for field, value in training.items() if field in TrainSettings.__dataclass_fields__}
+    cost = network_cost(TrainSettings(**known))
+    views = len(made["inference"]["views"])
+    cleaned = "masks cleaned up" if made["inference"]["cleanup"] else "masks not cleaned up"
+    trained_on = made["trained_on"]
+    facts = [
+        ["network", f"`{training['model']}`, width {training['width']}, {1 + 2 * training['neighbours']} slice(s) in"],
+        ["parameters", f"{cost['parameters']:,}; {size / 1e6:.1f} MB in half precision"],
+        ["multiply-adds of a slice", f"{cost['multiply_adds'] / 1e9:.2f} G"],
+        ["input", f"{training['train_width']} × {training['train_height']}, grey, scaled 0..1 by minimum and maximum"],
+        ["loss", f"`{training['loss']}`"],
+        ["augmentation", training["augmentation"]],
+        [
+            "training",
+            f"{training['epochs']} epochs, batch {training['batch_size']}, Adam, learning rate "
+            f"{training['learning_rate']}, {training['schedule']}, seed {training['seed']}",
+        ],  # fmt: skip
+        [
+            "trained on",
+            f"{trained_on['slices']} slices of {len(trained_on['patients'])} patients: all that were released",
+        ],
+        ["inference", f"{views} view(s) of a slice, {cleaned}"],
+        [
+            "half precision",
+            f"{made['half_precision']['equal_pixels']:.5%} of the pixels of "
+            f"{made['half_precision']['slices']} slices keep their class",
+        ],  # fmt: skip
+        ["data fingerprint", f"`{made['data']['fingerprint'][:12]}`"],
+        [
+            "code, device",
+            f"`{made['provenance']['code']['commit'][:8]}`, {made['provenance']['device']['type']} "
+            f"({made['provenance']['device']['name']})",
+        ],  # fmt: skip
+        ["command", f"`{made['command']}`"],
+    ]
+    told = (
+        f"On {made['scores']['patients']} unseen patients, each held out once (study `{study['name']}`, arm "
+        f"`{study['arm']}`, used as `{study['option']}`; in brackets 95 % bootstrap intervals over patients):"
+    )
+    table = markdown_table(["", ""], facts)
+    return f"## {name}\n\n{table}\n\n{told}\n\n{score_rows(made['scores']['table'])}\n\n"
+
+
+def score_rows(table: list[dict]) -> str:
+    """Return scores as a table, classes in rows: pooled Dice, mean Dice of patients, pooled HD95 and ASD."""
+    columns = [("pooled", "dice"), ("patients", "dice"), ("pooled", "hd95"), ("pooled", "asd")]
+    heads = ["class"]
+    for aggregation, metric in columns:
+        unit = next(row["unit"] for row in table if row["metric"] == metric)
+        name = {"dice": "Dice"}.get(metric, metric.upper())
+        heads.append(f"{name}, {aggregation}" + ("" if unit == "ratio" else f" ({unit})"))
+    lines = []
+    for name in (*FOREGROUND, "foreground"):
+        cells = [name]
+        for aggregation, metric in columns:
+            row = next(
+                one for one in table if (one["class"], one["aggregation"], one["metric"]) == (name, aggregation, metric)
+            )
+            digits = 3 if metric == "dice" else 2
+            value, low, high = (f"{row[key]:.{digits}f}" for key in ("value", "ci_low", "ci_high"))
+            cells.append(f"{value} [{low}, {high}]")
+        lines.append(cells)
+    return markdown_table(heads, lines)

@@ -1,0 +1,122 @@
+"""Train an arm of a finished study on all patients and ship it: `python -m tools.ship STUDY_DIR ARM NAME [OPTION]`.
+
+The training has the arm's settings and every patient that SPIDER does not keep for validation; no slice is left to
+score it on, so its scores are those of the study's cross-validation, where the same settings met other patients. It is
+kept in STUDY_DIR/shipped/ARM and goes on where it was cut off. Written: models/NAME.safetensors (half precision),
+models/NAME.json (what the network is, how it is used, what it scores) and models/README.md, the model card.
+
+OPTION is a name of `spider_utils.studies.options.OPTIONS` that the study has tried; without it: one look at a slice.
+"""
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from safetensors.torch import load_file, save_file
+
+from spider_utils.checkpoints import NETWORK_FILE
+from spider_utils.files import atomic_path, write_json
+from spider_utils.inference import load_network, predict_masks, select_device
+from spider_utils.parameters import sort_parameters
+from spider_utils.provenance import provenance
+from spider_utils.splits import SplitSettings
+from spider_utils.store import SliceStore, neighbour_rows, open_store
+from spider_utils.studies.options import OPTIONS, PLAIN
+from spider_utils.training import Slices, TrainSettings, read_slices, train
+from tools.card import write_card
+from tools.notebooks import ROOT
+
+MODELS = ROOT / "models"
+CHECKED = 40  # slices on which half and full precision are compared
+LIMIT = 20e6  # bytes
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", type=Path, help="folder of a finished study")
+    parser.add_argument("arm", help="arm of the study")
+    parser.add_argument("name", help="name of the shipped network")
+    parser.add_argument("option", nargs="?", default=PLAIN, choices=list(OPTIONS), help="how it is used")
+    options = parser.parse_args()
+    folder, settings = train_on_all(options.study, options.arm)
+    store = open_store(options.study / "store")
+    agreement = write_half(folder, MODELS / f"{options.name}.safetensors", store, settings)
+    description = json.loads((folder / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
+    description |= {
+        "provenance": json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
+        "half_precision": {"slices": CHECKED, "equal_pixels": agreement},
+        "inference": asdict(OPTIONS[options.option].settings),
+        "study": {"name": options.study.name, "arm": options.arm, "option": options.option},
+        "scores": scores(options.study, options.arm, options.option),
+        "command": f"python -m tools.ship runs/{options.study.name} {options.arm} {options.name} {options.option}",
+    }
+    write_json(MODELS / f"{options.name}.json", description)
+    write_card(MODELS)
+
+
+def train_on_all(study: Path, arm: str) -> tuple[Path, TrainSettings]:
+    """Train an arm's settings on all patients; returns the training's folder and settings."""
+    made = json.loads((study / "study.json").read_text(encoding="utf-8"))["study"]
+    own = next(one for one in made["arms"] if one["name"] == arm)
+    values = made["base"] | own["values"] | {"seed": made["seeds"][0]}
+    settings = sort_parameters(values, {"split": SplitSettings, "training": TrainSettings})["training"]
+    store, folder = open_store(study / "store"), study / "shipped" / arm
+    rows = np.flatnonzero(store.table["subset"] != "validation")
+    patients = sorted(int(patient) for patient in store.table["patient"].iloc[rows].unique())
+
+    def slices_of(side: str) -> Slices:
+        return read_slices(store, rows if side == "train" else rows[:0], settings)
+
+    about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows)}}
+    folder.mkdir(parents=True, exist_ok=True)
+    train(settings, slices_of, folder, about, folder / "train_log.csv")
+    note = folder / "provenance.json"
+    if not note.is_file():
+        device = str(select_device(settings.device))
+        write_json(note, provenance(asdict(settings), store.info["fingerprint"], device))
+    return folder, settings
+
+
+def write_half(folder: Path, target: Path, store: SliceStore, settings: TrainSettings) -> float:
+    """Write a network's weights in half precision; returns the share of pixels that keep their class.
+
+    Raises ValueError when a weight does not fit into half precision or the file is too large for a repository.
+    """
+    weights = load_file(folder / NETWORK_FILE)
+    half = {name: value.half() if value.is_floating_point() else value for name, value in weights.items()}
+    if not all(value.isfinite().all() for value in half.values()):
+        raise ValueError(f"{folder}: a weight is too large for half precision")
+    with atomic_path(target) as path:
+        save_file(half, path)
+    if target.stat().st_size > LIMIT:
+        raise ValueError(f"{target}: {target.stat().st_size} bytes, expected at most {LIMIT:.0f}")
+    model, _ = load_network(folder / NETWORK_FILE, torch.device("cpu"))
+    rows = np.linspace(0, len(store) - 1, CHECKED).astype(int)
+    around = neighbour_rows(store.table, settings.neighbours)[rows]
+    full = predict_masks(model, store.images, settings.size, torch.device("cpu"), around)
+    model.load_state_dict(half)
+    return float((predict_masks(model, store.images, settings.size, torch.device("cpu"), around) == full).mean())
+
+
+def scores(study: Path, arm: str, option: str) -> dict:
+    """Return what the study found of an arm on unseen patients, used in this way: Dice and distances with intervals."""
+    if option != PLAIN:
+        dice, boundaries = (pd.read_csv(study / f"options_{name}.csv") for name in ("dice", "boundaries"))
+        dice, boundaries = (table[table["arm"] == option] for table in (dice, boundaries))
+    else:
+        dice, boundaries = (pd.read_csv(study / f"{name}.csv") for name in ("dice", "boundaries"))
+        dice, boundaries = (table[table["arm"] == arm] for table in (dice, boundaries))
+    dice = dice[dice["epoch"] == dice["epoch"].max()].assign(metric="dice", unit="ratio", n=dice["slices"])
+    boundaries = boundaries[(boundaries["sequence"] == "all") & boundaries["metric"].isin(["hd95", "asd", "nsd_2"])]
+    kept = ["class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
+    table = pd.concat([dice[kept], boundaries[kept]])
+    table = table[table["aggregation"].isin(["pooled", "patients"]) & (table["class"] != "background")]
+    return {"patients": int(dice["patients"].iloc[0]), "table": json.loads(table.to_json(orient="records"))}
+
+
+if __name__ == "__main__":
+    main()
