@@ -112,7 +112,7 @@ def patient_pairs(patients: pd.DataFrame, paired: pd.DataFrame, cost: pd.DataFra
         Line2D([], [], color=WORSE_COLOUR, linewidth=2, label="worse"),
     ]
     legend_below(figure, handles)
-    figure.suptitle(f"{len(wide)} patients, each held out once: {titles[arm]} beside {titles[reference]}")
+    figure.suptitle(f"{len(wide)} patients, none of them known to the network that segments it")
     note_source(figure, source)
     return figure
 

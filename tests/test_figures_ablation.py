@@ -12,7 +12,15 @@ from matplotlib.text import Text
 
 from spider_utils import style
 from spider_utils.errors import SpiderError
-from spider_utils.figures_ablation import BETTER_COLOUR, HEAD, WORSE_COLOUR, ablation, ablation_by_class, arm_rows
+from spider_utils.figures_ablation import (
+    BETTER_COLOUR,
+    HEAD,
+    WORSE_COLOUR,
+    ablation,
+    ablation_by_class,
+    arm_rows,
+    patient_pairs,
+)
 from spider_utils.labels import CLASSES
 
 ARMS = {  # title, kind, gain in Dice, adjusted p
@@ -160,3 +168,25 @@ def test_nothing_is_cut_or_covered_and_all_carry_their_source(figure):
 def test_unknown_source_is_refused():
     with pytest.raises(SpiderError, match="phantom, released, spider"):
         ablation_by_class(by_class(), paired(), source="elsewhere")
+
+
+def test_patient_pairs_names_every_patient_and_colours_who_gains():
+    rng = np.random.default_rng(0)
+    before = rng.uniform(0.8, 0.9, 30)
+    gain = np.where(np.arange(30) < 21, 0.02, -0.01)
+    long = [
+        {"arm": arm, "patient": 100 + patient, "dice": dice, "hd95": 40 * (1 - dice)}
+        for patient in range(30)
+        for arm, dice in (("base", before[patient]), ("all", before[patient] + gain[patient]))
+    ]
+    table = paired()
+    drawn = patient_pairs(pd.DataFrame(long), table[table["arm"] == "all"], cost(), source="released")
+    check_layout("patient_pairs", drawn)
+    dice, hd95 = drawn.axes[:2]
+    for panel in (dice, hd95):
+        lines = panel.collections[0]
+        colours = [matplotlib.colors.to_hex(colour) for colour in lines.get_colors()]
+        assert colours.count(BETTER_COLOUR.lower()) == 21 and colours.count(WORSE_COLOUR.lower()) == 9
+    named = [label.get_text() for label in dice.get_yticklabels()]
+    assert sorted(named) == sorted(str(100 + patient) for patient in range(30))
+    assert named[-1] == str(100 + int(before.argmin()))  # the reference's worst patient is on top

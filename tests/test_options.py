@@ -28,7 +28,8 @@ def finished(store, tmp_path_factory):
     """A study of two arms whose reference arm's networks are used in all ways."""
     folder = tmp_path_factory.mktemp("options")
     path = folder / "tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY | {"arms": ARMS, "reference": "plain_net", "options": "plain_net"}, sort_keys=False))
+    content = STUDY | {"arms": ARMS, "reference": "plain_net", "options": "plain_net"}
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
     study = load_study(str(path))
     return study, folder / "out", trained_study(study, store, folder / "out", 2, "")
 
