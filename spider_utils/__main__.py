@@ -109,9 +109,14 @@ def study(options: argparse.Namespace) -> None:
     overrides = {name: scalar(name, value) for name, value in options.overrides}
     from spider_utils.studies.command import run_command
 
-    place = {"source": options.source, "data_dir": options.data_dir}
     run_command(
-        options.name, options.out, **place, workers=options.workers, overrides=overrides, scheduler=options.scheduler
+        options.name,
+        options.out,
+        source=options.source,
+        data_dir=options.data_dir,
+        workers=options.workers,
+        overrides=overrides,
+        scheduler=options.scheduler,
     )
     print(f"Tables and figures: {options.out}")
 

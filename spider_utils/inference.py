@@ -66,8 +66,15 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
     for path in (checkpoint, description_file):
         if not path.is_file():
             raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
-    description = json.loads(description_file.read_text(encoding="utf-8"))
-    training = description["training"]
+    try:
+        description = json.loads(description_file.read_text(encoding="utf-8"))
+        training = description["training"]
+        training["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpiderError(
+            f"{description_file}: expected the JSON that a training writes beside its weights, found another; "
+            "take the one that belongs to the weights"
+        ) from error
     channels = 1 + 2 * training.get("neighbours", 0)
     parts = {name: training[name] for name in NETWORK if name in training}
     model = build_model(training["model"], in_channels=channels, **parts)

@@ -51,14 +51,13 @@ def test_run(calls):
 
 def test_study(monkeypatch, capsys):
     noted = []
-    monkeypatch.setattr("spider_utils.studies.command.run_command", lambda *arguments: noted.append(arguments))
+    monkeypatch.setattr("spider_utils.studies.command.run_command", lambda *given, **more: noted.append((*given, more)))
     assert main(["study", "leakage", "--out", "o"]) == 0
     line = ["study", "labels", "--source", "phantom", "--data-dir", "d", "--out", "o", "--workers", "3"]
-    assert main([*line, "-p", "epochs", "2"]) == 0
-    assert noted == [
-        ("leakage", "o", "released", None, 0, {}),
-        ("labels", "o", "phantom", "d", 3, {"epochs": 2}),
-    ]
+    assert main([*line, "-p", "epochs", "2", "--scheduler", "tcp://host:8786"]) == 0
+    usual = {"source": "released", "data_dir": None, "workers": 0, "overrides": {}, "scheduler": ""}
+    other = {"source": "phantom", "data_dir": "d", "workers": 3, "overrides": {"epochs": 2}}
+    assert noted == [("leakage", "o", usual), ("labels", "o", other | {"scheduler": "tcp://host:8786"})]
     assert capsys.readouterr().out.count("Tables and figures: o") == 2
 
 

@@ -61,6 +61,12 @@ def test_snapshots_average_the_networks_of_the_scored_epochs(finished):
     assert networks == {name: 2 if option.snapshots else 1 for name, option in OPTIONS.items()}
 
 
+def test_a_network_without_neighbours_is_not_changed_by_being_alone(finished):
+    _, _, tables = finished
+    wide = tables["options_dice"].pivot(index=["aggregation", "class"], columns="arm", values="value")
+    pd.testing.assert_series_equal(wide["alone"], wide[PLAIN], check_names=False)
+
+
 def test_what_is_tried_is_not_tried_again(finished, store, monkeypatch):
     study, out, _ = finished
     done = []

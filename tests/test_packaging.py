@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 REQUIREMENTS = [Requirement(line) for line in (*PROJECT["dependencies"], *EXTRAS["lab"], *EXTRAS["dev"])]
+CLUSTER = {"engine.py": {"distributed"}}  # imported where an option asks for it, and told to be missing if it is
 PINS = dict(
     line.split("==")
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -39,7 +40,8 @@ def test_environment_yml_lists_nothing_of_its_own():
 def test_the_makefile_installs_the_same():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "-c constraints.txt -e '.[lab,dev]'" in makefile
-    assert set(EXTRAS) == {"lab", "dev"}
+    assert set(EXTRAS) == {"lab", "dev", "cluster"}
+    assert set(EXTRAS["cluster"]) <= set(EXTRAS["dev"])  # so that its tests run
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
@@ -64,7 +66,7 @@ def test_the_package_imports_only_what_it_requires():
         for name in _imported(ast.parse(path.read_text(encoding="utf-8"))) - {"spider_utils", "google"}:
             if name not in sys.stdlib_module_names:
                 names = {canonicalize_name(one) for one in distributions.get(name, [name])}
-                if not names & required:
+                if not names & (required | CLUSTER.get(path.name, set())):
                     undeclared.add(f"{path.name}: {name}")
     assert not undeclared
 

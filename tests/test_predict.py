@@ -252,6 +252,18 @@ def test_missing_weights_are_named(slices, tmp_path, monkeypatch, capsys):
     assert not (tmp_path / "masks").exists()
 
 
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"training": {}}', '{"training": 3}'])
+def test_a_description_that_is_none_is_named(slices, tmp_path, trained, text, capsys):
+    save(slices / "a.png", blocks(0) * 85)
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(Path(trained).read_bytes())
+    weights.with_suffix(".json").write_text(text)
+    line = ["predict", "--input", str(slices), "--output", str(tmp_path / "masks"), "--weights", str(weights)]
+    assert main(line) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: {tmp_path / 'mine.json'}: expected the JSON") and error.count("\n") == 1
+
+
 def test_neighbours_are_found_by_number(slices, tmp_path, use):
     """A ruler on the channel before: the mask of a slice shows the slice before it."""
     for number in (8, 9, 10, 12):

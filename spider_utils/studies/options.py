@@ -31,11 +31,12 @@ NOTE = "option.json"  # written last
 
 @dataclass(frozen=True)
 class Option:
-    """One way of using a network: its title, the settings, and whether the scored epochs' networks are averaged."""
+    """One way of using a network."""
 
     title: str
     settings: InferenceSettings = ONE_LOOK
-    snapshots: bool = False
+    snapshots: bool = False  # the mean of the networks of all scored epochs, not the last one's
+    alone: bool = False  # a network that sees neighbours is shown the slice itself in their place
 
 
 PLAIN = "plain"
@@ -47,6 +48,7 @@ OPTIONS = {
     "gammas": Option("3 views: gamma", InferenceSettings(("identity", "gamma_0.8", "gamma_1.25"))),
     "snapshots": Option("networks of the scored epochs averaged", snapshots=True),
     "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
+    "alone": Option("without neighbouring slices", alone=True),
     "scales_cleanup": Option("3 views: scales, cleaned up", InferenceSettings(SCALES, CleanupSettings())),
 }
 
@@ -95,6 +97,8 @@ def _segment_and_score(training: Training, option: Option, store: SliceStore, ma
     networks = [load_network(place / NETWORK_FILE, device)[0] for place in [*earlier, made]]
     network = Ensemble(networks).eval() if option.snapshots else networks[0]
     around = neighbour_rows(store.table, training.settings.neighbours)[held]
+    if option.alone:
+        around = around * 0 + held[:, None]
     masks = predict_masks(network, store.images, training.settings.size, device, around, option.settings)
     truth, table = store.masks[held], store.table.iloc[held]
     write_metrics(count_overlap(truth, masks, table), folder / "overlap.csv")
