@@ -45,7 +45,6 @@ OPTIONS = {
     PLAIN: Option("one look"),
     "shifts": Option("3 views: shifts", InferenceSettings(("identity", "shift_up", "shift_right"))),
     "scales": Option("3 views: scales", InferenceSettings(SCALES)),
-    "gammas": Option("3 views: gamma", InferenceSettings(("identity", "gamma_0.8", "gamma_1.25"))),
     "snapshots": Option("networks of the scored epochs averaged", snapshots=True),
     "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
     "alone": Option("without neighbouring slices", alone=True),
