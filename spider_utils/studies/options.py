@@ -43,12 +43,10 @@ PLAIN = "plain"
 SCALES = ("identity", "scale_0.9", "scale_1.1")
 OPTIONS = {
     PLAIN: Option("one look"),
-    "shifts": Option("3 views: shifts", InferenceSettings(("identity", "shift_up", "shift_right"))),
     "scales": Option("3 views: scales", InferenceSettings(SCALES)),
     "snapshots": Option("networks of the scored epochs averaged", snapshots=True),
     "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
     "alone": Option("without neighbouring slices", alone=True),
-    "scales_cleanup": Option("3 views: scales, cleaned up", InferenceSettings(SCALES, CleanupSettings())),
 }
 
 
@@ -66,13 +64,14 @@ class Ensemble(nn.Module):
 
 
 def option_place(training: Training, out: Path, name: str) -> Path:
-    """Return the folder of what an option scores on a training's held-out slices."""
-    return out / "trainings" / training.place / "options" / name
+    """Return the folder of what an option scores on a training's held-out slices; one look is what a study scores."""
+    folder = out / "trainings" / training.place
+    return folder if name == PLAIN else folder / "options" / name
 
 
 def try_options(trainings: list[Training], store_path: Path, out: Path, workers: int, scheduler: str) -> None:
     """Use the networks of these trainings in all ways; what is done is not done again."""
-    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in OPTIONS]
+    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in OPTIONS if name != PLAIN]
     lines = run_parallel(try_option, calls, workers, scheduler)
     for line in progress(lines, total=len(calls), desc="options", unit="option"):
         tqdm.write(line)
@@ -115,8 +114,9 @@ def option_tables(trainings: list[Training], out: Path) -> dict[str, pd.DataFram
     for name in OPTIONS:
         places = [option_place(one, out, name) for one in trainings]
         for one, place in zip(trainings, places, strict=True):
-            part = pd.read_csv(place / "overlap.csv")
-            counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=one.score_epochs[-1]))
+            last = one.score_epochs[-1]
+            part = pd.read_csv(place / (f"overlap_{last}.csv" if name == PLAIN else "overlap.csv"))
+            counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=last))
         scores[name] = join_scores([read_scores(place) for place in places])
         boundaries.append(summarise(scores[name], "test").drop(columns="split").assign(arm=name))
     titles = {name: option.title for name, option in OPTIONS.items()}
