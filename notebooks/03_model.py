@@ -45,19 +45,26 @@ model = None  # a name of spider_utils.models.MODELS
 width = None  # channels at full resolution; 16 in the paper
 activation = None  # published (what the network's source has) | relu | leaky_relu
 initialiser = None  # glorot_uniform (the paper) | he_normal
+deep_supervision = None  # true: a loss at every head of unetpp
+neighbours = None  # slices on either side that the network sees as channels ("2.5D"); 0 in the paper
 train_height = None  # the network's input, pixels
 train_width = None
+loss = None  # combined (the paper) | another of spider_utils.losses.LOSSES
 focal_share = None  # 0.6 in the paper
 gamma = None  # 4 in the paper
 focal_reduction = None  # mean (over pixels) | sum (over the pixels of an image)
 dice_over = None  # batch (all its pixels as one set) | image (each one's Dice, then their mean)
+fp_weight = None  # of a false pixel in the Tversky losses, 1 less this of a missed one
+boundary_share = None  # of the boundary loss at the last epoch
 
 # %%
 from spider_utils.runs import open_run
 from spider_utils.style import keep
 
 parts = {"model": model, "width": width, "activation": activation, "initialiser": initialiser}
-loss_parts = {"focal_share": focal_share, "gamma": gamma, "focal_reduction": focal_reduction, "dice_over": dice_over}
+parts |= {"deep_supervision": deep_supervision, "neighbours": neighbours}
+loss_parts = {"loss": loss, "focal_share": focal_share, "gamma": gamma, "focal_reduction": focal_reduction, "dice_over": dice_over}
+loss_parts |= {"fp_weight": fp_weight, "boundary_share": boundary_share}
 size = {"train_height": train_height, "train_width": train_width}
 run = open_run(run_dir, source, data_dir, profile, **parts, **loss_parts, **size)
 settings = run.settings.training
@@ -73,21 +80,21 @@ print(f"activation: {settings.activation}, initialiser: {settings.initialiser}")
 # %%
 import inspect
 
-from spider_utils import losses, models
+from spider_utils import losses, models, networks
 
-print(inspect.getsource(models.conv_block))
+print(inspect.getsource(networks.conv_block))
 
 # %% [markdown]
 # On the way up the image grows by a transposed convolution, which the paper gives its own batch normalisation and Leaky ReLU:
 
 # %%
-print(inspect.getsource(models.upsample_block))
+print(inspect.getsource(networks.upsample_block))
 
 # %% [markdown]
 # The whole network is these blocks and the skip connections between them. It ends in *logits*; the softmax is part of the loss.
 
 # %%
-print(inspect.getsource(models.PaperTextUNet.forward))
+print(inspect.getsource(networks.PaperTextUNet.forward))
 
 # %% [markdown]
 # ## 3.2 Shapes along the path
@@ -106,20 +113,26 @@ for channels in (16, settings.width):
 # One slice of the training patients goes in; every stage's output shape is (channels, height, width).
 
 # %%
-from spider_utils.batches import network_images, network_masks, to_input
+from spider_utils.batches import network_images, network_inputs, network_masks, to_input
+from spider_utils.store import neighbour_rows
 
 store, split = run.store(), run.split()
 rows = split.rows(store.table, "train")
 row = rows[store.table.loc[rows, "n_discs"].argmax()]
 images = network_images(store.images[[row]], settings.size)
-stages, outputs = models.trace_stages(network, to_input(images, torch.device("cpu")))
+around = neighbour_rows(store.table, settings.neighbours)[[row]]
+inputs = to_input(network_inputs(store.images, around, settings.size), torch.device("cpu"))  # the slice alone, but for 2.5D
+
+# %%
+stages, outputs = models.trace_stages(network, inputs)
 for stage in stages:
     print(f"{stage.name:<12}{stage.channels:>4} x {stage.height:>3} x {stage.width:>3}")
 
 # %%
 from spider_utils.figures_network import network_diagram
+from spider_utils.figures_variants import nested_grid
 
-keep(network_diagram(stages), run.figures, "03_network")
+keep(nested_grid(network) if settings.model == "unetpp" else network_diagram(stages), run.figures, "03_network")
 
 # %% [markdown]
 # **Figure 3.1** The network of this run. Dashed: the skip connections, joined by concatenation.
@@ -171,7 +184,7 @@ facts.map(lambda value: value if isinstance(value, str) else f"{value:,}")
 
 # %%
 doublings = {
-    "Keras, same": models.SameConvTranspose(1, 1),
+    "Keras, same": networks.SameConvTranspose(1, 1),
     "PyTorch, padding=1, output_padding=1": torch.nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1),
 }
 
@@ -199,7 +212,7 @@ for name, layer in doublings.items():
 # %%
 from spider_utils.figures_model import activation_curves
 
-keep(activation_curves(models.LEAKY_SLOPE), run.figures, "03_activation")
+keep(activation_curves(networks.LEAKY_SLOPE), run.figures, "03_activation")
 
 # %% [markdown]
 # **Figure 3.4** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
@@ -212,7 +225,7 @@ hooks = [
     for module in network.modules()
     if isinstance(module, torch.nn.LeakyReLU | torch.nn.ReLU)
 ]
-network.train()(to_input(images, torch.device("cpu")))
+network.train()(inputs)
 for hook in hooks:
     hook.remove()
 print(f"{len(negative)} activations, negative inputs: {100 * min(negative):.0f} to {100 * max(negative):.0f} %")
@@ -232,7 +245,7 @@ def spread_of(fill):
     for module in fresh.modules():
         if isinstance(module, torch.nn.Conv2d):
             fill(module.weight)
-    _, passed = models.trace_stages(fresh, to_input(images, torch.device("cpu")))
+    _, passed = models.trace_stages(fresh, inputs)
     return [float(output.std()) for output in passed[: len(fresh.encoder)]]
 
 
@@ -332,10 +345,11 @@ by_option.unstack().round(4)
 # %%
 from spider_utils.labels import CLASSES
 
-pull = {}
-for name, loss in {"Focal": lambda z: losses.focal_loss(z, target, settings.gamma), "Dice": lambda z: losses.dice_loss(z, target)}.items():
-    logits = network(to_input(images, torch.device("cpu"))).detach().requires_grad_()
-    loss(logits).backward()
+start, pull = network(inputs).detach(), {}
+start = start[-1] if start.ndim == 5 else start  # the last head of deep supervision
+for name, term in {"Focal": lambda z: losses.focal_loss(z, target, settings.gamma), "Dice": lambda z: losses.dice_loss(z, target)}.items():
+    logits = start.clone().requires_grad_()
+    term(logits).backward()
     size_of = logits.grad.abs().sum(dim=1)
     pull[name] = [100 * (size_of[target == k].sum() / size_of.sum()).item() for k in range(4)]
 shares = pd.DataFrame(pull, index=CLASSES).assign(pixels=100 * truth.mean((0, 2, 3)).numpy())
@@ -374,7 +388,132 @@ if tables:
 # The defaults stay the paper's where it states one (0.6 and 0.4, γ = 4). Where it does not, the lines above decide: the mean over pixels, and Dice over the batch.
 
 # %% [markdown]
-# ## 3.8 Summary
+# ## 3.8 Beyond the paper: other networks
+#
+# Later networks keep the U-Net's levels and change one idea each. `spider_utils.variants` builds them from the same blocks, with the same width,
+# dropout and initialisation as the paper's text, so that a comparison shows the idea and nothing else. Multiply-adds are those of all convolutions for
+# one slice, at this run's width and input size.
+
+# %%
+from spider_utils.layers import multiply_adds
+
+changes = {
+    "paper_text": "the paper's text (Ahmed et al. 2025)",
+    "author_code": "the authors' code (Ahmed et al. 2025)",
+    "attention": "gates on the skips (Oktay et al. 2018)",
+    "unetpp": "nested skips (Zhou et al. 2018)",
+    "unetpp, deep": "and a loss at every head (Zhou et al. 2018)",
+    "residual": "a shortcut round each block (He et al. 2016)",
+    "paper_text, 2.5D": "a slice on either side as channels",
+}
+
+# %%
+options = {name: {"name": name} for name in models.MODELS}
+options |= {"unetpp, deep": {"name": "unetpp", "deep_supervision": True}, "paper_text, 2.5D": {"name": "paper_text", "in_channels": 3}}
+known = {name: models.build_model(width=settings.width, **options[name]) for name in changes}
+costs = pd.DataFrame({"change": changes, "parameters": {name: models.count_parameters(each) for name, each in known.items()}})
+
+# %% [markdown]
+# The ratio is against the paper's text:
+
+# %%
+seen = {name: slices.expand(-1, options[name].get("in_channels", 1), -1, -1) for name in known}
+costs["multiply-adds"] = {name: multiply_adds(each, seen[name]) for name, each in known.items()}
+costs["ratio"] = (costs["multiply-adds"] / costs.loc["paper_text", "multiply-adds"]).round(2)
+costs.assign(**{name: costs[name].map("{:,}".format) for name in ("parameters", "multiply-adds")})
+
+# %%
+keep(nested_grid(known["unetpp, deep"]), run.figures, "03_unetpp")
+
+# %% [markdown]
+# **Figure 3.9** U-Net++ fills the U-Net's triangle: what the U-Net joins by one long skip goes through a row of blocks. Most of its work is done in the
+# upper rows, at high resolution, which is why its multiply-adds grow so much more than its parameters.
+#
+# An attention gate looks at the skip's features and at those from the level below, and multiplies each pixel by a weight between 0 and 1. The gates of a fresh
+# network say nothing yet, so this one is trained first, briefly: 96 steps of 4 slices, at width 8 and 160 × 128, whatever the run's settings are.
+
+# %%
+from spider_utils.batches import shuffled_batches
+
+torch.manual_seed(0)
+gated, small_size = models.build_model("attention", width=8).train(), (160, 128)
+chosen_rows = rows[np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int)]
+small_images, small_masks = network_images(store.images[chosen_rows], small_size), network_masks(store.masks[chosen_rows], small_size).long()
+batches = [batch for epoch in range(96) for batch in shuffled_batches(len(chosen_rows), 4, seed=0, epoch=epoch)][:96]
+
+# %% tags=["nbval-ignore-output"]
+optimiser, course = torch.optim.Adam(gated.parameters(), lr=0.003), []
+for batch in batches:
+    value = losses.CombinedLoss()(gated(to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
+    optimiser.zero_grad()
+    value.backward()
+    optimiser.step()
+    course.append(value.item())
+print(f"{len(course)} steps, loss {course[0]:.2f} to {np.mean(course[-10:]):.2f} (mean of the last 10)")
+
+# %%
+from spider_utils.figures_variants import attention_overlay
+from spider_utils.variants import attention_maps
+
+assert np.mean(course[-10:]) < course[0]
+small_image = network_images(store.images[[row]], small_size)
+gates = [weights[0, 0].numpy() for weights in attention_maps(gated, to_input(small_image, torch.device("cpu")))]
+heading = f"Attention gates after {len(course)} training steps"
+keep(attention_overlay(small_image[0, 0].numpy(), gates, heading, source=run.source), run.figures, "03_attention")
+
+# %% [markdown]
+# **Figure 3.10** What each gate lets through; level 1 is the full resolution. A gate at 1.00 everywhere has learnt nothing that concatenation does not do.
+# The mean weight on the spine and elsewhere:
+
+# %% tags=["nbval-ignore-output"]
+on_spine = network_masks(store.masks[[row]], small_size)[0].numpy() > 0
+enlarged = [np.kron(weights, np.ones([len(on_spine) // len(weights)] * 2)) for weights in gates]
+means = {f"level {k}": (each[on_spine].mean(), each[~on_spine].mean()) for k, each in enumerate(enlarged, start=1)}
+pd.DataFrame(means, index=["on the spine", "elsewhere"]).round(2)
+
+# %% [markdown]
+# ## 3.9 Beyond the paper: other losses
+#
+# Each is the paper's, or a well-known one, in a special case. That is the quickest check of a loss, here on random logits:
+
+# %%
+torch.manual_seed(0)
+noise = torch.randn(1, 4, *settings.size)
+pairs = {
+    "Focal, γ = 0, is cross-entropy": (losses.focal_loss(noise, target, 0.0), torch.nn.functional.cross_entropy(noise, target)),
+    "Tversky, false-pixel weight 0.5, is Dice": (losses.tversky_loss(noise, target, 0.5), losses.dice_loss(noise, target)),
+    "focal Tversky, exponent 1, is Tversky": (losses.focal_tversky_loss(noise, target, gamma=1.0), losses.tversky_loss(noise, target)),
+    "boundary, before training, is combined": (losses.make_loss("boundary", progress=0.0)(noise, target), losses.CombinedLoss()(noise, target)),
+}
+for name, (one, other) in pairs.items():
+    assert torch.isclose(one, other, rtol=1e-4)
+    print(f"{name}: {one:.4f} = {other:.4f}")
+
+
+# %% [markdown]
+# What each loss says of three predictions for the mask of above: the mask itself, nothing but background, and the mask two pixels too low. The network is as good
+# as sure of them (probability 0.9999), and each loss has its default parameters.
+
+# %%
+def sure_of(mask):
+    """Logits of a prediction that gives each of its classes, (1, h, w), the probability 0.9999."""
+    one_hot = torch.nn.functional.one_hot(mask, 4).movedim(-1, 1)
+    return torch.log(torch.where(one_hot == 1, 0.9999, 0.0001 / 3))
+
+
+predicted = {"perfect": target, "empty": torch.zeros_like(target), "2 pixels off": torch.roll(target, 2, dims=1)}
+every_loss = {name: losses.make_loss(name) for name in losses.LOSSES} | {"boundary, alone": losses.boundary_loss}
+judged = {title: {name: each(sure_of(mask), target).item() for name, each in every_loss.items()} for title, mask in predicted.items()}
+judged = pd.DataFrame(judged)
+judged.round(3)
+
+# %% [markdown]
+# What counts in training is the order, not the size: every loss puts the shifted mask between the perfect and the empty one. Overlap losses tell an error of
+# two pixels only by the pixels that it costs. The boundary loss counts how far off each of them is, so that alone it is negative for a good mask; it says
+# nothing where a class is absent, and is added to the combined loss.
+
+# %% [markdown]
+# ## 3.10 Summary
 
 # %%
 assert np.isclose(shares["pixels"].sum(), 100) and (shares[["Focal", "Dice"]].sum() - 100).abs().max() < 0.01
@@ -382,4 +521,6 @@ print(f"1. {models.count_parameters(network):,} parameters at width {settings.wi
 text, code = facts["paper_text"], facts["author_code"]
 print(f"2. Code against text: {code['ReLU']} against {text['ReLU']} ReLUs, {code['batch normalisations']} against {text['batch normalisations']} batch normalisations, {code['max poolings']} against {text['max poolings']} poolings.")
 print("3. Leaky ReLU passes a tenth of the gradient where ReLU passes none; of the three starts, Glorot's changes the signal least.")
-print(f"4. Loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}, {settings.focal_reduction}) + {1 - settings.focal_share:g} Dice (per {settings.dice_over}); gamma 4 leaves confident pixels to the Dice term.")
+print(f"4. Combined loss = {settings.focal_share:g} Focal (gamma {settings.gamma:g}, {settings.focal_reduction}) + {1 - settings.focal_share:g} Dice (per {settings.dice_over}); gamma 4 leaves confident pixels to the Dice term. This run trains with: {settings.loss}.")
+assert ((judged["perfect"] < judged["2 pixels off"]) & (judged["2 pixels off"] < judged["empty"])).all()
+print(f"5. Against the paper's text, attention costs {costs.loc['attention', 'ratio']:.2f} times the multiply-adds, residual blocks {costs.loc['residual', 'ratio']:.2f} times, U-Net++ {costs.loc['unetpp', 'ratio']:.2f} times.")

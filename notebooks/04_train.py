@@ -50,7 +50,8 @@ validation_share = None  # of the patients (random_slice: slices) that are not t
 train_slices = None  # so many of the training slices, drawn at random; 0: all
 epochs = None  # at most
 batch_size = None
-augmentation = None  # none (the paper) | strong
+augmentation = None  # none (the paper) | light | strong
+precision = None  # auto (float16 where autocast has it on CUDA, else float32) | float32 | bfloat16
 learning_rate = None
 schedule = None  # plateau (the validation side decides) | cosine (falls to 0 over all epochs, the last one is kept)
 lr_factor = None  # the learning rate is multiplied by this ...
@@ -65,7 +66,7 @@ from spider_utils.style import keep
 
 rates = {"schedule": schedule, "learning_rate": learning_rate, "lr_factor": lr_factor, "lr_patience": lr_patience, "stop_patience": stop_patience}
 dealing = {"split": split, "folds": folds, "fold": fold, "split_seed": split_seed, "validation_share": validation_share, "train_slices": train_slices}
-training = {"epochs": epochs, "batch_size": batch_size, "augmentation": augmentation, "seed": seed, "device": device}
+training = {"epochs": epochs, "batch_size": batch_size, "augmentation": augmentation, "precision": precision, "seed": seed, "device": device}
 run = open_run(run_dir, source, data_dir, profile, **rates, **dealing, **training)
 
 # %% [markdown]
@@ -77,8 +78,9 @@ run = open_run(run_dir, source, data_dir, profile, **rates, **dealing, **trainin
 import pandas as pd
 
 values = run.settings.flat()
-network = ["model", "width", "activation", "initialiser", "train_height", "train_width"]
-wanted = ["split", "train_slices", *network, *training, *rates, "focal_share", "gamma", "focal_reduction", "dice_over"]
+network = ["model", "width", "activation", "initialiser", "deep_supervision", "neighbours", "train_height", "train_width"]
+loss = ["loss", "focal_share", "gamma", "focal_reduction", "dice_over", "fp_weight", "boundary_share"]
+wanted = ["split", "train_slices", *network, *training, *rates, *loss]
 pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 
 # %% [markdown]
@@ -94,7 +96,64 @@ for side in ("train", "validation", "test"):
     print(f"{side:<11}{len(sides.rows(store.table, side)):>5} slices of patients {list(getattr(sides, side))}")
 
 # %% [markdown]
-# ## 4.3 Training
+# ## 4.3 What augmentation does to a slice
+#
+# The paper names no augmentation, and the default is none. With `light` or `strong` the network never sees the same slice twice: each epoch draws anew how the
+# slice is moved and how its grey values change. The mask moves with its image. Slices are never flipped, since a spine has a front and a top.
+
+# %%
+import torch
+
+from spider_utils import augment
+from spider_utils.batches import network_images, network_masks
+
+rows, size = sides.rows(store.table, "train"), run.settings.training.size
+row = rows[store.table.loc[rows, "n_discs"].argmax()]
+image, mask = network_images(store.images[[row]], size) / 255, network_masks(store.masks[[row]], size).long()
+
+
+# %%
+def strongest(change, draws=1, seed=0):
+    """Of some draws of a change of images and masks the one that changes the slice most: image (h, w) and mask."""
+    torch.manual_seed(seed)
+    images, masks = change(image.expand(draws, -1, -1, -1), mask.expand(draws, -1, -1))
+    chosen = (images - image).abs().mean((1, 2, 3)).argmax()
+    return images[chosen, 0].numpy(), masks[chosen].numpy()
+
+
+# %%
+from spider_utils.figures_augment import augmentation_levels
+
+as_it_is = strongest(augment.none)
+draws = {level: [strongest(augment.LEVELS[level], seed=number) for number in range(3)] for level in ("light", "strong")}
+keep(augmentation_levels(as_it_is, draws, source=run.source), run.figures, "04_augmentation")
+
+# %% [markdown]
+# **Figure 4.1** The slice as it is, and three draws of either level, all on one grey scale, with the outlines of their masks. What comes from outside the slice is
+# black, and background.
+#
+# Now the changes of `strong` one at a time. In a batch each change of grey values meets half of the slices, the crop three in ten, and all are turned, scaled, shifted
+# and bent; how strongly is drawn too. Here is the one of 16 draws that changes the slice most.
+
+# %%
+grey = {name: getattr(augment, name.replace(" ", "_")) for name in ("gamma", "contrast", "brightness", "bias field", "blur", "low resolution", "noise")}
+elastic = augment.Motion(rotation=0, scaling=0, shift=0, elastic=augment.STRONG.elastic)
+crop = augment.Motion(rotation=0, scaling=0, shift=0, crop=1.0, crop_size=augment.STRONG.crop_size)
+
+# %%
+from spider_utils.figures_augment import augmentation_changes
+
+changed = {name: strongest(lambda x, y, change=change: (change(x).clamp(0, 1), y), draws=16) for name, change in grey.items()}
+moves = {"elastic": elastic, "crop along the spine": crop}
+changed |= {name: strongest(lambda x, y, motion=motion: augment.moved(x, y, motion), draws=16) for name, motion in moves.items()}
+keep(augmentation_changes(as_it_is, changed, source=run.source), run.figures, "04_augmentation_changes")
+
+# %% [markdown]
+# **Figure 4.2** Grey values change as another scanner, coil or protocol would change them. Elastic deformation bends the spine, and a crop brings a part of it nearer:
+# these two change the mask too.
+
+# %% [markdown]
+# ## 4.4 Training
 #
 # A finished training is opened, one that was cut off goes on, otherwise it begins. After every epoch the log and the state are on disk.
 
@@ -114,11 +173,11 @@ kept = int(log.loc[log["val_mean_iou"].idxmax(), "epoch"]) if by_validation else
 keep(training_curves(log, kept, source=run.source), run.figures, "04_training_curves")
 
 # %% [markdown]
-# **Figure 4.1** Loss and learning rate (left), IoU on the validation side (right), if there is one. Curves that nearly overlap are no proof
+# **Figure 4.3** Loss and learning rate (left), IoU on the validation side (right), if there is one. Curves that nearly overlap are no proof
 # of generalisation: they would also overlap if neighbouring slices of one patient stood on both sides.
 
 # %% [markdown]
-# ## 4.4 What was kept
+# ## 4.5 What was kept
 #
 # The weights of one epoch, the best by validation or with `cosine` the last, are a safetensors file, with a JSON beside it that says what they are.
 
@@ -135,7 +194,7 @@ assert about["best"]["epoch"] == kept
 assert about["training"]["model"] == values["model"]
 
 # %% [markdown]
-# ## 4.5 Summary
+# ## 4.6 Summary
 
 # %% tags=["nbval-ignore-output"]
 reached = f"{about['best']['val_mean_iou']:.3f}" if validated else "not measured, there is no validation side"
