@@ -170,7 +170,7 @@ from spider_utils.figures_model import training_curves
 
 by_validation, validated = values["schedule"] == "plateau", "val_mean_iou" in log
 kept = int(log.loc[log["val_mean_iou"].idxmax(), "epoch"]) if by_validation else len(log)
-keep(training_curves(log, kept, source=run.source), run.figures, "04_training_curves")
+keep(training_curves(log, kept, source=run.source, loss_name=values["loss"]), run.figures, "04_training_curves")
 
 # %% [markdown]
 # **Figure 4.3** Loss and learning rate (left), IoU on the validation side (right), if there is one. Curves that nearly overlap are no proof

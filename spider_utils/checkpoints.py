@@ -62,9 +62,10 @@ def refuse_other(
 ) -> None:
     """Raise SpiderError on a training that was made with other settings; the `remedy` says how to go on.
 
-    Another device is no change, nor are more epochs, unless the schedule depends on their number.
+    Another device is no change, nor are more epochs, unless the schedule or the loss depends on their number.
     """
-    free = ("device",) if wanted.get("schedule") == "cosine" else ("device", "epochs")
+    counted = wanted.get("schedule") == "cosine" or wanted.get("loss") == "boundary"
+    free = ("device",) if counted else ("device", "epochs")
     for name, value in wanted.items():
         if name not in free and found.get(name) != value:
             raise SpiderError(f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; {remedy}")

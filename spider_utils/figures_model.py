@@ -103,7 +103,7 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: s
     return figure
 
 
-def training_curves(log: pd.DataFrame, kept: int, *, source: str) -> Figure:
+def training_curves(log: pd.DataFrame, kept: int, *, source: str, loss_name: str = "combined") -> Figure:
     """Loss, learning rate and validation IoU by epoch; `kept` is the epoch whose network was kept, which is marked.
 
     `log`: columns epoch, learning_rate, train_loss and, where there is a validation side, val_loss, val_mean_iou and
@@ -117,7 +117,9 @@ def training_curves(log: pd.DataFrame, kept: int, *, source: str) -> Figure:
     loss.plot(epoch, log["train_loss"], "-", color=LINE_COLOURS[0], label="training", **marker)
     if "val_loss" in log:
         loss.plot(epoch, log["val_loss"], "--", color=LINE_COLOURS[1], label="validation", **marker)
-    loss.set(title="Combined loss", ylabel="Loss", ylim=(0, None))
+    loss.set(title=f"{loss_name.capitalize().replace('_', ' ')} loss", ylabel="Loss")
+    if log["train_loss"].min() >= 0:  # the boundary loss can be negative
+        loss.set_ylim(0, None)
     loss.legend(loc="best")
     rate.step(epoch, log["learning_rate"], where="post", color="#000000")
     rate.set(xlabel="Epoch", ylabel="Learning\nrate", yscale="log")

@@ -25,7 +25,7 @@ from spider_utils.files import atomic_path
 from spider_utils.inference import NETWORK, select_device
 from spider_utils.labels import CLASSES
 from spider_utils.losses import DICE_SETS, LOSS, LOSSES, REDUCTIONS, Loss, make_loss
-from spider_utils.models import ACTIVATIONS, INITIALISERS, MODELS, build_model
+from spider_utils.models import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
 from spider_utils.networks import DIVISOR
 from spider_utils.progress import progress
 from spider_utils.store import SliceStore, neighbour_rows
@@ -94,6 +94,8 @@ class TrainSettings:
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
                 raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
+        if self.deep_supervision and self.model not in SUPERVISED:
+            raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")
 
     @property
     def size(self) -> tuple[int, int]:

@@ -1,7 +1,7 @@
 """Training: it learns, it stops, it is the same twice, and a run that is cut off ends as an uncut one."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
@@ -129,6 +129,13 @@ def test_other_settings_or_other_data_are_refused(uncut, data):
         train(TrainSettings(epochs=8, gamma=2.0, **SMALL), data, folder, ABOUT, folder / "train_log.csv")
     with pytest.raises(SpiderError, match="data = squares, now asked for circles"):
         train(TrainSettings(epochs=8, **SMALL), data, folder, {"data": "circles"}, folder / "train_log.csv")
+
+
+def test_more_epochs_change_a_loss_whose_weight_rises_with_them(data, tmp_path):
+    settings = TrainSettings(epochs=1, loss="boundary", **SMALL)
+    train(settings, data, tmp_path, ABOUT, tmp_path / "train_log.csv")
+    with pytest.raises(SpiderError, match="epochs = 1, now asked for 2"):
+        train(replace(settings, epochs=2), data, tmp_path, ABOUT, tmp_path / "train_log.csv")
 
 
 def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tmp_path):
@@ -319,6 +326,7 @@ def test_class_iou_by_hand():
         ({"schedule": "step"}, "schedule: expected one of plateau, cosine"),
         ({"focal_reduction": "max"}, "focal_reduction"),
         ({"dice_over": "voxel"}, "dice_over"),
+        ({"deep_supervision": True}, "deep_supervision: expected false for 'paper_text'"),
         ({"augmentation": "wild"}, "augmentation: expected one of none, light, strong"),
         ({"loss": "hinge"}, "loss: expected one of combined, tversky"),
         ({"fp_weight": 1.5}, "fp_weight: expected 0 to 1"),
