@@ -10,7 +10,7 @@ text: ReLU everywhere but in the first upsample block, one batch normalisation a
 channels.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,12 @@ def upsample_block(channels_in: int, channels_out: int) -> nn.Sequential:
     )
 
 
+def encoder_blocks(block: Callable[..., nn.Module], in_channels: int, channels: list[int]) -> nn.ModuleList:
+    """Make the blocks of the way down: block(channels in, channels out, dropout), one a level."""
+    pairs = zip([in_channels, *channels], channels, ENCODER_DROPOUT, strict=False)
+    return nn.ModuleList(block(before, after, dropout) for before, after, dropout in pairs)
+
+
 class PaperTextUNet(nn.Module):
     """The modified U-Net of the paper's text: six levels, five poolings, so H and W must be divisible by DIVISOR.
 
@@ -55,10 +61,7 @@ class PaperTextUNet(nn.Module):
     def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16):
         super().__init__()
         channels = [width * level for level in LEVELS]
-        self.encoder = nn.ModuleList(
-            self.block(before, after, dropout)
-            for before, after, dropout in zip([in_channels, *channels], channels, ENCODER_DROPOUT, strict=False)
-        )
+        self.encoder = encoder_blocks(self.block, in_channels, channels)
         self.pool = nn.MaxPool2d(2)
         self.upsample = nn.ModuleList(upsample_block(channels[i + 1], channels[i]) for i in range(len(channels) - 1))
         self.decoder = nn.ModuleList(
@@ -127,10 +130,7 @@ class AuthorCodeUNet(nn.Module):
     def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16):
         super().__init__()
         down = [width * level for level in LEVELS]
-        self.encoder = nn.ModuleList(
-            author_block(before, after, dropout)
-            for before, after, dropout in zip([in_channels, *down], down, ENCODER_DROPOUT, strict=False)
-        )
+        self.encoder = encoder_blocks(author_block, in_channels, down)
         self.pool = nn.MaxPool2d(2)
         up = down[-2:0:-1]  # channels on the way up: 256, 128, 64, 32 at width 16
         first = nn.Sequential(

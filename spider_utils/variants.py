@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from spider_utils.networks import (
     DECODER_DROPOUT,
-    ENCODER_DROPOUT,
     LEVELS,
     PaperTextUNet,
     conv_block,
+    encoder_blocks,
     glorot_uniform,
     upsample_block,
 )
@@ -113,10 +113,7 @@ class NestedUNet(nn.Module):
     def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16, deep_supervision: bool = False):
         super().__init__()
         channels = [width * level for level in LEVELS]
-        self.encoder = nn.ModuleList(
-            conv_block(before, after, dropout)
-            for before, after, dropout in zip([in_channels, *channels], channels, ENCODER_DROPOUT, strict=False)
-        )
+        self.encoder = encoder_blocks(conv_block, in_channels, channels)
         self.pool = nn.MaxPool2d(2)
         self.upsample, self.nodes = nn.ModuleDict(), nn.ModuleDict()
         for level, column in self.grid():

@@ -22,6 +22,7 @@ def keras_block(x, channels, dropout):
 
 def keras_network():
     """Build the network as the table of the authors' code describes it, channels last as Keras has them."""
+    keras.utils.set_random_seed(0)
     image = layers.Input((None, None, 1))
     x, skips = image, []
     for channels, dropout in ((16, 0.1), (32, 0.1), (64, 0.2), (128, 0.2)):
