@@ -79,7 +79,7 @@ def network_section(name: str, made: dict, size: int) -> str:
         ],  # fmt: skip
         [
             "trained on",
-            f"{trained_on['slices']} slices of {len(trained_on['patients'])} patients: all that were released",
+            f"{trained_on['slices']} slices of {len(trained_on['patients'])} patients, none of them of SPIDER's validation subset",
         ],
         ["inference", f"{views} view(s) of a slice, {cleaned}"],
         [
