@@ -263,7 +263,6 @@ better = {name: pd.read_csv(published / "ablation" / f"{name}.csv") for name in 
 figure = keep(ablation(better["paired"], better["cost"], source="released"), run.figures, "05_ablation") if study else None
 figure
 
-
 # %% [markdown]
 # **Figure 5.4** What each change adds to the paper's network, in Dice and in two distances, and what it costs. Filled points: p below 0.05 after Holm's
 # adjustment for the number of arms. The networks are small and trained shortly; an idea that needs long training, like strong augmentation, is at a
@@ -273,7 +272,6 @@ figure
 figure = keep(ablation_by_class(better["differences"], better["paired"], source="released"), run.figures, "05_ablation_by_class") if study else None
 figure
 
-
 # %% [markdown]
 # **Figure 5.5** The same by structure, pixels pooled.
 
@@ -281,7 +279,6 @@ figure
 shipped = {name: pd.read_csv(published / "shipped" / f"{name}.csv") for name in (*parts, "options_dice", "options_paired")} if study else None
 figure = keep(patient_pairs(shipped["patients"], shipped["paired"], shipped["cost"], source="released"), run.figures, "05_pairs") if study else None
 figure
-
 
 # %% [markdown]
 # **Figure 5.6** Every patient with the paper's network and with the shipped one, both of which had not met the patient.
