@@ -208,8 +208,8 @@ def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> 
         f"out once. Differences: each patient's own score less its score with “{titles[paired['reference'].iloc[0]]}”, "
         f"the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test{adjusted}. By Dice "
         f"with p < 0.05, better: {above}; worse: {below}{rest}. The patients of a fold share one network and an arm "
-        f"has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such patients, not that training again "
-        "would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
+        f"has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such patients, not that training "
+        "again would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
         f"masks: {missed['reference_missed'].iloc[0]:g} of {len(FOREGROUND) * slices} in the reference arm, "
         f"{missed['missed'].min():g} to {missed['missed'].max():g} in the others."
     )
