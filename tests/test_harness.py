@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
@@ -115,8 +116,9 @@ def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
 
 def test_the_workers_of_a_dask_cluster_give_what_one_gives(done, study, store, tmp_path):
     distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed (extra 'cluster')")
-    with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
-        counts = run_study(study, store, tmp_path, scheduler=cluster.scheduler_address)
+    with patch.dict(os.environ):  # Dask leaves OMP_NUM_THREADS=1 behind, which would slow down all that comes after
+        with distributed.LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+            counts = run_study(study, store, tmp_path, scheduler=cluster.scheduler_address)
     pd.testing.assert_frame_equal(counts, done[1])
 
 
