@@ -76,7 +76,7 @@ print(series.name, "in the common pose | (slices, rows, columns):", stack.image.
 import SimpleITK as sitk
 
 from spider_utils.figures_data import overlay, pose
-from spider_utils.spider import read_volume
+from spider_utils.volumes import read_volume
 
 classes, middle = stack.classes(), len(stack.image) // 2
 if stack.coding == "spider":

@@ -12,11 +12,11 @@ from typing import Any
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is moved to `path`, on any error it is removed.
 
-    The temporary name keeps the suffix of `path`, since libraries choose a format by it.
+    The temporary name ends like `path`, .nii.gz included, since libraries choose a format by it.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
     try:
         yield temporary
         os.replace(temporary, path)

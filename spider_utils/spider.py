@@ -4,7 +4,6 @@ van der Graaf et al., Scientific Data 11, 264 (2024); dataset doi 10.5281/zenodo
 """
 
 import re
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -13,15 +12,14 @@ import SimpleITK as sitk
 
 from spider_utils.errors import SpiderError
 from spider_utils.labels import four_classes
+from spider_utils.pose import to_pose
 from spider_utils.series import SEQUENCES, Series, SliceStack
+from spider_utils.volumes import read_volume
 
 OVERVIEW = "overview.csv"
 GRADINGS = "radiological_gradings.csv"
 SUBSETS = ("training", "validation", "")
 FILE_NAME = re.compile(r"(\d+)_(t1|t2|t2_SPACE)\.mha")
-# The letters name the side towards which an array axis runs, fastest axis first: columns run to the posterior,
-# rows to the inferior, slices to the patient's left.
-COMMON_POSE = "PIL"
 SPACING_TOLERANCE_MM = 1e-4
 ORIGIN_TOLERANCE_MM = 1e-2
 DIRECTION_TOLERANCE = 1e-3
@@ -76,57 +74,19 @@ def read_gradings(data_dir: Path | str) -> pd.DataFrame:
     return _read_table(Path(data_dir) / GRADINGS, ("Patient", "IVD label"))
 
 
-def read_volume(path: Path | str) -> sitk.Image:
-    """Read a 3D MHA volume with its spacing (mm), origin (mm) and direction cosines.
-
-    Raises SpiderError when the file is missing, unreadable, truncated or damaged, not 3D, or holds NaN or infinity.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise SpiderError(f"{path}: expected an MHA volume, found no file; check the path")
-    reader = sitk.ImageFileReader()
-    reader.SetImageIO("MetaImageIO")
-    reader.SetFileName(str(path))
-    try:
-        reader.ReadImageInformation()
-    except RuntimeError as error:
-        raise SpiderError(
-            f"{path}: expected an MHA volume, found a header that cannot be read; fetch it again"
-        ) from error
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        size = " x ".join(str(number) for number in reader.GetSize())
-        raise SpiderError(
-            f"{path}: expected a 3D volume with one value a voxel, found {size} with {reader.GetNumberOfComponents()}; "
-            "convert or remove it"
-        )
-    voxel_bytes = sitk.Image([1, 1, 1], reader.GetPixelIDValue()).GetSizeOfPixelComponent()
-    _check_data(path, int(np.prod(reader.GetSize())) * voxel_bytes)
-    try:
-        volume = reader.Execute()
-    except RuntimeError as error:
-        raise SpiderError(
-            f"{path}: expected an MHA volume, found voxels that cannot be read; fetch it again"
-        ) from error
-    voxels = sitk.GetArrayViewFromImage(volume)
-    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
-        count = int((~np.isfinite(voxels)).sum())
-        raise SpiderError(f"{path}: expected finite voxels, found {count} that are NaN or infinite; mend or remove it")
-    return volume
-
-
 def read_spider_stack(series: Series) -> SliceStack:
     """Read a series and turn it into the common pose by its direction cosines.
 
     An oblique volume takes the nearest order and flips of its axes; nothing is resampled. Raises SpiderError like
-    `read_volume`, when mask and image differ in geometry, and on a label that SPIDER does not have.
+    `volumes.read_volume`, when mask and image differ in geometry, and on a label that SPIDER does not have.
     """
     image = read_volume(series.image_files[0])
     labels = None
     if series.mask_files:
         mask = read_volume(series.mask_files[0])
         _check_geometry(series.image_files[0], image, series.mask_files[0], mask)
-        labels = _label_array(series.mask_files[0], sitk.DICOMOrient(mask, COMMON_POSE))
-    image = sitk.DICOMOrient(image, COMMON_POSE)
+        labels = _label_array(series.mask_files[0], to_pose(mask))
+    image = to_pose(image)
     column_mm, row_mm, slice_mm = image.GetSpacing()
     voxels = sitk.GetArrayFromImage(image).astype(np.float32)
     return SliceStack(
@@ -178,39 +138,6 @@ def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     for column in table.columns:
         table[column] = table[column].map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     return table
-
-
-def _check_data(path: Path, expected: int) -> None:
-    """Refuse a file whose voxels are not `expected` bytes: SimpleITK only warns of damaged compressed ones."""
-    with path.open("rb") as file:
-        header = {}
-        for line in file:
-            key, _, value = line.decode("latin-1").partition("=")
-            header[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                break
-        if header.get("ElementDataFile") != "LOCAL":
-            raise SpiderError(f"{path}: expected the voxels inside the file, found none; store it as one MHA file")
-        if header.get("CompressedData", "").lower() == "true":
-            found = _inflated_bytes(path, file)
-        else:
-            found = path.stat().st_size - file.tell()
-    if found < expected:
-        raise SpiderError(
-            f"{path}: expected {expected} bytes of voxels, found {found}; it is truncated, fetch it again"
-        )
-
-
-def _inflated_bytes(path: Path, file) -> int:
-    """Count the bytes that the rest of `file` inflates to; zlib checks them against the stream's own checksum."""
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    count = 0
-    try:
-        while chunk := file.read(1 << 20):
-            count += len(inflate.decompress(chunk))
-    except zlib.error as error:
-        raise SpiderError(f"{path}: expected zlib-compressed voxels, found damaged ones; fetch it again") from error
-    return count
 
 
 def _label_array(path: Path, mask: sitk.Image) -> np.ndarray:
