@@ -72,7 +72,7 @@ def test_what_is_tried_is_not_tried_again(finished, store, monkeypatch):
     study, out, _ = finished
     done = []
     monkeypatch.setattr(options, "_segment_and_score", lambda *arguments: done.append(arguments))
-    try_options(plan_of(finished), store.path, out, 1, "")
+    try_options(plan_of(finished), tuple(OPTIONS), store.path, out, 1, "")
     assert done == []
 
 

@@ -29,7 +29,7 @@ from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.cost import cost_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
-from spider_utils.studies.options import option_tables, try_options
+from spider_utils.studies.options import option_names, option_tables, try_options
 from spider_utils.studies.paired import paired_table, study_patients
 from spider_utils.studies.study_file import FOLDER, Study, load_study
 from spider_utils.training import TrainSettings
@@ -89,6 +89,7 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
     cost, and those with `options` what these are worth.
     """
+    ways = option_names(study.ways)
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
@@ -103,8 +104,8 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
         tables["cost"] = cost_table(trainings, out, study.reference, titles)
     if study.options:
         tried = [one for one in trainings if one.arm == study.options]
-        try_options(tried, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)
-        tables |= option_tables(tried, out)
+        try_options(tried, ways, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)
+        tables |= option_tables(tried, ways, out)
     return tables
 
 

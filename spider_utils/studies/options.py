@@ -1,13 +1,15 @@
-"""What a trained network gains by how it is used: views (test-time augmentation), snapshots, cleaning up.
+"""What a trained network gains by how it is used: views (test-time augmentation), snapshots, cleaning up, intensities.
 
-A study file names the arm whose networks are tried (`options: ARM`). Every option segments the slices that a
-network's own fold holds out, so nothing is measured on a patient that the network has met. An ensemble of the folds is
-not among them: every patient is known to all folds but one, so here it cannot be measured honestly.
+A study file names the arm whose networks are tried (`options: ARM`), and in which ways (`ways`; all, where it does
+not). Every option segments the slices that a network's own fold holds out, so nothing is measured on a patient that the
+network has met. An ensemble of the folds is not among them: every patient is known to all folds but one, so here it
+cannot be measured honestly.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -15,11 +17,13 @@ from tqdm.auto import tqdm
 
 from spider_utils.checkpoints import NETWORK_FILE
 from spider_utils.cleanup import CleanupSettings
+from spider_utils.errors import SpiderError
 from spider_utils.files import write_json
 from spider_utils.inference import ONE_LOOK, InferenceSettings, load_network, predict_masks, select_device
 from spider_utils.progress import progress
 from spider_utils.scores import read_scores, score_slices, summarise, write_metrics, write_scores
 from spider_utils.splits import make_split
+from spider_utils.standardise import find_landmarks, standardise
 from spider_utils.store import SliceStore, neighbour_rows, open_store
 from spider_utils.studies.compare import count_overlap, dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
@@ -37,6 +41,7 @@ class Option:
     settings: InferenceSettings = ONE_LOOK
     snapshots: bool = False  # the mean of the networks of all scored epochs, not the last one's
     alone: bool = False  # a network that sees neighbours is shown the slice itself in their place
+    standard: bool = False  # intensities of each series are laid over those of the training slices (see `standardise`)
 
 
 PLAIN = "plain"
@@ -47,6 +52,7 @@ OPTIONS = {
     "snapshots": Option("networks of the scored epochs averaged", snapshots=True),
     "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
     "alone": Option("without neighbouring slices", alone=True),
+    "standard": Option("intensities standardised by series", standard=True),
 }
 
 
@@ -63,15 +69,25 @@ class Ensemble(nn.Module):
         return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
+def option_names(ways: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the ways to compare, one look first; none given: all. Raises SpiderError on an unknown one."""
+    unknown = [name for name in ways if name not in OPTIONS]
+    if unknown:
+        raise SpiderError(f"ways: expected one or more of {', '.join(OPTIONS)}, found '{unknown[0]}'")
+    return tuple(dict.fromkeys((PLAIN, *ways))) if ways else tuple(OPTIONS)
+
+
 def option_place(training: Training, out: Path, name: str) -> Path:
     """Return the folder of what an option scores on a training's held-out slices; one look is what a study scores."""
     folder = out / "trainings" / training.place
     return folder if name == PLAIN else folder / "options" / name
 
 
-def try_options(trainings: list[Training], store_path: Path, out: Path, workers: int, scheduler: str) -> None:
-    """Use the networks of these trainings in all ways; what is done is not done again."""
-    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in OPTIONS if name != PLAIN]
+def try_options(
+    trainings: list[Training], ways: tuple[str, ...], store_path: Path, out: Path, workers: int, scheduler: str
+) -> None:
+    """Use the networks of these trainings in these ways; what is done is not done again."""
+    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in ways if name != PLAIN]
     lines = run_parallel(try_option, calls, workers, scheduler)
     for line in progress(lines, total=len(calls), desc="options", unit="option"):
         tqdm.write(line)
@@ -89,7 +105,8 @@ def try_option(training: Training, name: str, store_path: Path, out: Path) -> st
 
 
 def _segment_and_score(training: Training, option: Option, store: SliceStore, made: Path, folder: Path) -> None:
-    held = make_split(store.table, training.split).rows(store.table, "test")
+    split = make_split(store.table, training.split)
+    held = split.rows(store.table, "test")
     device = select_device(training.settings.device)
     earlier = [snapshot(made, epoch) for epoch in training.score_epochs[:-1]] if option.snapshots else []
     networks = [load_network(place / NETWORK_FILE, device)[0] for place in [*earlier, made]]
@@ -97,21 +114,33 @@ def _segment_and_score(training: Training, option: Option, store: SliceStore, ma
     around = neighbour_rows(store.table, training.settings.neighbours)[held]
     if option.alone:
         around = around * 0 + held[:, None]
-    masks = predict_masks(network, store.images, training.settings.size, device, around, option.settings)
+    images = store.images
+    if option.standard:
+        images = standard_series(store, held, find_landmarks(images[split.rows(store.table, "train")]))
+    masks = predict_masks(network, images, training.settings.size, device, around, option.settings)
     truth, table = store.masks[held], store.table.iloc[held]
     write_metrics(count_overlap(truth, masks, table), folder / "overlap.csv")
     write_scores(score_slices(truth, masks, table), folder)
     write_json(folder / NOTE, {"option": option.title, "networks": len(networks)})
 
 
-def option_tables(trainings: list[Training], out: Path) -> dict[str, pd.DataFrame]:
+def standard_series(store: SliceStore, rows: np.ndarray, landmarks: tuple[float, ...]) -> np.ndarray:
+    """Return a store's images (N, H, W) uint8, the series of these rows standardised, each as a whole."""
+    images = np.array(store.images)
+    series = store.table["series"].to_numpy()
+    for name in np.unique(series[rows]):
+        images[series == name] = standardise(images[series == name], landmarks)
+    return images
+
+
+def option_tables(trainings: list[Training], ways: tuple[str, ...], out: Path) -> dict[str, pd.DataFrame]:
     """Return what every option scores on all held-out slices, and how far it lies from one look at each slice.
 
     Tables: options_dice (`compare.dice_table`), options_boundaries (`scores.summarise`) and options_paired
     (`paired.paired_table`); the option's name stands under arm.
     """
     counts, scores, boundaries = [], {}, []
-    for name in OPTIONS:
+    for name in ways:
         places = [option_place(one, out, name) for one in trainings]
         for one, place in zip(trainings, places, strict=True):
             last = one.score_epochs[-1]
@@ -119,7 +148,7 @@ def option_tables(trainings: list[Training], out: Path) -> dict[str, pd.DataFram
             counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=last))
         scores[name] = join_scores([read_scores(place) for place in places])
         boundaries.append(summarise(scores[name], "test").drop(columns="split").assign(arm=name))
-    titles = {name: option.title for name, option in OPTIONS.items()}
+    titles = {name: OPTIONS[name].title for name in ways}
     dice = dice_table(pd.concat(counts, ignore_index=True))
     dice.insert(1, "title", dice["arm"].map(titles))
     return {

@@ -35,6 +35,7 @@ class Study:
     base: dict[str, Any]
     arms: tuple[Arm, ...]
     options: str = ""  # the arm whose networks are then used in several ways (see `options`)
+    ways: tuple[str, ...] = ()  # these, by name; none: all
 
 
 def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
@@ -69,8 +70,10 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     if options and options not in content["arms"]:
         raise SpiderError(f"{path}: options: expected one of {', '.join(content['arms'])}, found '{options}'")
     options = options if options in wanted else ""
-    seeds = tuple(content["seeds"])
-    return Study(path.stem, content["question"], content["reference"], marks, folds, seeds, base, tuple(arms), options)
+    seeds, ways = tuple(content["seeds"]), tuple(as_list(content.get("ways", ())))
+    return Study(
+        path.stem, content["question"], content["reference"], marks, folds, seeds, base, tuple(arms), options, ways
+    )
 
 
 def read_study_file(path: Path) -> dict[str, Any]:
