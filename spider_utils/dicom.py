@@ -14,7 +14,7 @@ MAGIC_OFFSET = 128  # bytes; DICOM part 10
 SUFFIXES = (".dcm", ".ima")  # of files that lack these four letters
 DIRECTORY = "DICOMDIR"  # a medium's table of contents, by its standard name
 COSINE_TOLERANCE = 1e-3  # between the slices of one series
-PLACE_TOLERANCE = 0.05  # of the slice spacing: how far a slice may lie from its place in an even stack
+STEP_TOLERANCE = 0.05  # of the slice spacing: how far a slice may lie from its place behind the one before
 SHOWN = 4  # series named in a message
 
 
@@ -146,15 +146,14 @@ def _check_even(folder: Path, slices: Sequence[_Slice], normal: np.ndarray) -> N
     """Refuse a stack whose slices, ordered along `normal`, are not equally far apart or not right behind each other."""
     if len(slices) == 1:
         return
-    places = np.array([one.position for one in slices])
-    spacing = float(np.median(np.diff(places @ normal)))
-    expected = places[0] + np.arange(len(slices))[:, None] * spacing * normal
-    astray = np.linalg.norm(places - expected, axis=1) > PLACE_TOLERANCE * spacing
-    if astray.any():
-        number = int(astray.argmax())
-        step = float((places[number] - places[number - 1]) @ normal)
+    steps = np.diff([one.position for one in slices], axis=0)
+    spacing = float(np.median(steps @ normal))
+    even = np.linalg.norm(steps - spacing * normal, axis=1) < STEP_TOLERANCE * spacing
+    if not even.all():
+        number = int(even.argmin())
+        step = float(np.linalg.norm(steps[number]))
         raise SpiderError(
             f"{folder}: expected {len(slices)} slices {spacing:.4g} mm apart, one right behind the other, found "
-            f"{slices[number].path.name} {step:.4g} mm behind {slices[number - 1].path.name}; a slice is missing, "
+            f"{slices[number + 1].path.name} {step:.4g} mm from {slices[number].path.name}; a slice is missing, "
             "there twice or of another stack, export the series again"
         )

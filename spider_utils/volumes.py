@@ -205,7 +205,7 @@ def _check_nrrd(path: Path, voxels: int, voxel_bytes: int) -> None:
             header[key.strip().lower()] = value.strip().lower()
         if "data file" in header or "datafile" in header:
             raise SpiderError(f"{path}: expected the voxels inside the file, found none; store it as one NRRD file")
-        if not header.get("space") or not header.get("space directions"):
+        if not header.get("space") or "none" in header.get("space directions", "none"):
             raise SpiderError(
                 f"{path}: expected an orientation (space and its directions), found none; convert it anew"
             )
