@@ -19,17 +19,19 @@ class OneLineParser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return the exit status: 0, 2 after an error in one line, 130 when interrupted."""
+    """Run one command and return the exit status.
+
+    0; 1 where `check` finds errors in a data set; 2 after an error in one line; 130 when interrupted.
+    """
     options = make_parser().parse_args(arguments)
     try:
-        options.command(options)
+        return options.command(options) or 0
     except SpiderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -67,6 +69,25 @@ def download(options: argparse.Namespace) -> None:
 
     fetch = {"released": downloads.download_released, "spider": downloads.download_spider}[options.source]
     fetch(options.out)
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", help="a SPIDER folder (images/, masks/, tables), or one of volumes")
+    parser.add_argument("--out", metavar="CSV", help="also write the table of problems to this file")
+
+
+def check(options: argparse.Namespace) -> int:
+    """List every problem of a data set at once; exit status 1 when there are errors."""
+    from spider_utils.check import check_dataset
+    from spider_utils.findings import ERROR, as_text, count, summary, write_findings
+
+    findings, series = check_dataset(options.folder)
+    if options.out:
+        write_findings(findings, options.out)
+    if findings:
+        print(as_text(findings))
+    print(summary(findings, series))
+    return 1 if count(findings, ERROR) else 0
 
 
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
@@ -162,6 +183,7 @@ def scalar(name: str, text: str) -> Any:
 COMMANDS = {
     "phantom": (add_phantom_arguments, phantom),
     "download": (add_download_arguments, download),
+    "check": (add_check_arguments, check),
     "run": (add_run_arguments, run),
     "study": (add_study_arguments, study),
     "predict": (add_predict_arguments, predict),

@@ -84,8 +84,8 @@ def read_spider_stack(series: Series) -> SliceStack:
     labels = None
     if series.mask_files:
         mask = read_volume(series.mask_files[0])
-        _check_geometry(series.image_files[0], image, series.mask_files[0], mask)
-        labels = _label_array(series.mask_files[0], to_pose(mask))
+        check_geometry(series.image_files[0], image, series.mask_files[0], mask)
+        labels = label_array(series.mask_files[0], to_pose(mask))
     image = to_pose(image)
     column_mm, row_mm, slice_mm = image.GetSpacing()
     voxels = sitk.GetArrayFromImage(image).astype(np.float32)
@@ -97,6 +97,46 @@ def read_spider_stack(series: Series) -> SliceStack:
         index=np.arange(len(voxels)),
         coding=series.coding,
     )
+
+
+def label_array(path: Path, mask: sitk.Image) -> np.ndarray:
+    """Return a label map's numbers as uint16, (D, H, W) in the order of its axes; `path` is what an error names.
+
+    Raises SpiderError on a label that SPIDER does not have.
+    """
+    labels = sitk.GetArrayFromImage(mask)
+    try:
+        four_classes(np.unique(labels))
+    except SpiderError as error:
+        raise SpiderError(f"{path}: {error}") from error
+    return labels.astype(np.uint16)
+
+
+def check_geometry(image_path: Path, image: sitk.Image, mask_path: Path, mask: sitk.Image, what: str = "image") -> None:
+    """Raise SpiderError unless a mask has the size, spacing, origin and direction of its image, or its `what`."""
+    for name, expected, found in geometry_differences(image, mask):
+        raise SpiderError(
+            f"{mask_path}: expected the {name} of its {what} {image_path}, {expected}, found {found}; "
+            f"use the mask that belongs to this {what}"
+        )
+
+
+def geometry_differences(image: sitk.Image, mask: sitk.Image) -> list[tuple[str, str, str]]:
+    """Return which of size, spacing, origin and direction a mask does not share with its image, but for rounding.
+
+    Each comes with the image's and the mask's values as text, fastest axis first.
+    """
+    geometry = (
+        ("size", image.GetSize(), mask.GetSize(), 0.0),
+        ("spacing", image.GetSpacing(), mask.GetSpacing(), SPACING_TOLERANCE_MM),
+        ("origin", image.GetOrigin(), mask.GetOrigin(), ORIGIN_TOLERANCE_MM),
+        ("direction", image.GetDirection(), mask.GetDirection(), DIRECTION_TOLERANCE),
+    )
+    return [
+        (name, _numbers(expected), _numbers(found))
+        for name, expected, found, tolerance in geometry
+        if not np.allclose(expected, found, rtol=0, atol=tolerance)
+    ]
 
 
 def _list_volumes(data_dir: Path) -> list[Path]:
@@ -138,30 +178,6 @@ def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     for column in table.columns:
         table[column] = table[column].map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
     return table
-
-
-def _label_array(path: Path, mask: sitk.Image) -> np.ndarray:
-    labels = sitk.GetArrayFromImage(mask)
-    try:
-        four_classes(np.unique(labels))
-    except SpiderError as error:
-        raise SpiderError(f"{path}: {error}") from error
-    return labels.astype(np.uint16)
-
-
-def _check_geometry(image_path: Path, image: sitk.Image, mask_path: Path, mask: sitk.Image) -> None:
-    checks = (
-        ("size", image.GetSize(), mask.GetSize(), 0.0),
-        ("spacing", image.GetSpacing(), mask.GetSpacing(), SPACING_TOLERANCE_MM),
-        ("origin", image.GetOrigin(), mask.GetOrigin(), ORIGIN_TOLERANCE_MM),
-        ("direction", image.GetDirection(), mask.GetDirection(), DIRECTION_TOLERANCE),
-    )
-    for name, expected, found, tolerance in checks:
-        if not np.allclose(expected, found, rtol=0, atol=tolerance):
-            raise SpiderError(
-                f"{mask_path}: expected the {name} of its image {image_path}, {_numbers(expected)}, "
-                f"found {_numbers(found)}; use the mask that belongs to this image"
-            )
 
 
 def _numbers(values: tuple[float, ...]) -> str:

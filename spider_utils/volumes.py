@@ -68,7 +68,7 @@ def find_volumes(source: Path | str) -> list[Path]:
         return [source]
     found = [path for path in visible if path in files or (path.is_dir() and dicom_files(path))]
     if not found:
-        raise SpiderError(f"{source}: expected volumes ({formats}, or folders of DICOM slices), found none")
+        raise SpiderError(f"{source}: expected volumes ({formats}, or folders of DICOM slices), found none; check it")
     return found
 
 
