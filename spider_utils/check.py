@@ -137,7 +137,9 @@ def _check_names(state: _Pass, paths: list[Path]) -> None:
     for path in paths:
         if FILE_NAME.fullmatch(path.name) is None:
             problem = "expected a name like 12_t2_SPACE.mha (patient, then t1, t2 or t2_SPACE), found another"
-            state.findings.append(Finding(WARNING, place(path, state.root), problem, "rename it before a training"))
+            state.findings.append(
+                Finding(WARNING, place(path, state.root), problem, "rename or convert it: a training reads no other")
+            )
 
 
 def _check_pairs(state: _Pass, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> None:
