@@ -10,7 +10,16 @@ from matplotlib.lines import Line2D
 
 from spider_utils.labels import FOREGROUND
 from spider_utils.scores import PAPER_TABLE
-from spider_utils.style import LINE_COLOURS, legend_below, new_figure, note_source
+from spider_utils.style import (
+    CLASS_COLOURS,
+    LINE_COLOURS,
+    class_patches,
+    legend_below,
+    new_figure,
+    note_source,
+    paint_classes,
+    show_slice,
+)
 
 LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]
 NEAR = 0.3  # Dice; a line farther below the best is not drawn to scale
@@ -169,3 +178,62 @@ def _titles(dice: pd.DataFrame) -> Iterator[tuple[str, str]]:
 
 def _colour(title: str) -> str:
     return LEAKY_COLOUR if LEAKY in title else HONEST_COLOUR
+
+
+def roundtrip(summary: pd.DataFrame, *, source: str) -> Figure:
+    """What a perfect network loses on the way over slices of its own size: Dice of each class, a panel a series.
+
+    `summary`: the table roundtrip_summary of the study "roundtrip".
+    """
+    series = list(dict.fromkeys(summary["series"]))
+    figure, axes = new_figure(1, len(series), size=(11.0, 5.6), sharey=True)
+    for panel, name in zip(axes[0], series, strict=True):
+        part = summary[summary["series"] == name].reset_index(drop=True)
+        for label in FOREGROUND:
+            panel.plot(part.index, part[label], "o", markersize=9, color=CLASS_COLOURS[label], label=label)
+        ticks = [f"{row.network_size}\n{'' if row.network_size == 'own' else row.answer}" for row in part.itertuples()]
+        panel.set_xticks(part.index, ticks, rotation=60, ha="right", rotation_mode="anchor", fontsize=10)
+        panel.set_title(f"{name}\n{part['spacing_mm'].iloc[0]} mm", fontsize=12)
+        panel.axhline(0.99, color="#999999", linewidth=1, linestyle=":")
+        panel.grid(axis="y", alpha=0.3)
+        panel.set_xlim(-0.5, len(part) - 0.5)
+    axes[0, 0].set_ylabel("Dice in 3D with the reference")
+    figure.suptitle("A perfect network's volumes: what the slices' size alone costs", fontweight="bold")
+    legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def bodies(cases: list, table: pd.DataFrame, *, source: str) -> Figure:
+    """Volumes of another site: the middle slice with each scale of intensities, and each body's share called vertebra.
+
+    `cases` and `table`: of `studies.bodies`. A row a volume.
+    """
+    names, ways = (list(dict.fromkeys(table[column])) for column in ("volume", "intensities"))
+    figure, axes = new_figure(
+        len(names), len(ways) + 1, size=(12.0, 4.4 * len(names)), width_ratios=[1] * len(ways) + [1.25]
+    )
+    for row, name in zip(axes, names, strict=True):
+        own = {case.intensities: case for case in cases if case.name == name}
+        for panel, way in zip(row, ways, strict=False):
+            case = own[way]
+            middle = int(np.median(np.flatnonzero((case.bodies > 0).any(axis=(1, 2)))))
+            picture = paint_classes(case.image[middle], case.classes[middle])
+            share = table.query("volume == @name and intensities == @way")["vertebrae"].mean()
+            show_slice(panel, picture, f"{name}\n{way}: {share:.2f}", aspect=case.spacing[1] / case.spacing[2])
+        shares(row[-1], table[table["volume"] == name], ways)
+    figure.suptitle("T2 TSE of another site: what share of each vertebral body is found", fontweight="bold")
+    legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def shares(axes: Axes, table: pd.DataFrame, ways: list[str]) -> None:
+    """Draw each body's share called vertebra, a line for each scale of intensities; bodies by their number."""
+    for way, colour, marker in zip(ways, (LEAKY_COLOUR, HONEST_COLOUR), "os", strict=True):
+        part = table[table["intensities"] == way]
+        axes.plot(part["body"], part["vertebrae"], marker=marker, color=colour, label=way)
+    axes.set(ylim=(0, 1.02), xlabel="number of the body in the label map", ylabel="share called vertebra")
+    axes.set_xticks(sorted(table["body"].unique()))
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(loc="lower left")

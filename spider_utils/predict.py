@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from spider_utils.batches import network_images
 from spider_utils.cleanup import CleanupSettings
@@ -31,6 +31,30 @@ NUMBERED = re.compile(r"(.*?)(\d+)\.png", re.IGNORECASE)  # a slice's series, an
 UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
 SIXTEEN_BIT = ("I", "I;16", "I;16B")  # what Pillow calls a grey PNG of 16 bits
 ALONE = {"intensity": "slice_minmax", "geometry": "stretch"}  # the preprocessing that needs nothing but the slice
+
+
+@dataclass(frozen=True)
+class ReadyNetwork:
+    """A trained network on its device, with what its JSON says of how it is used."""
+
+    model: nn.Module
+    device: torch.device
+    size: tuple[int, int]  # of its input, (height, width) in pixels
+    neighbours: int  # slices on either side that it sees as channels
+    settings: InferenceSettings
+    description: dict  # the JSON beside the weights
+    weights: Path
+
+    @property
+    def name(self) -> str:
+        """The network in words."""
+        training = self.description["training"]
+        return f"{self.weights.name} ({training['model']}, width {training['width']})"
+
+    @property
+    def batch_size(self) -> int:
+        """Slices at a time: 1 on a CPU, which is faster there than several."""
+        return 1 if self.device.type == "cpu" else 8
 
 
 @dataclass(frozen=True)
@@ -63,18 +87,14 @@ def predict_folder(
     output = Path(output)
     if output.exists() and output.samefile(folder):
         raise SpiderError(f"{output}: the masks would overwrite the slices; name another folder for them")
-    weights = Path(weights) if weights else MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors"
-    chosen = select_device(device)
-    batch_size = batch_size or (1 if chosen.type == "cpu" else 8)
-    model, description = load_network(weights, chosen)
-    settings = read_inference(description, weights)
-    training = description["training"]
-    size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
+    network = ready_network(weights, device)
+    refuse_alone(network)
+    neighbours, batch_size = network.neighbours, batch_size or network.batch_size
 
     @lru_cache(maxsize=batch_size + 2 * neighbours)
     def read(path: Path) -> tuple[Tensor, tuple[int, int]]:
         image = read_slice(path)
-        return network_images(image[None], size)[0, 0], image.shape
+        return network_images(image[None], network.size)[0, 0], image.shape
 
     siblings = {slice_key(path): path for path in png_files(folder)} if neighbours else {}
     masks, left_out = [], {}
@@ -91,27 +111,46 @@ def predict_folder(
                     sizes.append(read(path)[1])
                     paths.append(output / path.name)
             if inputs:
-                for mask, path in zip(segment(model, torch.stack(inputs), sizes, chosen, settings), paths, strict=True):
+                found = segment(network.model, torch.stack(inputs), sizes, network.device, network.settings)
+                for mask, path in zip(found, paths, strict=True):
                     write_mask(mask, path)
             masks += paths
             bar.update(min(batch_size, len(files) - start))
-    return Prediction(tuple(masks), left_out, f"{weights.name} ({training['model']}, width {training['width']})")
+    return Prediction(tuple(masks), left_out, network.name)
 
 
-def read_inference(description: dict, weights: Path) -> InferenceSettings:
-    """Return how the network is to be used, from the JSON beside it.
+def ready_network(weights: Path | str | None = None, device: str = "auto") -> ReadyNetwork:
+    """Load a network by its weights, its JSON beside them; None: the shipped one.
 
-    Raises SpiderError on unknown views or rules, and when it learnt from slices that were made in a way that needs
-    more than the slice.
+    Raises SpiderError when it is missing or does not fit, or is to be used in a way that is not known.
     """
+    weights = Path(weights) if weights else MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors"
+    chosen = select_device(device)
+    model, description = load_network(weights, chosen)
+    training = description["training"]
+    size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
+    return ReadyNetwork(model, chosen, size, neighbours, read_inference(description, weights), description, weights)
+
+
+def trained_on(description: dict) -> dict:
+    """Return the preprocessing settings of the slices that a network has learnt from, {} where they are not told."""
     parts = [description.get(part, {}) for part in ("data", "split")]  # of a run, and of a study's training
-    made = next((part["preprocess"] for part in parts if "preprocess" in part), {})
+    return next((part["preprocess"] for part in parts if "preprocess" in part), {})
+
+
+def refuse_alone(network: ReadyNetwork) -> None:
+    """Raise SpiderError when a network learnt from slices that were made in a way that needs more than the slice."""
+    made = trained_on(network.description)
     for name, possible in ALONE.items():
         if made.get(name, possible) != possible:
             raise SpiderError(
-                f"{weights}: trained with {name} '{made[name]}', which a PNG slice on its own does not allow; "
+                f"{network.weights}: trained with {name} '{made[name]}', which a PNG slice on its own does not allow; "
                 f"take a network trained with '{possible}'"
             )
+
+
+def read_inference(description: dict, weights: Path) -> InferenceSettings:
+    """Return how the network is to be used, from the JSON beside it. Raises SpiderError on unknown views or rules."""
     found = dict(description.get("inference") or {})
     try:
         found["views"] = tuple(found.get("views", InferenceSettings.views))
@@ -137,6 +176,18 @@ def find_slices(source: Path | str) -> tuple[list[Path], Path]:
     if not files:
         raise SpiderError(f"{source}: expected a folder with PNG slices, found no PNG file in it; check the path")
     return files, source
+
+
+def holds_slices(source: Path | str) -> bool:
+    """Return True for a PNG file and for a folder with one in it. Raises SpiderError where nothing is."""
+    source = Path(source)
+    if source.is_dir():
+        return bool(png_files(source))
+    if not source.is_file():
+        raise SpiderError(
+            f"{source}: expected a volume, or a folder of volumes or PNG slices, found none; check the path"
+        )
+    return source.suffix.lower() == ".png"
 
 
 def png_files(folder: Path) -> list[Path]:

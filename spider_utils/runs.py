@@ -23,7 +23,7 @@ import pandas as pd
 
 from spider_utils.checkpoints import refuse_other as refuse_other_training
 from spider_utils.errors import SpiderError
-from spider_utils.files import atomic_path, write_json
+from spider_utils.files import atomic_path, read_json, write_json
 from spider_utils.inference import load_network, predict_masks, select_device
 from spider_utils.labels import CLASSES
 from spider_utils.phantom import make_phantom
@@ -70,7 +70,7 @@ class Run:
         if self.source == "phantom" and self.data_dir == self.path / "data":
             make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
-        known = _read_json(self.path / SETTINGS_FILE).get("fingerprint")
+        known = read_json(self.path / SETTINGS_FILE).get("fingerprint")
         if known and known != fingerprint(series):
             raise SpiderError(
                 f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
@@ -80,7 +80,7 @@ class Run:
     def _remember_data(self, series: tuple[Series, ...]) -> None:
         """Bind the run folder to data that has been read from end to end; a file mended before that is no change."""
         note = self.path / SETTINGS_FILE
-        write_json(note, _read_json(note) | {"fingerprint": fingerprint(series)})
+        write_json(note, read_json(note) | {"fingerprint": fingerprint(series)})
 
     def survey(self) -> pd.DataFrame:
         """Read every series once and return what it holds, a row a series (see spider_utils.survey)."""
@@ -129,7 +129,7 @@ class Run:
         self.train()
         folder, checkpoint = self.path / "predictions", self.path / "checkpoints" / "best.safetensors"
         weights = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-        if _read_json(folder / "predictions.json").get("weights") != weights:
+        if read_json(folder / "predictions.json").get("weights") != weights:
             self._predict(folder, checkpoint)
             write_json(folder / "predictions.json", {"weights": weights})
             self._note("predict")
@@ -144,8 +144,8 @@ class Run:
         """
         masks, table = self.predictions()
         note = self.path / "scores.json"
-        made_from = _read_json(self.path / "predictions" / "predictions.json") | asdict(self.settings.evaluation)
-        if _read_json(note) != made_from:
+        made_from = read_json(self.path / "predictions" / "predictions.json") | asdict(self.settings.evaluation)
+        if read_json(note) != made_from:
             reference = self.store().masks
             scored = score_slices(reference[table["row"].to_numpy()], masks, table)
             scored = SliceScores(
@@ -182,10 +182,10 @@ class Run:
     def _note(self, stage: str) -> None:
         """Record in provenance.json what code, versions and device a stage was just made with."""
         note = self.path / "provenance.json"
-        data = _read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
+        data = read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
         settings = self.settings.flat() | {"source": self.source, "profile": self.profile}
         device = str(select_device(self.settings.training.device))
-        write_json(note, _read_json(note) | {stage: provenance(settings, data, device)})
+        write_json(note, read_json(note) | {stage: provenance(settings, data, device)})
 
 
 def open_run(
@@ -204,7 +204,7 @@ def open_run(
     """
     path = Path(run_dir) if run_dir else default_run_dir(source or "phantom", profile or "smoke")
     path = path.resolve()
-    saved = _read_json(path / SETTINGS_FILE)
+    saved = read_json(path / SETTINGS_FILE)
     given = {"source": source, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "profile": profile}
     for name, value in given.items():
         if saved and value is not None and saved[name] != value:
@@ -230,10 +230,10 @@ def open_run(
 
 def _refuse_what_is_made(path: Path, settings: Settings) -> None:
     """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
-    stored = _read_json(path / "store" / "store.json")
+    stored = read_json(path / "store" / "store.json")
     if stored:
         refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
-    trained = _read_json(path / "checkpoints" / "best.json")
+    trained = read_json(path / "checkpoints" / "best.json")
     if trained:
         wanted = asdict(settings.training) | asdict(settings.split)
         refuse_other_training(trained["training"] | trained["split"]["settings"], wanted, path / "checkpoints")
@@ -247,7 +247,3 @@ def default_run_dir(source: str, profile: str) -> Path:
     """Return the run folder that is used when none is named."""
     beside = REPOSITORY / "runs" if (REPOSITORY / "notebooks").is_dir() else Path("runs")
     return Path(os.environ.get("SPIDER_RUNS", beside)) / f"{source}_{profile}"
-
-
-def _read_json(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

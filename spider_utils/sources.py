@@ -30,7 +30,12 @@ def fingerprint(series: Iterable[Series]) -> str:
 
     It depends neither on where the folder lies nor on the order of the series.
     """
-    files = {(path.parent.name, path.name): path for one in series for path in one.image_files + one.mask_files}
+    return fingerprint_files(path for one in series for path in one.image_files + one.mask_files)
+
+
+def fingerprint_files(paths: Iterable[Path]) -> str:
+    """Give one hex SHA-256 for a set of files: their folders' and own names, sizes and first 64 KiB."""
+    files = {(path.parent.name, path.name): path for path in paths}
     digest = hashlib.sha256()
     for (folder, name), path in sorted(files.items()):
         with path.open("rb") as file:

@@ -35,6 +35,8 @@ SOURCE_NOTES = {
     "phantom": "Synthetic phantom",
     "released": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as released by Ahmed et al. 2025",
     "spider": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0",
+    "chu": "MRI: Chu et al., PLoS ONE 2015, as resampled in the public repository JonathanRamos/fastcleverseg",
+    "sct": "MRI: tutorial data of the Spinal Cord Toolbox",
 }
 STYLE = {
     "figure.dpi": 100,
@@ -87,7 +89,7 @@ def new_figure(
 
 
 def note_source(figure: Figure, source: str) -> None:
-    """Write at the foot of the picture what its data are: "phantom", "released" or "spider".
+    """Write at the foot of the picture what its data are, by a name of SOURCE_NOTES.
 
     Raises SpiderError on another source, since a picture of MRI must not go without its attribution.
     """

@@ -3,7 +3,8 @@
 The training has the arm's settings and every patient that SPIDER does not keep for validation; no slice is left to
 score it on, so its scores are those of the study's cross-validation, where the same settings met other patients. It is
 kept in STUDY_DIR/shipped/ARM and goes on where it was cut off. Written: models/NAME.safetensors (half precision),
-models/NAME.json (what the network is, how it is used, what it scores) and models/README.md, the model card.
+models/NAME.json (what the network is, how it is used on slices and on volumes, what it scores) and models/README.md,
+the model card.
 
 OPTION is a name of `spider_utils.studies.options.OPTIONS` that the study has tried; without it: one look at a slice.
 """
@@ -24,15 +25,20 @@ from spider_utils.inference import load_network, predict_masks, select_device
 from spider_utils.parameters import sort_parameters
 from spider_utils.provenance import provenance
 from spider_utils.splits import SplitSettings
+from spider_utils.standardise import find_landmarks
 from spider_utils.store import SliceStore, neighbour_rows, open_store
 from spider_utils.studies.options import OPTIONS, PLAIN
 from spider_utils.training import Slices, TrainSettings, read_slices, train
+from spider_utils.volume_inference import VolumeSettings
 from tools.card import write_card
 from tools.notebooks import ROOT
 
 MODELS = ROOT / "models"
 CHECKED = 40  # slices on which half and full precision are compared
 LIMIT = 20e6  # bytes
+# Of SPIDER's T2 SPACE series, by its overview.csv: pixels of 0.46875 mm, slices 1 mm apart. The matrix is not told there;
+# the released slices have 640 rows, which suggests 640 x 640.
+FIELD_MM, SLICE_MM = 640 * 0.46875, 1.0
 
 
 def main() -> None:
@@ -50,6 +56,7 @@ def main() -> None:
         "provenance": json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
         "half_precision": {"slices": CHECKED, "equal_pixels": agreement},
         "inference": asdict(OPTIONS[options.option].settings),
+        "volumes": volume_settings(store),
         "study": {"name": options.study.name, "arm": options.arm, "option": options.option},
         "scores": scores(options.study, options.arm, options.option),
         "command": f"python -m tools.ship runs/{options.study.name} {options.arm} {options.name} {options.option}",
@@ -79,6 +86,12 @@ def train_on_all(study: Path, arm: str) -> tuple[Path, TrainSettings]:
         device = str(select_device(settings.device))
         write_json(note, provenance(asdict(settings), store.info["fingerprint"], device))
     return folder, settings
+
+
+def volume_settings(store: SliceStore) -> dict:
+    """Return how a network that learnt from the released slices is to be shown volumes."""
+    rows = np.flatnonzero(store.table["subset"] != "validation")
+    return asdict(VolumeSettings(find_landmarks(store.images[rows]), FIELD_MM, SLICE_MM))
 
 
 def write_half(folder: Path, target: Path, store: SliceStore, settings: TrainSettings) -> float:

@@ -83,10 +83,12 @@ def _checked(patient: int, sequence: str, seed: int) -> tuple[int, int]:
     return patient, seed
 
 
-def acquire(anatomy: Anatomy, sequence: str, seed: int) -> Acquired:
-    """Sample one sequence of a patient and store it in an orientation drawn for this series."""
+def acquire(anatomy: Anatomy, sequence: str, seed: int, protocol: Protocol | None = None) -> Acquired:
+    """Sample one sequence of a patient, by a protocol or one that is drawn, and store it in an orientation that is
+    drawn.
+    """
     rng = np.random.default_rng([seed, anatomy.patient, 1 + SEQUENCES.index(sequence)])
-    protocol = draw_protocol(sequence, rng)
+    protocol = protocol or draw_protocol(sequence, rng)
     contrast = draw_contrast(sequence, rng)
     tilted = rng.random() < 0.4
     tilt = rng.uniform(-4, 4, 3) * tilted

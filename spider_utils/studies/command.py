@@ -55,8 +55,10 @@ def run_command(
     Raises SpiderError on an unknown study or a wrong parameter.
     """
     out, overrides = Path(out), dict(overrides or {})
+    if name in VOLUMES:
+        return run_volume_study(name, out, data_dir, overrides)
     if name not in (*AUDITS, LABELS) and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
-        known = ", ".join(sorted([*AUDITS, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
+        known = ", ".join(sorted([*AUDITS, *VOLUMES, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
     given = dict(overrides)
     settings = preprocessing(overrides)
@@ -76,11 +78,29 @@ def run_command(
             store = without_validation(store)
             tables = AUDITS[name](store, source)
         draw(tables, store, out / "figures", source)
+    device = str(select_device(given.get("device", "auto")))
+    write_tables(tables, out, given | {"study": name, "source": source}, made_from, device)
+    return tables
+
+
+def write_tables(tables: Tables, out: Path, settings: dict[str, Any], made_from: str, device: str) -> None:
+    """Write a study's tables, and provenance.json, which says what they come from, last."""
     for table_name, table in tables.items():
         write_metrics(table, out / f"{table_name}.csv")
-    device = str(select_device(given.get("device", "auto")))
-    write_json(out / "provenance.json", provenance(given | {"study": name, "source": source}, made_from, device))
-    return tables
+    write_json(out / "provenance.json", provenance(settings, made_from, device))
+
+
+def run_volume_study(name: str, out: Path, data_dir: Path | str | None, overrides: dict[str, Any]) -> Tables:
+    """Run a study of whole volumes; these have no store and no parameters."""
+    from spider_utils.studies.volumes import VOLUME_STUDIES  # needs SimpleITK, which a full store does not
+    from spider_utils.style import save_figure
+
+    if overrides:
+        raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
+    done = VOLUME_STUDIES[name](data_dir)
+    save_figure(done.figure, out / "figures", name)
+    write_tables(done.tables, out, {"study": name, "source": done.source}, done.made_from, "cpu")
+    return done.tables
 
 
 def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
@@ -134,7 +154,7 @@ def preprocessing(overrides: dict[str, Any]) -> dict[str, Any]:
 
 def make_preprocessing(values: dict[str, Any]) -> Any:
     """Return PreprocessSettings of these values."""
-    from spider_utils.preprocess import PreprocessSettings  # needs SimpleITK, which a full store does not
+    from spider_utils.preprocess import PreprocessSettings  # needs SimpleITK
 
     return sort_parameters(values, {"preprocess": PreprocessSettings})["preprocess"]
 
@@ -250,6 +270,7 @@ def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
 
 
 LABELS = "labels"
+VOLUMES = ("roundtrip", "bodies")  # see `studies.volumes`
 AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
     "reference": reference_tables,
     "copying": copying_tables,
