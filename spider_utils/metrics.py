@@ -1,4 +1,4 @@
-"""Scores of one class in one slice: overlap of two sets of pixels, distances between their boundaries.
+"""Scores of one class in one slice or volume: overlap of two sets of pixels, distances between their boundaries.
 
 Empty masks. Where a class is in neither mask, the slice does not count for that class: every score is NaN. Where it is
 in exactly one of them, Dice, IoU and NSD are 0, ASD and HD95 are not defined (NaN), precision is NaN without a
@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import ndimage
 
 from spider_utils.errors import SpiderError
 
 TOLERANCES = (1.0, 2.0)  # of the NSD, in the unit of the distances (mm or pixels)
 HAUSDORFF_QUANTILE = 0.95
+SLAB_PIXELS = 2**22  # that a contour is looked for at a time
 
 Counts = np.ndarray | int
 
@@ -97,7 +99,10 @@ class Boundary:
 def boundary_distances(
     reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)
 ) -> Boundary:
-    """Measure how far the boundaries of two boolean masks (H, W) lie apart; spacing of (rows, columns) in mm or pixels.
+    """Measure how far the boundaries of two boolean masks lie apart: (H, W), with the spacing of (rows, columns) in mm
+    or pixels, or (D, H, W), with that of (slices, rows, columns).
+
+    What follows is said of slices. In a volume, pixels are voxels, the four neighbours six, and lengths areas.
 
     ASD and HD95 follow MONAI: a boundary is the set of a mask's pixels that have one of their four neighbours outside
     the mask or outside the image, and distances run between pixel centres, each counted once. (So a mask that reaches
@@ -114,24 +119,49 @@ def boundary_distances(
     Raises SpiderError where the masks differ in shape or the spacing is not positive.
     """
     reference, prediction = _as_masks(reference, prediction)
-    spacing = tuple(float(step) for step in spacing)
-    if len(spacing) != 2 or not all(np.isfinite(step) and step > 0 for step in spacing):
-        raise SpiderError(
-            f"spacing: expected two positive numbers (row, column), found {spacing}; mend the slice table"
-        )
-    from monai.metrics.utils import get_mask_edges  # monai takes seconds to import, so only where it is needed
-
+    spacing = check_spacing(reference.shape, spacing)
     nothing, nowhere = np.zeros(0, np.float32), (0.0,) * len(TOLERANCES)
     if not (reference.any() or prediction.any()):
         return Boundary(nothing, nothing, 0.0, nowhere)
-    *contours, prediction_lengths, reference_lengths = get_mask_edges(prediction, reference, spacing=spacing)
-    lengths = np.concatenate([prediction_lengths[contours[0]], reference_lengths[contours[1]]])
-    if not (reference.any() and prediction.any()):
+    both_found = reference.any() and prediction.any()
+    prediction, reference = _cropped(prediction, reference)
+    *contours, lengths = _contours(prediction, reference, spacing)
+    if not both_found:
         return Boundary(nothing, nothing, float(lengths.sum()), nowhere)
-    contour_distances = np.concatenate(_both_ways(*contours, spacing))
+    contour_distances = np.concatenate(distances_between(*contours, spacing))
     within = tuple(float(lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
-    from_prediction, from_reference = _both_ways(*get_mask_edges(prediction, reference), spacing)
-    return Boundary(from_prediction, from_reference, float(lengths.sum()), within)
+    from monai.metrics.utils import get_mask_edges  # monai takes seconds to import, so only where it is needed
+
+    edges = get_mask_edges(prediction, reference, crop=False)
+    return Boundary(*distances_between(*edges, spacing), float(lengths.sum()), within)
+
+
+def check_spacing(shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[float, ...]:
+    """Return the spacing of masks as numbers. Raises SpiderError unless it has a positive one for each axis, and the
+    masks have two axes or three.
+    """
+    spacing = tuple(float(step) for step in spacing)
+    if not 2 <= len(shape) <= 3 or len(spacing) != len(shape) or not all(0 < step < np.inf for step in spacing):
+        raise SpiderError(
+            f"spacing: expected a positive number for each axis of masks (H, W) or (D, H, W), found {spacing} for the "
+            f"shape {shape}; mend the slice table, or the volume's header"
+        )
+    return spacing
+
+
+def distances_between(
+    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distance of every point of two boundaries to the nearest point of the other one, float32.
+
+    The boundaries are boolean arrays of one shape, (H, W) or (D, H, W), with a point or more each.
+    """
+    from monai.metrics.utils import get_surface_distance
+
+    return (
+        get_surface_distance(prediction, reference, spacing=spacing),
+        get_surface_distance(reference, prediction, spacing=spacing),
+    )
 
 
 def counted_quantile(values: np.ndarray, counts: np.ndarray, quantile: float = HAUSDORFF_QUANTILE) -> float:
@@ -154,16 +184,31 @@ def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = 4) -
     return counts.reshape(classes, classes)
 
 
-def _both_ways(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of every point of two boundaries (H, W) to the nearest point of the other one, float32."""
-    from monai.metrics.utils import get_surface_distance
+def _cropped(prediction: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:
+    """Cut two masks to the box of what they hold, with one pixel of nothing around it."""
+    box = ndimage.find_objects((prediction | reference).view(np.uint8))[0]
+    return [np.pad(mask[box], 1) for mask in (prediction, reference)]
 
-    return (
-        get_surface_distance(prediction, reference, spacing=spacing),
-        get_surface_distance(reference, prediction, spacing=spacing),
-    )
+
+def _contours(
+    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return MONAI's subpixel contours of two masks, bool on pixel corners, and the lengths at their points, float32:
+    the prediction's, then the reference's.
+
+    MONAI takes 30 bytes a pixel, so that a volume goes there slab by slab.
+    """
+    import torch
+    from monai.metrics.utils import get_mask_edges
+
+    thickness = max(1, SLAB_PIXELS // prediction[0].size)
+    parts = []
+    for start in range(0, len(prediction) - 1, thickness):
+        slabs = (torch.from_numpy(mask[start : start + thickness + 1]) for mask in (prediction, reference))
+        *edges, of_prediction, of_reference = map(np.asarray, get_mask_edges(*slabs, crop=False, spacing=spacing))
+        parts.append((*edges, of_prediction[edges[0]], of_reference[edges[1]]))
+    *contours, of_prediction, of_reference = map(np.concatenate, zip(*parts, strict=True))
+    return *contours, np.concatenate([of_prediction, of_reference])
 
 
 def _as_masks(reference: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,4 +1,4 @@
-"""Overlap and boundary distances against squares measured by hand, MONAI and the surface-distance package."""
+"""Overlap and boundary distances against shapes measured by hand, MONAI and the surface-distance package."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from PIL import Image
 from scipy import ndimage
 
+from spider_utils import metrics
 from spider_utils.errors import SpiderError
 from spider_utils.labels import classes_from_grey
 from spider_utils.metrics import (
@@ -22,6 +23,7 @@ from spider_utils.metrics import (
 
 surface_distance = pytest.importorskip("surface_distance")
 SPACINGS = [(1.0, 1.0), (0.71, 0.43)]
+VOLUME_SPACINGS = [(1.0, 1.0, 1.0), (3.3, 0.6, 0.7)]
 REAL_SLICES = 2
 
 
@@ -31,10 +33,10 @@ def square(row: int, column: int, side: int = 10, shape: tuple[int, int] = (40, 
     return mask
 
 
-def blobs(seed: int) -> tuple[np.ndarray, np.ndarray]:
+def blobs(seed: int, shape: tuple[int, ...] = (90, 110), smooth: float = 6) -> tuple[np.ndarray, np.ndarray]:
     """A random smooth shape of several parts that may touch the image's edge, and a disturbed copy of it."""
     rng = np.random.default_rng(seed)
-    field, change = (ndimage.gaussian_filter(rng.normal(size=(90, 110)), 6) for _ in range(2))
+    field, change = (ndimage.gaussian_filter(rng.normal(size=shape), smooth) for _ in range(2))
     return field > field.std(), field + 0.3 * change > field.std()
 
 
@@ -52,7 +54,7 @@ def real_pairs(shared_data: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     return pairs
 
 
-def check_against_libraries(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, float]) -> None:
+def check_against_libraries(reference: np.ndarray, prediction: np.ndarray, spacing: tuple[float, ...]) -> None:
     assert reference.any() and prediction.any()
     ours = boundary_distances(reference, prediction, spacing)
     y_pred, y = (torch.from_numpy(mask)[None, None] for mask in (prediction, reference))
@@ -65,7 +67,11 @@ def check_against_libraries(reference: np.ndarray, prediction: np.ndarray, spaci
         monai_nsd = compute_surface_dice(class_thresholds=[tolerance], use_subvoxels=True, **both).item()
         assert nsd == pytest.approx(monai_nsd, abs=1e-6)
         assert nsd == pytest.approx(surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance), abs=1e-6)
+    if reference.ndim == 2:
+        check_contour_bounds(ours, theirs, spacing)
 
+
+def check_contour_bounds(ours: metrics.Boundary, theirs: dict[str, np.ndarray], spacing: tuple[float, float]) -> None:
     # Boundary pixels against contour corners: a distance differs by one pixel diagonal at most, which bounds the
     # difference of the largest ones. The weights differ as well, by 1.41 for smooth outlines and 2 for thin lines: so
     # the mean may differ by a factor of 1.41, and the far 5 % of the pixels may be the far 2.5 to 10 % of the length.
@@ -140,6 +146,50 @@ def test_real_masks_agree_with_monai_and_surface_distance(shared_data):
         check_against_libraries(reference, prediction, SPACINGS[number % 2])
 
 
+@pytest.mark.parametrize("spacing", VOLUME_SPACINGS)
+@pytest.mark.parametrize("seed", range(2))
+def test_random_volumes_agree_with_monai_and_surface_distance(seed, spacing):
+    check_against_libraries(*blobs(seed, (14, 40, 36), 3), spacing)
+
+
+def test_distances_of_a_shifted_box_by_hand():
+    # Of the 3 x 4 x 5 voxels of a box 54 are boundary, all but 1 x 2 x 3. Moved by one column of 0.5 mm, those of the
+    # last column and the two in the middle of the first one lie 0.5 mm off, the others on the other box.
+    reference, moved = np.zeros((9, 9, 12), bool), np.zeros((9, 9, 12), bool)
+    reference[3:6, 2:6, 0:5] = True
+    moved[3:6, 2:6, 1:6] = True
+    ours = boundary_distances(reference, moved, (3.0, 2.0, 0.5))
+    assert ours.pixels == 2 * 54
+    assert ours.asd == pytest.approx(14 * 0.5 / 54)
+    assert ours.hd95 == pytest.approx(0.5)
+    assert ours.nsd == pytest.approx((1.0, 1.0))
+    # Moved by one slice of 3 mm, the 20 voxels of one end lie 3 mm off, and the 2 x 3 in the middle of the other end
+    # lie inside the other box, one, two and one columns of 0.5 mm from its nearest side.
+    moved = np.roll(reference, 1, axis=0)
+    ours = boundary_distances(reference, moved, (3.0, 2.0, 0.5))
+    assert ours.asd == pytest.approx((20 * 3 + 2 * (0.5 + 1.0 + 0.5)) / 54)
+
+
+@pytest.mark.parametrize("spacing", [SPACINGS[1], VOLUME_SPACINGS[1]])
+def test_a_contour_found_in_slabs_is_the_whole_one(monkeypatch, spacing):
+    masks = blobs(5, (14, 40, 36)[-len(spacing) :], 3)
+    whole = boundary_distances(*masks, spacing)
+    monkeypatch.setattr(metrics, "SLAB_PIXELS", 2 * masks[0][0].size)
+    slabs = boundary_distances(*masks, spacing)
+    assert (slabs.length, slabs.within) == (whole.length, whole.within)
+
+
+@pytest.mark.parametrize("spacing", [SPACINGS[1], VOLUME_SPACINGS[1]])
+def test_background_around_masks_changes_nothing(spacing):
+    masks = blobs(6, (14, 40, 36)[-len(spacing) :], 3)  # they touch the edge
+    assert masks[0][0].any() and masks[0][:, -1].any()
+    alone = boundary_distances(*masks, spacing)
+    wide = boundary_distances(*(np.pad(mask, 5) for mask in masks), spacing)
+    np.testing.assert_allclose(wide.from_prediction, alone.from_prediction, rtol=1e-6)
+    np.testing.assert_allclose(wide.from_reference, alone.from_reference, rtol=1e-6)
+    assert (wide.length, wide.within) == (alone.length, alone.within)
+
+
 def test_equal_masks_are_perfect():
     mask = blobs(9)[0]
     ours = boundary_distances(mask, mask)
@@ -193,3 +243,10 @@ def test_masks_of_different_shape_are_refused():
 def test_spacing_that_is_not_positive_is_refused(spacing):
     with pytest.raises(SpiderError, match="spacing"):
         boundary_distances(square(5, 5), square(5, 8), spacing)
+
+
+def test_a_volume_needs_three_spacings():
+    volume = np.ones((3, 4, 5), bool)
+    for masks, spacing in ((volume, (1.0, 1.0)), (volume[0], (1.0, 1.0, 1.0)), (volume[None], (1.0,) * 4)):
+        with pytest.raises(SpiderError, match="spacing: expected a positive number for each axis"):
+            boundary_distances(masks, masks, spacing)
