@@ -1,4 +1,4 @@
-"""The command line: python -m spider_utils phantom | download | run | study | predict."""
+"""The command line: python -m spider_utils phantom | download | run | study | predict | score."""
 
 import argparse
 import re
@@ -162,6 +162,28 @@ def predict(options: argparse.Namespace) -> None:
         raise SpiderError(f"{options.input}: {len(done.left_out)} of {slices} slices could not be read, see above")
 
 
+def add_score_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--prediction", required=True, metavar="P", help="a label map, or a folder of them")
+    parser.add_argument("--reference", required=True, metavar="R", help="what is true: a file, or a folder, same names")
+    parser.add_argument("--out", required=True, metavar="CSV", help="table to write")
+
+
+def score(options: argparse.Namespace) -> None:
+    """Score label maps of volumes in 3D: the four classes, and SPIDER's own score of numbered structures."""
+    from spider_utils.score_files import score_files, score_lines
+
+    scores = score_files(options.prediction, options.reference, options.out)
+    for problem in scores.failed.values():
+        print(f"left out: {problem}", file=sys.stderr)
+    if scores.unpaired:
+        print(f"not scored, as they have no prediction: {', '.join(scores.unpaired)}", file=sys.stderr)
+    if scores.scored:
+        print(*score_lines(scores.table), f"Table: {options.out}", sep="\n")
+    if scores.failed:
+        total = scores.scored + len(scores.failed)
+        raise SpiderError(f"{options.prediction}: {len(scores.failed)} of {total} volumes were not scored, see above")
+
+
 def scalar(name: str, text: str) -> Any:
     """Read the value of a parameter as YAML does: 3, 0.5, true, null or a word; 1e-3 is a number too.
 
@@ -187,6 +209,7 @@ COMMANDS = {
     "run": (add_run_arguments, run),
     "study": (add_study_arguments, study),
     "predict": (add_predict_arguments, predict),
+    "score": (add_score_arguments, score),
 }
 
 if __name__ == "__main__":
