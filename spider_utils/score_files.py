@@ -40,7 +40,7 @@ class FileScores:
 
 
 def score_files(prediction: Path | str, reference: Path | str, out: Path | str) -> FileScores:
-    """Score label maps on files, or of two folders by their volumes' names, in 3D, and write the table `out` as CSV.
+    """Score a label map file, or those of a folder by name, in 3D against their references; write the CSV `out`.
 
     The reference and the prediction hold SPIDER's label numbers or classes 0..3. The four classes are always scored,
     SPIDER's own score (see `challenge`) where both hold numbers: values above 3, or, in a prediction, nothing at all.
