@@ -59,7 +59,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         volume = Path(folder) / "3_t2_SPACE.mha"
-        image, _ = sampled_phantom("T2 SPACE", Extent())
+        image, _ = sampled_phantom("T2 SPACE", Extent(across_mm=120.0))
         sitk.WriteImage(image, str(volume), True)
         size = " x ".join(map(str, image.GetSize()))
         predict = [sys.executable, "-m", "spider_utils", "predict", "--input", str(volume), "--device", options.device]

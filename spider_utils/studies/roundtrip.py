@@ -41,9 +41,11 @@ SAMPLED = {"T2 SPACE": (0.46875, 1.0, 0.9), "T2, thin slices": (0.47, 1.0, 0.9),
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the spine the bench looks at: slices and the field of view, in mm; SPIDER's T2 SPACE has 120, 300."""
+    """How much of the spine the bench looks at, in mm: across, and the slices' width. By default the middle third of
+    what SPIDER's T2 SPACE series show, in which the canal lies, and their width.
+    """
 
-    across_mm: float = 120.0
+    across_mm: float = 40.0
     columns_mm: float = 300.0
 
 
