@@ -114,12 +114,14 @@ def segment(
         views = [VIEWS[name] for name in settings.views]
         probabilities = predict_probabilities(model, to_input(inputs, device), views)
         scores = probabilities.clamp(min=torch.finfo(torch.float32).tiny).log()
-    masks = []
-    for score, size in zip(scores, sizes, strict=True):
-        resized = F.interpolate(score[None], size=size, mode="bilinear")[0]
-        mask = resized.argmax(dim=0).byte().cpu().numpy()
-        masks.append(clean_up(mask, settings.cleanup) if settings.cleanup else mask)
-    return masks
+    masks = [to_mask(score, size) for score, size in zip(scores, sizes, strict=True)]
+    return [clean_up(mask, settings.cleanup) for mask in masks] if settings.cleanup else masks
+
+
+def to_mask(scores: Tensor, size: tuple[int, int]) -> np.ndarray:
+    """Bring a slice's logits (classes, h, w) to `size` (H, W) bilinearly; return the largest's number, (H, W) uint8."""
+    resized = F.interpolate(scores[None], size=size, mode="bilinear")[0]
+    return resized.argmax(dim=0).byte().cpu().numpy()
 
 
 def predict_masks(

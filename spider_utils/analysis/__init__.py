@@ -1,0 +1,1 @@
+"""What fails and why: tables of the errors on slices of unseen patients."""

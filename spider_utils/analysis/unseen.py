@@ -1,0 +1,145 @@
+"""Slices segmented by networks that had not met their patient: what the error analysis looks at.
+
+The networks of a study's folds segment together every slice once, each those of the patients that its own fold holds
+out; of an ordinary run, its one network segments the test patients. What was predicted is kept:
+
+DIR/prediction.npy      masks (N, H, W) uint8 at the slices' own size
+DIR/probabilities.npy   softmax (N, 4, h, w) float16 at the network's size
+DIR/unseen.json         what they were made from; written last
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spider_utils.batches import network_inputs
+from spider_utils.checkpoints import NETWORK_FILE
+from spider_utils.errors import SpiderError
+from spider_utils.files import atomic_path, read_json, write_json
+from spider_utils.inference import load_network, predict_logits, select_device, to_mask
+from spider_utils.labels import CLASSES
+from spider_utils.progress import progress
+from spider_utils.runs import Run
+from spider_utils.splits import SplitSettings, make_split
+from spider_utils.store import SliceStore, neighbour_rows
+from spider_utils.studies.harness import NOTE
+
+BATCH = 8  # as `inference.predict_masks`, so that both give the same masks
+
+
+@dataclass(frozen=True)
+class Unseen:
+    """Slices segmented by networks that had not met their patient, in the order of the store."""
+
+    table: pd.DataFrame  # a row a slice: the store's columns, row (position in the store) and fold
+    images: np.ndarray  # (N, H, W) uint8
+    reference: np.ndarray  # (N, H, W) uint8, classes 0..3
+    prediction: np.ndarray  # (N, H, W) uint8, classes 0..3
+    probabilities: np.ndarray  # (N, 4, h, w) float16 at the network's size
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One network and the rows of the store that it is to segment."""
+
+    number: int
+    checkpoint: Path
+    rows: np.ndarray
+
+
+def read_unseen(
+    study_out: Path | str, arm: str, store: SliceStore, seed: int = 0, kept: Path | str | None = None
+) -> Unseen:
+    """Return every held-out slice of a study's arm, segmented by the network of its fold.
+
+    `study_out`: the study's folder, only read but for what is kept in `kept` (default: <study_out>/unseen/<arm>).
+    Raises SpiderError when a fold's training is missing, not finished, leaky, or was made from another store.
+    """
+    folds = study_folds(Path(study_out), arm, store, seed)
+    return segment_unseen(folds, store, Path(kept) if kept else Path(study_out) / "unseen" / arm)
+
+
+def unseen_of_run(run: Run) -> Unseen:
+    """Return the test slices of a run, segmented by its network; kept under <run>/unseen. Trains where that is to do.
+
+    Raises SpiderError where the run's split is leaky.
+    """
+    run.train()
+    store, split = run.store(), run.split()
+    if split.leaky:
+        raise SpiderError(f"{run.path}: expected a split by patient, found {split.label}; take another run")
+    fold = Fold(run.settings.split.fold, run.path / "checkpoints" / NETWORK_FILE, split.rows(store.table, "test"))
+    return segment_unseen([fold], store, run.path / "unseen")
+
+
+def study_folds(study_out: Path, arm: str, store: SliceStore, seed: int = 0) -> list[Fold]:
+    """Find the networks of an arm's folds and what each of them holds out. Raises SpiderError as `read_unseen`."""
+    folds, place = [], study_out / "trainings" / arm
+    count = None
+    while count is None or len(folds) < count:
+        folder = place / f"fold{len(folds)}_seed{seed}"
+        made = read_json(folder / NOTE).get("made_from")
+        if made is None:
+            raise SpiderError(f"{folder}: expected a finished training, found no {NOTE}; let the study end first")
+        if made["fingerprint"] != store.info["fingerprint"]:
+            raise SpiderError(f"{folder}: trained on other slices than {store.path} holds; give the study's own store")
+        names = SplitSettings.__dataclass_fields__
+        split = make_split(store.table, SplitSettings(**{name: made[name] for name in names}))
+        if split.leaky:
+            raise SpiderError(f"{folder}: expected a split by patient, found {split.label}; name another arm")
+        folds.append(Fold(len(folds), folder / NETWORK_FILE, split.rows(store.table, "test")))
+        count = made["folds"]
+    return folds
+
+
+def segment_unseen(folds: list[Fold], store: SliceStore, folder: Path) -> Unseen:
+    """Segment each fold's rows with its network, once: what `folder` keeps of the same networks and slices is read."""
+    order = np.argsort(np.concatenate([fold.rows for fold in folds]))
+    rows = np.concatenate([fold.rows for fold in folds])[order]
+    numbers = np.repeat([fold.number for fold in folds], [len(fold.rows) for fold in folds])[order]
+    weights = [hashlib.sha256(fold.checkpoint.read_bytes()).hexdigest() for fold in folds]
+    made_from = {"weights": weights, "data": store.info["fingerprint"], "slices": len(rows)}
+    if read_json(folder / "unseen.json") != made_from:
+        _segment(folds, store, rows, folder)
+        write_json(folder / "unseen.json", made_from)
+    table = store.table.iloc[rows].assign(row=rows, fold=numbers).reset_index(drop=True)
+    whole = len(rows) == len(store)
+    images, reference = (array if whole else array[rows] for array in (store.images, store.masks))
+    kept = (
+        np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("prediction", "probabilities")
+    )
+    return Unseen(table, images, reference, *kept)
+
+
+def _segment(folds: list[Fold], store: SliceStore, rows: np.ndarray, folder: Path) -> None:
+    device = select_device()
+    networks = [load_network(fold.checkpoint, device) for fold in folds]
+    settings = [description["training"] for _, description in networks]
+    sizes = [(one["train_height"], one["train_width"]) for one in settings]
+    if len(set(sizes)) > 1:
+        raise SpiderError(f"{folds[0].checkpoint}: expected networks of one size, found {sizes}; name another arm")
+    shapes = {"prediction": store.images.shape[1:], "probabilities": (len(CLASSES), *sizes[0])}
+    with atomic_path(folder / "prediction.npy") as first, atomic_path(folder / "probabilities.npy") as second:
+        paths = zip((first, second), shapes.values(), (np.uint8, np.float16), strict=True)
+        masks, probabilities = (
+            np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(rows), *shape))
+            for path, shape, kind in paths
+        )
+        for fold, (network, _), one in zip(folds, networks, settings, strict=True):
+            around = neighbour_rows(store.table, one.get("neighbours", 0))[fold.rows]
+            places = np.searchsorted(rows, fold.rows)
+            name = f"fold {fold.number}"
+            for start in progress(range(0, len(places), BATCH), desc=name, unit="batch", leave=False):
+                inputs = network_inputs(store.images, around[start : start + BATCH], sizes[0])
+                logits = predict_logits(network, inputs, device)
+                chosen = places[start : start + BATCH]
+                probabilities[chosen] = logits.softmax(dim=1).half().cpu().numpy()
+                masks[chosen] = [to_mask(scores, store.images.shape[1:]) for scores in logits]
+        masks.flush()
+        probabilities.flush()

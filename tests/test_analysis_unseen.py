@@ -1,0 +1,90 @@
+"""Predictions of held-out slices: those of the study, each by the network of its fold, made once and kept."""
+
+import shutil
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import yaml
+from test_preprocess import make_folder
+
+from spider_utils.analysis import unseen
+from spider_utils.analysis.unseen import read_unseen, unseen_of_run
+from spider_utils.errors import SpiderError
+from spider_utils.runs import open_run
+from spider_utils.studies.harness import plan, read_final_scores, run_study
+from spider_utils.studies.study_file import load_study
+from tests.small_study import PATIENTS, SLICES, STUDY, make_small_store
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_small_store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def study(store, tmp_path_factory):
+    """The folder of a finished study and its trainings."""
+    path = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    told, out = load_study(str(path)), tmp_path_factory.mktemp("out")
+    run_study(told, store, out, workers=1)
+    return out, plan(told, store.table)
+
+
+def test_the_masks_are_those_that_the_study_has_scored(study, store, tmp_path):
+    out, trainings = study
+    found = read_unseen(out, "unseen", store, kept=tmp_path)
+    scores = read_final_scores(trainings, out, "unseen", 0).table
+    hits = scores[scores["class"] != "background"].groupby(["series", "slice_index"])["tp"].sum()
+    keys = list(zip(found.table["series"], found.table["slice_index"], strict=True))
+    right = [int(((t > 0) & (t == p)).sum()) for t, p in zip(found.reference, found.prediction, strict=True)]
+    assert len(found) == sum(SLICES)
+    assert dict(zip(keys, right, strict=True)) == hits.to_dict()
+
+
+def test_every_patient_is_in_the_fold_that_held_it_out(study, store, tmp_path):
+    out, trainings = study
+    found = read_unseen(out, "unseen", store, kept=tmp_path)
+    for one in trainings:
+        if one.arm == "unseen":
+            held = set(found.table.loc[found.table["fold"] == one.fold, "patient"])
+            trained = set(range(1, PATIENTS + 1)) - held
+            assert held and trained
+            assert (read_final_scores([one], out, "unseen", 0).table["patient"].unique() == sorted(held)).all()
+    assert found.table["row"].tolist() == list(range(len(store)))
+
+
+def test_probabilities_are_those_of_every_slice_at_the_networks_size(study, store, tmp_path):
+    found = read_unseen(study[0], "unseen", store, kept=tmp_path)
+    assert found.probabilities.shape == (len(store), 4, 64, 64) and found.probabilities.dtype == np.float16
+    assert np.allclose(found.probabilities.astype(float).sum(axis=1), 1, atol=2e-3)
+
+
+def test_what_is_kept_is_not_made_again(study, store, tmp_path):
+    first = read_unseen(study[0], "unseen", store, kept=tmp_path)
+    with patch.object(unseen, "load_network", side_effect=AssertionError("segmented again")):
+        again = read_unseen(study[0], "unseen", store, kept=tmp_path)
+    assert (again.prediction == first.prediction).all() and isinstance(again.prediction, np.memmap)
+
+
+def test_an_unfinished_study_and_a_leaky_arm_are_refused(study, store, tmp_path):
+    part = tmp_path / "part"
+    shutil.copytree(study[0], part)
+    (part / "trainings" / "unseen" / "fold1_seed0" / "training.json").unlink()
+    with pytest.raises(SpiderError, match="fold1_seed0: expected a finished training"):
+        read_unseen(part, "unseen", store)
+    with pytest.raises(SpiderError, match="LEAKY"):
+        read_unseen(study[0], "random", store, kept=tmp_path)
+
+
+def test_of_a_run_the_test_slices_are_those_that_it_predicts(tmp_path):
+    small = {"store_height": 64, "store_width": 32, "train_height": 32, "train_width": 32, "width": 2, "epochs": 1}
+    folder = make_folder(tmp_path / "data", patients=5)
+    run = open_run(tmp_path / "run", "spider", folder, "smoke", split="patient_kfold", folds=3, device="cpu", **small)
+    masks, table = run.predictions()
+    found = unseen_of_run(run)
+    test = (table["split"] == "test").to_numpy()
+    assert len(found) == test.sum() > 0
+    assert (found.table["row"].to_numpy() == table.loc[test, "row"].to_numpy()).all()
+    assert (found.prediction == masks[test]).all()
