@@ -1,15 +1,16 @@
 """Why pixels are wrong: a taxonomy in which every wrong pixel has exactly one cause.
 
 Pieces are components of eight neighbours of one class in one slice; a piece is *met* where the other mask has the class
-on LEAST or more of it. Pixels are *near* within NEAR of their class's contour. Lengths are pixels, stated for 640 rows,
+on LEAST or more of it. A pixel is *deep* farther than NEAR from its class's contour, or within NEAR + 1 of such a
+pixel that is wrong the same way, so that a bite is deep from the contour on. Lengths are pixels, stated for 640 rows,
 and scale with them. Causes are asked for in the order of CAUSES:
 
 - *reference error*: the reference audit's rules, and one of our own, put the fault on the reference (see `add_faults`).
-- *wrong class*: both masks say foreground, not the same, and the pixel is not near, or its piece is not met.
-- *missed part*: the reference's piece is not met, or the pixel is not near: a structure or a bite of it is missed.
-- *extra island*: the predicted piece is not met and reaches beyond what is near: the structure is not there.
-- *outgrowth*: the predicted piece is met, but the pixel is not near: a structure grows too far.
-- *boundary*: the rest, near the contour of a structure that both masks have.
+- *wrong class*: both masks say foreground, not the same, and the pixel is deep, or its piece is not met.
+- *missed part*: the reference's piece is not met, or the pixel is deep: a structure or a bite of it is missed.
+- *extra island*: the predicted piece is not met, and not all of it lies along the contour: the structure is not there.
+- *outgrowth*: the predicted piece is met, but the pixel is deep: a structure grows too far.
+- *boundary*: the rest, along the contour of a structure that both masks have.
 """
 
 import numpy as np
@@ -154,25 +155,39 @@ def _faults_of_slice(
 def _causes_of_slice(reference: np.ndarray, prediction: np.ndarray, wrong: pd.DataFrame) -> np.ndarray:
     at = wrong["row"].to_numpy(), wrong["column"].to_numpy()
     truth, found = wrong["reference"].to_numpy(), wrong["predicted"].to_numpy()
-    far = wrong["distance"].to_numpy() > NEAR * reference.shape[0] / ROWS
+    deep = _deep(wrong, reference.shape)
     unmet_truth, unmet_found = np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)
     for label in range(1, len(CLASSES)):
         unmet_truth |= (truth == label) & _unmet(reference == label, prediction == label)[at]
         unmet = _unmet(prediction == label, reference == label)
         if unmet.any():
-            # An island that lies near the contour of its class all over is a frayed boundary.
+            # An island that lies along the contour of its class all over is a frayed boundary.
             pieces, _ = ndimage.label(unmet, EIGHT)
             own = (found == label) & unmet[at]
-            beyond = np.unique(pieces[at][own & (far | (truth > 0))])
+            beyond = np.unique(pieces[at][own & (deep | (truth > 0))])
             unmet_found |= own & np.isin(pieces[at], beyond)
     tests = [
         (wrong["fault"] != NO_FAULT).to_numpy(),
-        (truth > 0) & (found > 0) & (far | unmet_truth | unmet_found),
-        (truth > 0) & (far | unmet_truth),
+        (truth > 0) & (found > 0) & (deep | unmet_truth | unmet_found),
+        (truth > 0) & (deep | unmet_truth),
         unmet_found & (truth == 0),
-        far & (truth == 0),
+        deep & (truth == 0),
     ]
     return np.select(tests, range(len(tests)), len(tests)).astype(np.int8)
+
+
+def _deep(wrong: pd.DataFrame, shape: tuple[int, int]) -> np.ndarray:
+    """Return which wrong pixels are deep; missed and swapped ones are wrong the same way."""
+    at = wrong["row"].to_numpy(), wrong["column"].to_numpy()
+    near = NEAR * shape[0] / ROWS
+    deep = wrong["distance"].to_numpy() > near
+    ways = wrong["class"].cat.codes.to_numpy() + len(CLASSES) * (wrong["kind"] == "false").to_numpy()
+    for way in np.unique(ways[deep]):
+        seeds = np.ones(shape, bool)
+        chosen = ways == way
+        seeds[tuple(axis[chosen & deep] for axis in at)] = False
+        deep[chosen] |= (ndimage.distance_transform_edt(seeds) <= near + 1)[at][chosen]
+    return deep
 
 
 def _smaller(mask: np.ndarray, neighbours: np.ndarray | None, size: float) -> np.ndarray:
