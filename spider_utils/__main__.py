@@ -1,4 +1,4 @@
-"""The command line: python -m spider_utils phantom | download | run | study | predict | score."""
+"""The command line: python -m spider_utils COMMAND; --help lists the commands."""
 
 import argparse
 import re
@@ -118,6 +118,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for store, trainings, tables and figures")
     parser.add_argument("--source", default="released", choices=SOURCES, help="where the series come from (released)")
     parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; without it the data are fetched into OUT")
+    parser.add_argument("--metadata", metavar="DIR", help="the folder of SPIDER's tables, where a study needs them")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="trainings at a time (default: one a core)")
     parser.add_argument(
         "--scheduler", default="", metavar="ADDRESS", help="train on the workers of this Dask scheduler"
@@ -138,28 +139,51 @@ def study(options: argparse.Namespace) -> None:
         workers=options.workers,
         overrides=overrides,
         scheduler=options.scheduler,
+        metadata=options.metadata,
     )
     print(f"Tables and figures: {options.out}")
 
 
 def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--input", required=True, metavar="DIR", help="folder with grey PNG slices, or one PNG file")
-    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the masks, another than DIR")
+    parser.add_argument(
+        "--input", required=True, metavar="IN",
+        help="a volume (MHA, NIfTI, NRRD, or the folder of a DICOM series), a folder of them, or of grey PNG slices",
+    )  # fmt: skip
+    parser.add_argument("--output", required=True, metavar="OUT", help="folder for the label maps, another than IN")
     parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it (default: in models/)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
+    parser.add_argument(
+        "--labels", default="four", help="of volumes: four (0..3) or spider (vertebrae and discs numbered)"
+    )
+    parser.add_argument(
+        "--format", default="mha", help="of volumes' label maps: mha (compressed), or input, as each volume"
+    )
 
 
 def predict(options: argparse.Namespace) -> None:
-    """Segment PNG slices: a mask of the same name each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
-    from spider_utils.predict import predict_folder
+    """Segment volumes or PNG slices: a label map each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
+    from spider_utils.predict import holds_slices, predict_folder
 
-    done = predict_folder(options.input, options.output, options.weights, options.device)
-    for problem in done.left_out.values():
+    if holds_slices(options.input):
+        if (options.labels, options.format) != ("four", "mha"):
+            raise SpiderError(
+                f"{options.input}: PNG slices have no --labels or --format; leave them out, give a volume"
+            )
+        done = predict_folder(options.input, options.output, options.weights, options.device)
+        written, left_out, what = done.masks, done.left_out, "slices"
+    else:
+        from spider_utils.predict_volumes import predict_volumes
+
+        done = predict_volumes(
+            options.input, options.output, options.weights, options.device, options.labels, options.format
+        )
+        written, left_out, what = done.label_maps, done.left_out, "volumes"
+    for problem in left_out.values():
         print(f"left out: {problem}", file=sys.stderr)
-    slices = len(done.masks) + len(done.left_out)
-    print(f"{len(done.masks)} of {slices} slices segmented with {done.network}, masks: {options.output}")
-    if done.left_out:
-        raise SpiderError(f"{options.input}: {len(done.left_out)} of {slices} slices could not be read, see above")
+    total = len(written) + len(left_out)
+    print(f"{len(written)} of {total} {what} segmented with {done.network}, label maps: {options.output}")
+    if left_out:
+        raise SpiderError(f"{options.input}: {len(left_out)} of {total} {what} could not be segmented, see above")
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:

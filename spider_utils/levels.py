@@ -1,0 +1,360 @@
+"""From a volume of the four classes to SPIDER's label numbers: which vertebra and which disc a voxel belongs to.
+
+Discs part the spine into levels (see `spine`). What lies before the canal between two discs is a vertebral body; the
+arch behind it is found by growing from the bodies through the vertebra class, parted where it is narrow, as at facet
+joints.
+
+Numbers count from the lowest vertebra that is found, which gets 1. Whether that is L5 cannot be told from a mask: where
+L5 lies below the volume, or a network has painted the sacrum as a vertebra, all numbers are off by as many. A missing
+level in between is counted, so that the numbers above it stay right.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from spider_utils.errors import SpiderError
+from spider_utils.labels import CANAL_LABEL, CLASSES
+from spider_utils.spine import (
+    Border,
+    Course,
+    borders_between,
+    canal_course,
+    components,
+    distances,
+    find_discs,
+    grow,
+    points_of,
+)
+
+VERTEBRAE, CANAL, DISCS = (CLASSES.index(name) for name in ("vertebrae", "canal", "discs"))
+DISC_LABEL = 200  # plus the number of the vertebra above
+DROPPED = np.uint16(65535)
+WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
+USUAL_PITCH_MM = 35.0  # from disc to disc in an adult's lumbar spine, where the volume does not tell
+SMALL_DISC = 0.2  # of the median disc: a smaller one counts where it is no neighbour's loose part
+NEAR_DISC = 0.25  # of a body's height: so close to its discs a body's voxels are no markers, the growth decides
+ARCH_HANGS = 0.3  # of the pitch: the arch of a vertebra lies so much below the middle of its body
+ARCH_REACH = 0.75  # of the pitch: a loose piece farther from where an arch should be belongs to none
+
+
+@dataclass(frozen=True)
+class LevelSettings:
+    """What counts as a structure; volumes in mm3, lengths in mm.
+
+    The volumes were chosen on the 30 released stacks of reference masks, which are 13 to 30 mm wide: their smallest
+    disc has 900 mm3 and the next smaller piece of that class 14.
+    """
+
+    fragment_mm3: float = 200.0  # of the vertebra class: smaller pieces go
+    disc_mm3: float = 300.0  # smaller pieces are no disc by themselves
+    body_mm3: float = 1000.0  # a level with less of a vertebral body has no vertebra
+    body_share: float = 0.25  # the same, of the median body; a vertebra that the volume's edge cuts may have less
+    canal_share: float = 0.05  # of the canal's largest piece; smaller ones go
+    level_mm: float = 6.0  # pieces of disc whose middles lie this close to one plane are one disc
+    pitch_mm: tuple[float, float] = (20.0, 50.0)  # from disc to disc, at least and at most, for a single vertebra
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            for one in value if isinstance(value, tuple) else (value,):
+                if isinstance(one, bool) or not isinstance(one, int | float) or not one >= 0:
+                    raise SpiderError(f"{name}: expected a number of 0 or more, found {one!r}")
+
+
+DEFAULTS = LevelSettings()
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A label map with SPIDER's numbers, (D, H, W) uint16, and what was doubtful about it, in sentences."""
+
+    labels: np.ndarray
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """A place for one vertebra between two borders; the lowest and the topmost place are open to one side."""
+
+    centre: np.ndarray  # (3,) mm, of the vertebral body
+    up: np.ndarray  # (3,)
+    pitch: float  # mm from border to border
+
+
+@dataclass(frozen=True)
+class Spine:
+    """What a volume's levels are made of, on the working grid; places and levels count from below."""
+
+    canal: np.ndarray  # (D, H, W) bool
+    bone: np.ndarray  # (D, H, W) bool, the vertebra class without fragments
+    disc_pieces: np.ndarray  # (D, H, W) numbers of the disc class' components
+    points: np.ndarray  # (n, 3) of the bone's voxels
+    inside: np.ndarray  # (n,) bool, where bodies lie
+    heights: np.ndarray  # (n, borders) above each border, mm
+    place: np.ndarray  # (n,) the level that a point lies at
+    borders: list[Border]
+    levels: list[Level]
+    course: Course
+    pitch: float
+
+
+def number_structures(
+    classes: np.ndarray, spacing: tuple[float, float, float], settings: LevelSettings = DEFAULTS
+) -> Numbered:
+    """Number the vertebrae and discs of a mask (D, H, W) uint8 of classes 0..3 in the common pose.
+
+    `spacing`: of slices, rows and columns in mm. Vertebrae get 1.. from below, the canal 100, the disc under vertebra n
+    200 + n; there may be a disc above the topmost vertebra. Fragments that belong to nothing become background. Raises
+    SpiderError on another type or shape, other classes, or a spacing that is not positive.
+    """
+    classes, spacing = _checked(classes, spacing)
+    labels = np.zeros(classes.shape, np.uint16)
+    if not classes.any():
+        return Numbered(labels, ("the mask is empty",))
+    box = tuple(_extent(classes, axis) for axis in range(3))
+    fine = classes[box]
+    steps = tuple(max(1, round(WORKING_MM / mm)) for mm in spacing)
+    picked = np.ix_(*(np.minimum(np.arange(0, n, k) + k // 2, n - 1) for n, k in zip(fine.shape, steps, strict=True)))
+    working, spacing = fine[picked], spacing * steps
+    spine = _find_spine(working, spacing, settings)
+    if spine is None:
+        labels[classes == CANAL] = CANAL_LABEL
+        return Numbered(labels, ("no vertebra was found, nothing is numbered",))
+    ends = [box[1].start == 0, box[1].stop == classes.shape[1]]  # whether the mask reaches the upper and the lower edge
+    sides = [box[0].start == 0, box[0].stop == len(classes)]
+    cut = _cut_levels(spine, working.shape, spacing, ends), _cut_levels(spine, working.shape, spacing, sides, axis=0)
+    numbers = _number_levels(spine, *cut, float(np.prod(spacing)), settings)
+    decided, loose = _decide(working, spine, numbers, spacing)
+    labels[box] = _painted(decided, working, fine, steps)
+    lost = float(np.count_nonzero((fine > 0) & (labels[box] == 0)) * np.prod(spacing) / np.prod(steps))
+    return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost)))
+
+
+def _checked(classes: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
+    classes = np.asarray(classes)
+    if classes.ndim != 3 or classes.dtype != np.uint8 or not classes.size:
+        raise SpiderError(f"classes: expected (D, H, W) uint8, found shape {classes.shape} of {classes.dtype}")
+    if classes.max() >= len(CLASSES):
+        raise SpiderError(f"classes: expected 0..{len(CLASSES) - 1}, found {classes.max()}")
+    steps = np.array(spacing, float)
+    if steps.shape != (3,) or not (np.isfinite(steps) & (steps > 0)).all():
+        raise SpiderError(f"spacing: expected three positive numbers (slice, row, column), found {tuple(spacing)}")
+    return classes, steps
+
+
+def _extent(classes: np.ndarray, axis: int) -> slice:
+    used = np.flatnonzero(classes.any(axis=tuple(other for other in range(3) if other != axis)))
+    return slice(int(used[0]), int(used[-1]) + 1)
+
+
+def _find_spine(working: np.ndarray, spacing: np.ndarray, settings: LevelSettings) -> Spine | None:
+    """Find canal, discs, bodies and levels; None where there is no vertebra."""
+    pieces, mm3 = components(working == CANAL, spacing)
+    canal = (mm3 >= max(settings.canal_share * mm3.max(), 1e-9))[pieces]
+    course = canal_course(canal, np.zeros((0, 3)), spacing)
+    limits = settings.disc_mm3, settings.pitch_mm[0], settings.level_mm
+    discs, disc_pieces = find_discs(working == DISCS, course, spacing, *limits)
+    pitch = _pitch(discs, settings)
+    discs = _true_discs(discs, pitch)
+    pieces, mm3 = components(working == VERTEBRAE, spacing)
+    bone = (mm3 >= max(settings.fragment_mm3, 1e-9))[pieces]
+    course = canal_course(canal, np.array([disc.point for disc in discs]).reshape(-1, 3), spacing)
+    if not bone.any() or course is None:
+        return None
+    points = points_of(bone, spacing)
+    inside = course.bodies(points)
+    if not inside.any():
+        return None
+    borders = borders_between(points[inside], discs, pitch)
+    heights = np.stack([border.above(points) for border in borders], axis=1)
+    place = (heights > 0).sum(axis=1)
+    levels = _levels(borders, pitch)
+    return Spine(canal, bone, disc_pieces, points, inside, heights, place, borders, levels, course, pitch)
+
+
+def _pitch(discs: list[Border], settings: LevelSettings) -> float:
+    """Return the usual distance of neighbouring discs in mm."""
+    large = [disc for disc in discs if disc.mm3 >= SMALL_DISC * np.median([other.mm3 for other in discs])]
+    gaps = distances(large)
+    gaps = gaps[(gaps >= settings.pitch_mm[0]) & (gaps <= settings.pitch_mm[1])]
+    return float(np.median(gaps)) if len(gaps) else USUAL_PITCH_MM
+
+
+def _true_discs(discs: list[Border], pitch: float) -> list[Border]:
+    """Leave out small pieces that lie too close to another disc to be one."""
+    if len(discs) < 3:
+        return discs
+    small = SMALL_DISC * np.median([disc.mm3 for disc in discs])
+
+    def nearest(disc: Border) -> float:
+        return min(float(np.linalg.norm(disc.point - other.point)) for other in discs if other is not disc)
+
+    return [disc for disc in discs if disc.mm3 >= small or nearest(disc) > 0.7 * pitch]
+
+
+def _levels(borders: list[Border], pitch: float) -> list[Level]:
+    """Return the places between the borders, and one below the lowest and one above the topmost."""
+    lowest, topmost = borders[0], borders[-1]
+    levels = [Level(lowest.point - 0.5 * pitch * lowest.normal, lowest.normal, pitch)]
+    for low, high in zip(borders, borders[1:], strict=False):
+        line = high.point - low.point
+        length = float(np.linalg.norm(line))
+        levels.append(Level((low.point + high.point) / 2, line / length, length))
+    return [*levels, Level(topmost.point + 0.5 * pitch * topmost.normal, topmost.normal, pitch)]
+
+
+def _cut_levels(
+    spine: Spine, shape: tuple[int, ...], spacing: np.ndarray, reached: list[bool], axis: int = 1
+) -> np.ndarray:
+    """Tell which levels' bodies touch the volume's first or last layer along an axis, (levels,) bool.
+
+    `reached`: whether the mask reaches the volume's own edge there.
+    """
+    cut = np.zeros(len(spine.levels), bool)
+    along = spine.points[:, axis]
+    for edge, at_edge in zip((0.0, (shape[axis] - 1) * spacing[axis]), reached, strict=True):
+        if at_edge:
+            cut[np.unique(spine.place[spine.inside & (np.abs(along - edge) < spacing[axis] / 2)])] = True
+    return cut
+
+
+def _number_levels(
+    spine: Spine, ends: np.ndarray, sides: np.ndarray, voxel_mm3: float, settings: LevelSettings
+) -> np.ndarray:
+    """Number the levels that have a vertebra from the lowest one, (levels,) int; 0 where there is none.
+
+    The lowest counts when the volume cuts it, a disc lies under it, or it has half a usual body or more: a smaller
+    piece under no disc is part of the sacrum.
+    """
+    volumes = np.bincount(spine.place[spine.inside], minlength=len(spine.levels)) * voxel_mm3
+    full = volumes >= settings.body_mm3
+    usual = float(np.median(volumes[full])) if full.any() else 0.0
+    least = np.where(ends | sides, settings.fragment_mm3, max(settings.body_mm3, settings.body_share * usual))
+    there = volumes >= least
+    on_disc = np.array([False, *(bool(border.pieces) for border in spine.borders)])
+    firsts = np.flatnonzero(there & (ends | on_disc | (volumes > 0.5 * usual)))
+    if not len(firsts):
+        return np.zeros(len(there), int)
+    count = np.arange(len(there)) - firsts[0] + 1
+    return np.where(there & (count > 0), count, 0)
+
+
+def _decide(working: np.ndarray, spine: Spine, numbers: np.ndarray, spacing: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return the label of every voxel of the working grid, DROPPED where it belongs to nothing, and how many loose
+    pieces of bone went to the level that they are nearest to.
+    """
+    decided = np.where(working > 0, DROPPED, np.uint16(0))
+    decided[spine.canal] = CANAL_LABEL
+    markers = np.zeros(working.shape, np.uint16)
+    markers[spine.bone] = _markers(spine)
+    grown = grow(markers, spine.bone, spacing)
+    loose = _place_loose(grown, spine, spacing)
+    table = np.concatenate([[DROPPED], np.where(numbers > 0, numbers, DROPPED)]).astype(np.uint16)
+    decided[spine.bone] = table[grown[spine.bone]]
+    numbered = np.flatnonzero(numbers)
+    for level, border in enumerate(spine.borders, start=1):
+        if border.pieces and len(numbered) and numbered[0] <= level <= numbered[-1] + 1:
+            disc = DISC_LABEL + level - numbered[0] + 1
+            decided[np.isin(spine.disc_pieces, border.pieces)] = disc
+    return decided, loose
+
+
+def _markers(spine: Spine) -> np.ndarray:
+    """Return from which of the bone's points each level grows: its place from 1, 0 where the growth decides, (n,).
+
+    Sure of their level are the bodies away from their discs, the laminae behind the canal below the middle of a body,
+    and at the height of a disc the articular processes: those of the lower vertebra before, of the upper one behind.
+    """
+    points, value = spine.points, np.zeros(len(spine.points), np.uint16)
+    middle, front, back = spine.course.at(points)
+    aside, behind = np.abs(points[:, 0] - middle), points[:, 2] - back
+    arch = ~spine.inside
+    for level, place in enumerate(spine.levels):
+        mine = spine.inside & (spine.place == level)
+        value[mine & _central(spine, mine, level)] = level + 1
+        height = (points - place.centre) @ place.up / place.pitch
+        lamina = (behind > -1) & (behind < 15) & (aside < 8) & (height > -0.45) & (height < -0.1)
+        value[arch & lamina] = level + 1
+        if level < len(spine.borders):
+            above = spine.heights[:, level] / spine.pitch
+            spinous = (above > -0.2) & (above < 0.25) & (behind > 0) & (behind < 15) & (aside < 8)
+            value[arch & spinous] = level + 2
+            pedicle = (points[:, 2] > front + 1) & (points[:, 2] < (front + back) / 2) & (aside > 8) & (aside < 25)
+            value[arch & pedicle & (above > -0.3) & (above < 0.15)] = level + 1
+    return value
+
+
+def _central(spine: Spine, mine: np.ndarray, level: int) -> np.ndarray:
+    """Tell which points of a level's body lie well away from its discs; a border without a disc needs no distance."""
+    low = spine.heights[:, level - 1] if level else None
+    high = -spine.heights[:, level] if level < len(spine.borders) else None
+    margins = [NEAR_DISC * bool(spine.borders[at].pieces) if 0 <= at < len(spine.borders) else 0.0
+               for at in (level - 1, level)]  # fmt: skip
+    if low is not None and high is not None:
+        return (low >= margins[0] * (low + high)) & (high >= margins[1] * (low + high))
+    one, margin = (low, margins[0]) if low is not None else (high, margins[1])
+    if not mine.any() or not margin:
+        return one >= 0
+    return one >= min(margin * spine.pitch, 0.5 * float(one[mine].max()))
+
+
+def _place_loose(grown: np.ndarray, spine: Spine, spacing: np.ndarray) -> int:
+    """Give pieces of bone that nothing has grown into to a level, in place; return how many found one.
+
+    Before the canal a piece goes to the level between whose borders it lies; behind it, to the one whose arch should
+    be there.
+    """
+    pieces, _ = components(spine.bone & (grown == 0), spacing)
+    placed = 0
+    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
+        piece = pieces[box] == number
+        centre = (points_of(piece, spacing) + np.array([part.start for part in box]) * spacing).mean(axis=0)
+        _, front, _ = spine.course.at(centre[None])
+        level = None
+        if centre[2] >= front[0]:
+            off = [(centre - place.centre) @ place.up / place.pitch + ARCH_HANGS for place in spine.levels]
+            nearest = int(np.abs(off).argmin())
+            level = nearest if abs(off[nearest]) <= ARCH_REACH else None
+        elif spine.course.bodies(centre[None])[0]:
+            level = sum(bool(border.above(centre[None])[0] > 0) for border in spine.borders)
+        if level is not None:
+            grown[box][piece] = level + 1
+            placed += 1
+    return placed
+
+
+def _painted(decided: np.ndarray, working: np.ndarray, fine: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:
+    """Bring labels of the working grid to all voxels: each takes that of the nearest one of its own class."""
+    labels = np.zeros(fine.shape, np.uint16)
+    axes = (np.minimum(np.arange(n) // k, m - 1) for n, k, m in zip(fine.shape, steps, decided.shape, strict=True))
+    nearest = np.ix_(*axes)
+    for number in (VERTEBRAE, CANAL, DISCS):
+        here = working == number
+        if here.any():
+            at = ndimage.distance_transform_edt(~here, sampling=steps, return_distances=False, return_indices=True)
+            mine = fine == number
+            labels[mine] = decided[tuple(at)][nearest][mine]
+    labels[labels == DROPPED] = 0
+    return labels
+
+
+def _notes(spine: Spine, numbers: np.ndarray, cut: np.ndarray, loose: int, lost_mm3: float) -> list[str]:
+    """Say what is doubtful."""
+    there = np.flatnonzero(numbers)
+    if not len(there):
+        return ["no vertebra was found, only canal and fragments"]
+    first, last = there[0], there[-1]
+    notes = [f"vertebra {numbers[level]} is cut off by the edge of the volume" for level in there if cut[level]]
+    for level in range(first, last + 1):
+        if not numbers[level]:
+            notes.append(f"there is no body for vertebra {level - first + 1}")
+        if level > first and not spine.borders[level - 1].pieces:
+            notes.append(f"there is no disc between vertebrae {level - first} and {level - first + 1}")
+    if not first or not spine.borders[first - 1].pieces:
+        notes.append("there is no disc under vertebra 1, so the numbers may be off")
+    if loose:
+        notes.append(f"{loose} loose pieces of bone were given to the nearest vertebra")
+    if lost_mm3 >= 50:
+        notes.append(f"{lost_mm3 / 1000:.1f} ml belong to nothing and were removed")
+    return notes
