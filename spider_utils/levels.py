@@ -1,8 +1,7 @@
 """From a volume of the four classes to SPIDER's label numbers: which vertebra and which disc a voxel belongs to.
 
-Discs part the spine into levels (see `spine`). What lies before the canal between two discs is a vertebral body; the
-arch behind it is found by growing from the bodies through the vertebra class, parted where it is narrow, as at facet
-joints.
+Discs part the spine into levels (see `spine`). What lies before the canal between two discs is a vertebral body; which
+arch belongs to it is found in `arches`.
 
 Numbers count from the lowest vertebra that is found, which gets 1. Whether that is L5 cannot be told from a mask: where
 L5 lies below the volume, or a network has painted the sacrum as a vertebra, all numbers are off by as many. A missing
@@ -14,17 +13,18 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from scipy import ndimage
 
+from spider_utils.arches import grow_levels
 from spider_utils.errors import SpiderError
 from spider_utils.labels import CANAL_LABEL, CLASSES
 from spider_utils.spine import (
     Border,
-    Course,
+    Spine,
     borders_between,
     canal_course,
     components,
     distances,
     find_discs,
-    grow,
+    levels_between,
     points_of,
 )
 
@@ -34,9 +34,6 @@ DROPPED = np.uint16(65535)
 WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
 USUAL_PITCH_MM = 35.0  # from disc to disc in an adult's lumbar spine, where the volume does not tell
 SMALL_DISC = 0.2  # of the median disc: a smaller one counts where it is no neighbour's loose part
-NEAR_DISC = 0.25  # of a body's height: so close to its discs a body's voxels are no markers, the growth decides
-ARCH_HANGS = 0.3  # of the pitch: the arch of a vertebra lies so much below the middle of its body
-ARCH_REACH = 0.75  # of the pitch: a loose piece farther from where an arch should be belongs to none
 
 
 @dataclass(frozen=True)
@@ -71,32 +68,6 @@ class Numbered:
 
     labels: np.ndarray
     notes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Level:
-    """A place for one vertebra between two borders; the lowest and the topmost place are open to one side."""
-
-    centre: np.ndarray  # (3,) mm, of the vertebral body
-    up: np.ndarray  # (3,)
-    pitch: float  # mm from border to border
-
-
-@dataclass(frozen=True)
-class Spine:
-    """What a volume's levels are made of, on the working grid; places and levels count from below."""
-
-    canal: np.ndarray  # (D, H, W) bool
-    bone: np.ndarray  # (D, H, W) bool, the vertebra class without fragments
-    disc_pieces: np.ndarray  # (D, H, W) numbers of the disc class' components
-    points: np.ndarray  # (n, 3) of the bone's voxels
-    inside: np.ndarray  # (n,) bool, where bodies lie
-    heights: np.ndarray  # (n, borders) above each border, mm
-    place: np.ndarray  # (n,) the level that a point lies at
-    borders: list[Border]
-    levels: list[Level]
-    course: Course
-    pitch: float
 
 
 def number_structures(
@@ -169,7 +140,7 @@ def _find_spine(working: np.ndarray, spacing: np.ndarray, settings: LevelSetting
     borders = borders_between(points[inside], discs, pitch)
     heights = np.stack([border.above(points) for border in borders], axis=1)
     place = (heights > 0).sum(axis=1)
-    levels = _levels(borders, pitch)
+    levels = levels_between(borders, pitch)
     return Spine(canal, bone, disc_pieces, points, inside, heights, place, borders, levels, course, pitch)
 
 
@@ -191,17 +162,6 @@ def _true_discs(discs: list[Border], pitch: float) -> list[Border]:
         return min(float(np.linalg.norm(disc.point - other.point)) for other in discs if other is not disc)
 
     return [disc for disc in discs if disc.mm3 >= small or nearest(disc) > 0.7 * pitch]
-
-
-def _levels(borders: list[Border], pitch: float) -> list[Level]:
-    """Return the places between the borders, and one below the lowest and one above the topmost."""
-    lowest, topmost = borders[0], borders[-1]
-    levels = [Level(lowest.point - 0.5 * pitch * lowest.normal, lowest.normal, pitch)]
-    for low, high in zip(borders, borders[1:], strict=False):
-        line = high.point - low.point
-        length = float(np.linalg.norm(line))
-        levels.append(Level((low.point + high.point) / 2, line / length, length))
-    return [*levels, Level(topmost.point + 0.5 * pitch * topmost.normal, topmost.normal, pitch)]
 
 
 def _cut_levels(
@@ -246,10 +206,7 @@ def _decide(working: np.ndarray, spine: Spine, numbers: np.ndarray, spacing: np.
     """
     decided = np.where(working > 0, DROPPED, np.uint16(0))
     decided[spine.canal] = CANAL_LABEL
-    markers = np.zeros(working.shape, np.uint16)
-    markers[spine.bone] = _markers(spine)
-    grown = grow(markers, spine.bone, spacing)
-    loose = _place_loose(grown, spine, spacing)
+    grown, loose = grow_levels(spine, spacing)
     table = np.concatenate([[DROPPED], np.where(numbers > 0, numbers, DROPPED)]).astype(np.uint16)
     decided[spine.bone] = table[grown[spine.bone]]
     numbered = np.flatnonzero(numbers)
@@ -258,70 +215,6 @@ def _decide(working: np.ndarray, spine: Spine, numbers: np.ndarray, spacing: np.
             disc = DISC_LABEL + level - numbered[0] + 1
             decided[np.isin(spine.disc_pieces, border.pieces)] = disc
     return decided, loose
-
-
-def _markers(spine: Spine) -> np.ndarray:
-    """Return from which of the bone's points each level grows: its place from 1, 0 where the growth decides, (n,).
-
-    Sure of their level are the bodies away from their discs, the laminae behind the canal below the middle of a body,
-    and at the height of a disc the articular processes: those of the lower vertebra before, of the upper one behind.
-    """
-    points, value = spine.points, np.zeros(len(spine.points), np.uint16)
-    middle, front, back = spine.course.at(points)
-    aside, behind = np.abs(points[:, 0] - middle), points[:, 2] - back
-    arch = ~spine.inside
-    for level, place in enumerate(spine.levels):
-        mine = spine.inside & (spine.place == level)
-        value[mine & _central(spine, mine, level)] = level + 1
-        height = (points - place.centre) @ place.up / place.pitch
-        lamina = (behind > -1) & (behind < 15) & (aside < 8) & (height > -0.45) & (height < -0.1)
-        value[arch & lamina] = level + 1
-        if level < len(spine.borders):
-            above = spine.heights[:, level] / spine.pitch
-            spinous = (above > -0.2) & (above < 0.25) & (behind > 0) & (behind < 15) & (aside < 8)
-            value[arch & spinous] = level + 2
-            pedicle = (points[:, 2] > front + 1) & (points[:, 2] < (front + back) / 2) & (aside > 8) & (aside < 25)
-            value[arch & pedicle & (above > -0.3) & (above < 0.15)] = level + 1
-    return value
-
-
-def _central(spine: Spine, mine: np.ndarray, level: int) -> np.ndarray:
-    """Tell which points of a level's body lie well away from its discs; a border without a disc needs no distance."""
-    low = spine.heights[:, level - 1] if level else None
-    high = -spine.heights[:, level] if level < len(spine.borders) else None
-    margins = [NEAR_DISC * bool(spine.borders[at].pieces) if 0 <= at < len(spine.borders) else 0.0
-               for at in (level - 1, level)]  # fmt: skip
-    if low is not None and high is not None:
-        return (low >= margins[0] * (low + high)) & (high >= margins[1] * (low + high))
-    one, margin = (low, margins[0]) if low is not None else (high, margins[1])
-    if not mine.any() or not margin:
-        return one >= 0
-    return one >= min(margin * spine.pitch, 0.5 * float(one[mine].max()))
-
-
-def _place_loose(grown: np.ndarray, spine: Spine, spacing: np.ndarray) -> int:
-    """Give pieces of bone that nothing has grown into to a level, in place; return how many found one.
-
-    Before the canal a piece goes to the level between whose borders it lies; behind it, to the one whose arch should
-    be there.
-    """
-    pieces, _ = components(spine.bone & (grown == 0), spacing)
-    placed = 0
-    for number, box in enumerate(ndimage.find_objects(pieces), start=1):
-        piece = pieces[box] == number
-        centre = (points_of(piece, spacing) + np.array([part.start for part in box]) * spacing).mean(axis=0)
-        _, front, _ = spine.course.at(centre[None])
-        level = None
-        if centre[2] >= front[0]:
-            off = [(centre - place.centre) @ place.up / place.pitch + ARCH_HANGS for place in spine.levels]
-            nearest = int(np.abs(off).argmin())
-            level = nearest if abs(off[nearest]) <= ARCH_REACH else None
-        elif spine.course.bodies(centre[None])[0]:
-            level = sum(bool(border.above(centre[None])[0] > 0) for border in spine.borders)
-        if level is not None:
-            grown[box][piece] = level + 1
-            placed += 1
-    return placed
 
 
 def _painted(decided: np.ndarray, working: np.ndarray, fine: np.ndarray, steps: tuple[int, ...]) -> np.ndarray:

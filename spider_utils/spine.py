@@ -59,6 +59,32 @@ class Border:
         return (points - self.point) @ self.normal
 
 
+@dataclass(frozen=True)
+class Level:
+    """A place for one vertebra between two borders; the lowest and the topmost place are open to one side."""
+
+    centre: np.ndarray  # (3,) mm, of the vertebral body
+    up: np.ndarray  # (3,)
+    pitch: float  # mm from border to border
+
+
+@dataclass(frozen=True)
+class Spine:
+    """What a volume's levels are made of, on the working grid; places and levels count from below."""
+
+    canal: np.ndarray  # (D, H, W) bool
+    bone: np.ndarray  # (D, H, W) bool, the vertebra class without fragments
+    disc_pieces: np.ndarray  # (D, H, W) numbers of the disc class' components
+    points: np.ndarray  # (n, 3) of the bone's voxels
+    inside: np.ndarray  # (n,) bool, where bodies lie
+    heights: np.ndarray  # (n, borders) above each border, mm
+    place: np.ndarray  # (n,) the level that a point lies at
+    borders: list[Border]
+    levels: list[Level]
+    course: Course
+    pitch: float
+
+
 def components(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
     """Number the pieces of a mask (D, H, W) bool from 1: (D, H, W) int32, and their volumes in mm3 by number."""
     pieces, count = ndimage.label(mask, TOUCHING)
@@ -212,6 +238,17 @@ def borders_between(bodies: np.ndarray, discs: list[Border], pitch: float) -> li
     above = _beyond(bodies, borders[-1], pitch, 1.0)
     below = _beyond(bodies, borders[0], pitch, -1.0)
     return [*below[::-1], *borders, *above]
+
+
+def levels_between(borders: list[Border], pitch: float) -> list[Level]:
+    """Return the places between the borders, and one below the lowest and one above the topmost."""
+    lowest, topmost = borders[0], borders[-1]
+    levels = [Level(lowest.point - 0.5 * pitch * lowest.normal, lowest.normal, pitch)]
+    for low, high in zip(borders, borders[1:], strict=False):
+        line = high.point - low.point
+        length = float(np.linalg.norm(line))
+        levels.append(Level((low.point + high.point) / 2, line / length, length))
+    return [*levels, Level(topmost.point + 0.5 * pitch * topmost.normal, topmost.normal, pitch)]
 
 
 def _splits(bodies: np.ndarray, low: Border, high: Border, pitch: float) -> list[Border]:
