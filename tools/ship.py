@@ -36,8 +36,8 @@ from tools.notebooks import ROOT
 MODELS = ROOT / "models"
 CHECKED = 40  # slices on which half and full precision are compared
 LIMIT = 20e6  # bytes
-# Of SPIDER's T2 SPACE series, by its overview.csv: pixels of 0.46875 mm, slices 1 mm apart. The matrix is not told there;
-# the released slices have 640 rows, which suggests 640 x 640.
+# Of SPIDER's T2 SPACE series, by its overview.csv: pixels of 0.46875 mm, slices 1 mm apart. The matrix is not told
+# there; the released slices have 640 rows, which suggests 640 x 640.
 FIELD_MM, SLICE_MM = 640 * 0.46875, 1.0
 
 

@@ -183,15 +183,36 @@ def shipped_page(folder: Path) -> list[str]:
     """The shipped networks on unseen patients, and what the best one gains by how it is used."""
     last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
     dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
+    return [*ablation_page(folder), told, options_table(dice, paired)]
+
+
+def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """Return the ways of using a network as a table: foreground Dice, and paired differences to one look."""
     lines = []
     for row in dice.itertuples():
         own = paired[paired["arm"] == row.arm].set_index("metric")
         gains = [_tested(own.loc[name], form) for name, form in PAIRED.items()] if len(own) else ["reference", "", ""]
         lines.append([row.title, _value(row._asdict(), "value"), *gains])
     unit = paired.query("metric == 'asd'")["unit"].iloc[0]
-    told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
     heads = ["use", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
-    return [*ablation_page(folder), told, markdown_table(heads, lines)]
+    return markdown_table(heads, lines)
+
+
+def errors_page(folder: Path) -> list[str]:
+    """The networks whose errors are analysed: Dice of each structure on unseen patients, and by the ways of use."""
+    pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    told = (
+        f"Pooled Dice on {pooled['slices'].iloc[0]} slices of {pooled['patients'].iloc[0]} unseen patients, each held "
+        "out once; in brackets 95 % bootstrap intervals over patients. Below, the same networks used in other ways: "
+        "differences are paired by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm). "
+        "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
+        "`predict` does with volumes."
+    )
+    scores = markdown_table(["network", *SHOWN], [[pooled["title"].iloc[0], *_cells(pooled)]])
+    return [scores, told, options_table(dice, paired)]
 
 
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
@@ -274,11 +295,11 @@ def bodies_page(folder: Path) -> list[str]:
         for row in table.itertuples()
     ]
     told = (
-        "The share of each labelled vertebral body that the shipped network (models/spine_t2space) calls vertebra, mean "
-        "and lowest over a volume's bodies. The network has learnt from T2 SPACE of one data set alone; these are T2 TSE "
-        "of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing else, so "
-        "what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles are laid "
-        "over those of the training slices, as `predict` does with volumes."
+        "The share of each labelled vertebral body that the shipped network (models/spine_t2space) calls vertebra, "
+        "mean and lowest over a volume's bodies. The network has learnt from T2 SPACE of one data set alone; these are "
+        "T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
+        "else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles "
+        "are laid over those of the training slices, as `predict` does with volumes."
     )
     return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
 
@@ -291,7 +312,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "copying": copying_page,
     "roundtrip": roundtrip_page,
     "bodies": bodies_page,
-    "errors": shipped_page,
+    "errors": errors_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),
