@@ -236,4 +236,4 @@ def shares(axes: Axes, table: pd.DataFrame, ways: list[str]) -> None:
     axes.set(ylim=(0, 1.02), xlabel="number of the body in the label map", ylabel="share called vertebra")
     axes.set_xticks(sorted(table["body"].unique()))
     axes.grid(axis="y", alpha=0.3)
-    axes.legend(loc="lower left")
+    axes.legend(loc="best")
