@@ -78,8 +78,10 @@ def describe_study(folder: Path) -> str:
     parts = PAGES[made["settings"]["study"]](folder)
     if (folder / "trainings.csv").is_file():
         parts.append(training_facts(folder))
+    fingerprint = made["data_fingerprint"]
+    shown = f"fingerprint `{fingerprint[:12]}`" if len(fingerprint) == 64 else fingerprint
     parts.append(
-        f"Data: source `{made['settings']['source']}`, fingerprint `{made['data_fingerprint'][:12]}`. "
+        f"Data: source `{made['settings']['source']}`, {shown}. "
         f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"
     )
     return "\n\n".join(parts)
@@ -300,7 +302,7 @@ def bodies_page(folder: Path) -> list[str]:
         "T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
         "else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles "
         "are laid over those of the training slices, as `predict` does with volumes. That this is done was decided "
-        "after these two volumes had been seen to fail without it, so they are no untouched test of it; its values come "
+        "after these two volumes had been seen to fail without it, so they are no untouched test; its values come "
         "from the training slices alone, and on SPIDER's own held-out patients it changes nothing (results/errors)."
     )
     return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
