@@ -155,7 +155,7 @@ def _faults_of_slice(
 def _causes_of_slice(reference: np.ndarray, prediction: np.ndarray, wrong: pd.DataFrame) -> np.ndarray:
     at = wrong["row"].to_numpy(), wrong["column"].to_numpy()
     truth, found = wrong["reference"].to_numpy(), wrong["predicted"].to_numpy()
-    deep = _deep(wrong, reference.shape)
+    deep = _deep(wrong, NEAR * reference.shape[0] / ROWS)
     unmet_truth, unmet_found = np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)
     for label in range(1, len(CLASSES)):
         unmet_truth |= (truth == label) & _unmet(reference == label, prediction == label)[at]
@@ -176,17 +176,17 @@ def _causes_of_slice(reference: np.ndarray, prediction: np.ndarray, wrong: pd.Da
     return np.select(tests, range(len(tests)), len(tests)).astype(np.int8)
 
 
-def _deep(wrong: pd.DataFrame, shape: tuple[int, int]) -> np.ndarray:
+def _deep(wrong: pd.DataFrame, near: float) -> np.ndarray:
     """Return which wrong pixels are deep; missed and swapped ones are wrong the same way."""
     at = wrong["row"].to_numpy(), wrong["column"].to_numpy()
-    near = NEAR * shape[0] / ROWS
     deep = wrong["distance"].to_numpy() > near
     ways = wrong["class"].cat.codes.to_numpy() + len(CLASSES) * (wrong["kind"] == "false").to_numpy()
     for way in np.unique(ways[deep]):
-        seeds = np.ones(shape, bool)
         chosen = ways == way
-        seeds[tuple(axis[chosen & deep] for axis in at)] = False
-        deep[chosen] |= (ndimage.distance_transform_edt(seeds) <= near + 1)[at][chosen]
+        rows, columns = (axis[chosen] - axis[chosen].min() for axis in at)
+        shallow = np.ones((rows.max() + 1, columns.max() + 1), bool)
+        shallow[rows[deep[chosen]], columns[deep[chosen]]] = False
+        deep[chosen] |= (ndimage.distance_transform_edt(shallow) <= near + 1)[rows, columns]
     return deep
 
 

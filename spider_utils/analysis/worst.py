@@ -52,7 +52,8 @@ def patient_gradings(patient: int, gradings: pd.DataFrame | None) -> str:
     if own.empty:
         return ""
     found = [f"{int((own[column] > 0).sum())} {word}" for column, word in GRADED.items() if (own[column] > 0).any()]
-    grades = f"Pfirrmann grades {int(own[PFIRRMANN].min())} to {int(own[PFIRRMANN].max())}"
+    low, high = int(own[PFIRRMANN].min()), int(own[PFIRRMANN].max())
+    grades = f"Pfirrmann grade{f's {low} to {high}' if low < high else f' {low}'}"
     slip = "; a vertebra has slipped" if (own["Spondylolisthesis"] > 0).any() else ""
     return f" The patient's {len(own)} graded discs: {', '.join([grades, *found])}{slip}."
 
