@@ -55,9 +55,12 @@ def test_study(monkeypatch, capsys):
     assert main(["study", "leakage", "--out", "o"]) == 0
     line = ["study", "labels", "--source", "phantom", "--data-dir", "d", "--out", "o", "--workers", "3"]
     assert main([*line, "-p", "epochs", "2", "--scheduler", "tcp://host:8786"]) == 0
-    usual = {"source": "released", "data_dir": None, "workers": 0, "overrides": {}, "scheduler": ""}
+    usual = {"source": "released", "data_dir": None, "workers": 0, "overrides": {}, "scheduler": "", "metadata": None}
     other = {"source": "phantom", "data_dir": "d", "workers": 3, "overrides": {"epochs": 2}}
-    assert noted == [("leakage", "o", usual), ("labels", "o", other | {"scheduler": "tcp://host:8786"})]
+    assert noted == [
+        ("leakage", "o", usual),
+        ("labels", "o", other | {"scheduler": "tcp://host:8786", "metadata": None}),
+    ]
     assert capsys.readouterr().out.count("Tables and figures: o") == 2
 
 

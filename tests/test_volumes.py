@@ -1,4 +1,4 @@
-"""Volumes of every format: read back as they were written, found by name, refused in one line where they are not whole."""
+"""Volumes of every format: read back as written, found by name, refused in one line where they are not whole."""
 
 import gzip
 import struct

@@ -9,7 +9,7 @@ ECE, the expected calibration error (Guo et al., ICML 2017): the mean distance o
 bins of equal width, weighted by their pixels. The Brier score is the mean squared distance of a probability from 0 or
 1; for the predicted class the sum of that over the four classes (Brier 1950), 0..2.
 
-Four pixels in five are air and tissue far from the spine, given to the background with a probability near 1, rightly.
+Most pixels are air and tissue far from the spine, given to the background with a probability near 1, rightly.
 Over *all* pixels they make every ECE small, whatever happens at the structures; so it is told, too, for the pixels
 *near* a structure: in the foreground of reference or prediction, or within BAND pixels of it.
 """

@@ -45,6 +45,7 @@ def run_command(
     workers: int = 0,
     overrides: dict[str, Any] | None = None,
     scheduler: str = "",
+    metadata: Path | str | None = None,
 ) -> Tables:
     """Run a study by name, or by the path of a study file; write its tables and figures to `out` and return them.
 
@@ -52,11 +53,12 @@ def run_command(
 
     `overrides` are parameters of the preprocessing, the split or the training. Without `data_dir` the released slices
     are downloaded and the phantom is made, in `out`. `workers` and `scheduler` are those of `harness.run_study`.
-    Raises SpiderError on an unknown study or a wrong parameter.
+    `metadata`: the folder of SPIDER's tables, for the studies that need them. Raises SpiderError on an unknown study or
+    a wrong parameter.
     """
     out, overrides = Path(out), dict(overrides or {})
     if name in VOLUMES:
-        return run_volume_study(name, out, data_dir, overrides)
+        return run_volume_study(name, out, data_dir, metadata, overrides)
     if name not in (*AUDITS, LABELS) and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
         known = ", ".join(sorted([*AUDITS, *VOLUMES, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
@@ -74,6 +76,11 @@ def run_command(
         made_from = store.info["fingerprint"]
         if study:
             tables = trained_study(study, store, out, workers, scheduler)
+            if study.name == ERRORS:
+                from spider_utils.studies.errors import error_tables  # needs SimpleITK
+
+                folder = metadata or data_dir
+                tables |= error_tables(out, study.reference, store, Path(folder) if folder else None)
         else:
             store = without_validation(store)
             tables = AUDITS[name](store, source)
@@ -90,14 +97,17 @@ def write_tables(tables: Tables, out: Path, settings: dict[str, Any], made_from:
     write_json(out / "provenance.json", provenance(settings, made_from, device))
 
 
-def run_volume_study(name: str, out: Path, data_dir: Path | str | None, overrides: dict[str, Any]) -> Tables:
-    """Run a study of whole volumes; these have no store and no parameters."""
-    from spider_utils.studies.volumes import VOLUME_STUDIES  # needs SimpleITK, which a full store does not
+def run_volume_study(
+    name: str, out: Path, data_dir: Path | str | None, metadata: Path | str | None, overrides: dict[str, Any]
+) -> Tables:
+    """Run a study of `studies.volumes`; these have no store, and no parameters but those in its TAKES."""
+    from spider_utils.studies.volumes import TAKES, VOLUME_STUDIES  # needs SimpleITK, which a full store does not
     from spider_utils.style import save_figure
 
-    if overrides:
-        raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
-    done = VOLUME_STUDIES[name](data_dir)
+    given = overrides | ({"metadata": metadata} if metadata else {})
+    for other in given.keys() - TAKES.get(name, ()):
+        raise SpiderError(f"study '{name}': takes no parameter '{other}'")
+    done = VOLUME_STUDIES[name](data_dir, **given)
     save_figure(done.figure, out / "figures", name)
     write_tables(done.tables, out, {"study": name, "source": done.source}, done.made_from, "cpu")
     return done.tables
@@ -269,8 +279,8 @@ def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
     return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)
 
 
-LABELS = "labels"
-VOLUMES = ("roundtrip", "bodies")  # see `studies.volumes`
+LABELS, ERRORS = "labels", "errors"
+VOLUMES = ("roundtrip", "bodies", "sequences")  # see `studies.volumes`
 AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
     "reference": reference_tables,
     "copying": copying_tables,

@@ -1,4 +1,6 @@
-"""Studies of whole volumes: "roundtrip" makes its own phantom, "bodies" needs a folder of volumes. No training."""
+"""Studies without a slice store and without training: "roundtrip" makes its own phantom, "bodies" needs a folder of
+volumes, "sequences" one of slices.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,15 +9,21 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spider_utils import figures_study
+from spider_utils import figures_calibration, figures_study
+from spider_utils.analysis import sequences
+from spider_utils.analysis.unseen import read_unseen
 from spider_utils.errors import SpiderError
+from spider_utils.files import read_json
+from spider_utils.predict import ready_network
 from spider_utils.sources import fingerprint_files
+from spider_utils.spider import read_overview
+from spider_utils.store import open_store
 from spider_utils.studies import bodies, roundtrip
 
 
 @dataclass(frozen=True)
 class VolumeStudy:
-    """What a study of volumes has found."""
+    """What such a study has found."""
 
     tables: dict[str, pd.DataFrame]
     figure: Figure
@@ -44,7 +52,34 @@ def run_bodies(data_dir: Path | str | None) -> VolumeStudy:
     return VolumeStudy(tables, figure, bodies.SOURCE, fingerprint_files(path for pair in pairs for path in pair[1:]))
 
 
-VOLUME_STUDIES: dict[str, Callable[[Path | str | None], VolumeStudy]] = {
+def run_sequences(
+    data_dir: Path | str | None, metadata: Path | str | None = None, errors: Path | str | None = None
+) -> VolumeStudy:
+    """Count the structures of a folder's T1 and T2 slices against SPIDER's overview.csv, in `metadata` or the folder.
+
+    `errors`: the folder of the finished study "errors", whose slices of T2 SPACE are counted, too. Raises SpiderError
+    without a folder, and on what is missing in one.
+    """
+    if data_dir is None:
+        raise SpiderError("study 'sequences': expected --data-dir with slices <patient>_<t1|t2>.png, found none")
+    files, overview = sequences.find_slices(data_dir), read_overview(metadata or data_dir)
+    network = ready_network()
+    cases = list(sequences.segment_slices(files, network))
+    table = sequences.sequence_table(cases, overview, network.description["trained_on"]["patients"])
+    if errors is not None:
+        arm = read_json(Path(errors) / "study.json").get("study", {}).get("reference")
+        if arm is None:
+            raise SpiderError(f"{errors}: expected the folder of the study 'errors', found no study.json; run it first")
+        unseen = read_unseen(errors, arm, open_store(Path(errors) / "store"))
+        table = pd.concat([table, sequences.space_table(unseen, overview)], ignore_index=True)
+    tables = {"sequences": table, "sequences_summary": sequences.summarise_sequences(table)}
+    figure = figures_calibration.sequences(cases, **tables, source=sequences.SOURCE)
+    return VolumeStudy(tables, figure, sequences.SOURCE, fingerprint_files(files.values()))
+
+
+VOLUME_STUDIES: dict[str, Callable[..., VolumeStudy]] = {
     "roundtrip": run_roundtrip,
     "bodies": run_bodies,
+    "sequences": run_sequences,
 }
+TAKES = {"sequences": ("metadata", "errors")}  # beside the folder of data
