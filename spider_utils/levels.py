@@ -33,7 +33,8 @@ DISC_LABEL = 200  # plus the number of the vertebra above
 DROPPED = np.uint16(65535)
 WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
 USUAL_PITCH_MM = 35.0  # from disc to disc in an adult's lumbar spine, where the volume does not tell
-SMALL_DISC = 0.2  # of the median disc: a smaller one counts where it is no neighbour's loose part
+SMALL_DISC = 0.2  # of the median disc: from smaller ones the usual distance is not told
+CLOSEST = 0.7  # of the usual distance; two discs are never closer
 
 
 @dataclass(frozen=True)
@@ -153,15 +154,18 @@ def _pitch(discs: list[Border], settings: LevelSettings) -> float:
 
 
 def _true_discs(discs: list[Border], pitch: float) -> list[Border]:
-    """Leave out small pieces that lie too close to another disc to be one."""
-    if len(discs) < 3:
-        return discs
-    small = SMALL_DISC * np.median([disc.mm3 for disc in discs])
+    """Leave out what lies too close to another disc to be one, the smaller of both: pieces at facet joints, for one.
 
-    def nearest(disc: Border) -> float:
-        return min(float(np.linalg.norm(disc.point - other.point)) for other in discs if other is not disc)
-
-    return [disc for disc in discs if disc.mm3 >= small or nearest(disc) > 0.7 * pitch]
+    Closeness is that within the sagittal plane, since such pieces lie aside.
+    """
+    kept = list(discs)
+    while len(kept) > 1:
+        gaps = [float(np.linalg.norm((high.point - low.point)[1:])) for low, high in zip(kept, kept[1:], strict=False)]
+        closest = int(np.argmin(gaps))
+        if gaps[closest] >= CLOSEST * pitch:
+            break
+        kept.pop(closest if kept[closest].mm3 < kept[closest + 1].mm3 else closest + 1)
+    return kept
 
 
 def _cut_levels(
@@ -247,7 +251,7 @@ def _notes(spine: Spine, numbers: np.ndarray, cut: np.ndarray, loose: int, lost_
     if not first or not spine.borders[first - 1].pieces:
         notes.append("there is no disc under vertebra 1, so the numbers may be off")
     if loose:
-        notes.append(f"{loose} loose pieces of bone were given to the nearest vertebra")
+        notes.append(f"loose pieces of bone given to the nearest vertebra: {loose}")
     if lost_mm3 >= 50:
-        notes.append(f"{lost_mm3 / 1000:.1f} ml belong to nothing and were removed")
+        notes.append(f"removed, since it belongs to nothing: {lost_mm3 / 1000:.1f} ml")
     return notes

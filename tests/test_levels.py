@@ -123,6 +123,22 @@ def test_fragments_are_removed_and_change_no_number(thin):
     assert min(scores(numbered.labels, truth).values()) > 0.95
 
 
+def test_disc_painted_at_facet_joints_makes_no_level(thin):
+    """As networks do it: a large piece of the disc class beside the canal's front, half way between two discs."""
+    truth, spacing = thin
+    classes = four_classes(truth)
+    centres = [np.argwhere(truth == label).mean(axis=0) for label in (203, 204)]
+    row = int((centres[0][1] + centres[1][1]) / 2)
+    canal = np.argwhere(truth[:, row] == 100)
+    middle, front = int(canal[:, 0].mean()), int(canal[:, 1].min())
+    for aside in (-14, 14):
+        classes[middle + aside - 3 : middle + aside + 4, row - 6 : row + 7, front - 12 : front - 3] = 3
+    assert 7 * 13 * 9 * np.prod(spacing) > 1000
+    found = number_structures(classes, spacing).labels
+    matched = {int(label): int(np.bincount(found[truth == label]).argmax()) for label in np.unique(truth[truth > 0])}
+    assert all(label == match for label, match in matched.items())
+
+
 def test_the_lowest_vertebra_is_number_one_even_where_it_is_not_l5(thin):
     """Documented: without L5 in view all numbers are off by one."""
     truth, spacing = thin
