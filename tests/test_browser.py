@@ -1,0 +1,200 @@
+"""The explorer in a real browser: JupyterLab in headless Chromium, driven as a hand would drive it."""
+
+import base64
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from PIL import Image
+from selenium import webdriver
+from selenium.common.exceptions import (
+    ElementClickInterceptedException,
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+
+from spider_utils.style import paint_classes, paint_errors
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+PATIENCE = 90  # seconds; a kernel starts slowly on a busy machine
+NOT_YET = (StaleElementReferenceException, ElementNotInteractableException, ElementClickInterceptedException)
+NOTEBOOK = """\
+import numpy as np
+import pandas as pd
+
+from spider_utils.widgets import browse_predictions, show_widget
+
+arrays = [np.load(f"{name}.npy", mmap_mode="r") for name in ("images", "reference", "prediction")]
+show_widget(browse_predictions(*arrays, pd.read_csv("table.csv"), source="phantom"))"""
+READY = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel waits for a cell
+PICTURE_BYTES = """\
+const [picture, done] = arguments;
+fetch(picture.src).then(answer => answer.blob()).then(blob => {
+    const reader = new FileReader();
+    reader.onload = () => done(reader.result.split(",")[1]);
+    reader.readAsDataURL(blob);
+}).catch(() => done(""));"""  # "" where the picture was replaced meanwhile
+
+
+@pytest.fixture(scope="module")
+def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
+    """Four slices of 64 x 48 pixels, all different, as files in the folder that JupyterLab opens."""
+    rng = np.random.default_rng(0)
+    reference = np.zeros((4, 64, 48), np.uint8)
+    for number in range(4):
+        reference[number, 10 : 30 + number, 5:20] = 1
+        reference[number, 5:55, 25 : 30 + number] = 2
+        reference[number, 35:42, 5 : 18 + number] = 3
+    images = rng.integers(0, 256, reference.shape, np.uint8)
+    return {"images": images, "reference": reference, "prediction": np.roll(reference, 3, axis=1)}
+
+
+@pytest.fixture
+def address(arrays, tmp_path):
+    """JupyterLab at work in a folder with the arrays and a notebook; the address of the notebook in it."""
+    folder = tmp_path / "notebooks"
+    folder.mkdir()
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array)
+    table = pd.DataFrame({"series": "7_t2", "patient": 7, "slice_index": range(4), "dice": [0.8, 0.9, 0.3, 0.7]})
+    table.to_csv(folder / "table.csv", index=False)
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new_notebook(cells=[new_code_cell(NOTEBOOK)], metadata=kernel), folder / "browse.ipynb")
+    places = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
+    places += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
+    outside = {name: str(tmp_path / name.lower()) for name in places}
+    environment = {name: value for name, value in os.environ.items() if name != "SPIDER_STATIC"}
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1"]
+    command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
+    command += ["--LabApp.extension_manager=readonly"]
+    with open(tmp_path / "log.txt", "w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment | outside, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        notes = wait_for_notes(server, Path(outside["JUPYTER_RUNTIME_DIR"]), tmp_path / "log.txt")
+        yield f"{notes['url']}lab/tree/browse.ipynb?token={notes['token']}"
+    finally:
+        server.terminate()  # it shuts its kernels down
+        try:
+            server.wait(30)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def wait_for_notes(server: subprocess.Popen, folder: Path, log: Path) -> dict:
+    """Return what a server writes down of itself (url, token, ...) once it listens."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end and server.poll() is None:
+        for path in folder.glob("jpserver-*.json"):
+            try:
+                return json.loads(path.read_text())
+            except json.JSONDecodeError:
+                pass  # half written
+        time.sleep(0.2)
+    raise AssertionError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+@pytest.fixture
+def browser(tmp_path):
+    """Headless Chromium; skips where there is none, or no driver for it."""
+    program = next(filter(None, map(shutil.which, BROWSERS)), None)
+    driver_program = shutil.which("chromedriver")
+    if program is None or driver_program is None:
+        pytest.skip(f"no {' or '.join(BROWSERS)} with chromedriver (apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = program
+    for option in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage", "no-first-run"):
+        options.add_argument(f"--{option}")
+    for option in ("disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"):
+        options.add_argument(f"--{option}")
+    options.add_argument("--window-size=1400,1200")
+    options.add_argument(f"--user-data-dir={tmp_path / 'chromium'}")
+    driver = webdriver.Chrome(options, webdriver.ChromeService(driver_program))
+    driver.set_script_timeout(PATIENCE)
+    yield driver
+    driver.quit()
+
+
+class Page:
+    """The notebook on the screen: what the explorer shows, and its controls."""
+
+    def __init__(self, driver: webdriver.Chrome) -> None:
+        self.driver = driver
+
+    def wait(self, condition: Callable[[webdriver.Chrome], object], expected: str) -> Any:
+        """Return what a condition gives as soon as it gives something; elements may be replaced meanwhile."""
+        wait = WebDriverWait(self.driver, PATIENCE, ignored_exceptions=NOT_YET)
+        return wait.until(condition, f"expected {expected}")
+
+    def find(self, css: str, text: str = "") -> WebElement:
+        """Return the first element that a CSS selector and its text pick out; wait for it."""
+
+        def found(driver: webdriver.Chrome) -> WebElement | None:
+            elements = driver.find_elements(By.CSS_SELECTOR, css)
+            return next((element for element in elements if text in element.text), None)
+
+        return self.wait(found, f"{css} {text}")
+
+    def run_cell(self) -> None:
+        """Run the first cell; again if the notebook was not listening yet."""
+
+        def started(driver: webdriver.Chrome) -> bool:
+            if self.find(".jp-InputPrompt").text in ("[*]:", "[1]:"):
+                return True
+            self.find(".jp-CodeCell .cm-content").click()
+            ActionChains(driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
+            return False
+
+        self.find(READY)
+        self.wait(started, "the cell to run")
+
+    def picture(self) -> np.ndarray:
+        encoded = self.driver.execute_async_script(PICTURE_BYTES, self.find("img.widget-image"))
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))) if encoded else np.zeros(0)
+
+    def wait_for(self, picture: np.ndarray, caption: str) -> None:
+        """Wait until exactly this picture, with a caption that has this text, is there."""
+        self.wait(lambda _driver: np.array_equal(self.picture(), picture), f"the picture of {caption}")
+        self.find(".widget-html", caption)
+
+    def click(self, css: str, text: str = "") -> None:
+        """Click on an element as soon as it can be clicked on."""
+        self.wait(lambda _driver: self.find(css, text).click() is None, f"to click on {css} {text}")
+
+
+def test_the_explorer_in_jupyterlab(browser, address, arrays):
+    images, reference, prediction = arrays.values()
+    browser.get(address)
+    page = Page(browser)
+    page.run_cell()
+    page.wait_for(paint_errors(images[2], reference[2], prediction[2], 0.3), "slice 2 (1 of 4, worst first)")
+    slider = page.find(".widget-slider .noUi-handle")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    page.wait_for(paint_errors(images[3], reference[3], prediction[3], 0.3), "slice 3 (2 of 4, worst first)")
+    page.click("button", "next")
+    page.wait_for(paint_errors(images[0], reference[0], prediction[0], 0.3), "slice 0 (3 of 4, worst first)")
+    page.click(".widget-toggle-buttons button", "prediction")
+    page.wait_for(paint_classes(images[0], prediction[0], 0.3), "slice 0 (3 of 4, worst first)")
+    page.click(".widget-checkbox label", "worst first")
+    page.wait_for(paint_classes(images[0], prediction[0], 0.3), "slice 0 (1 of 4)")
+    slider.send_keys(Keys.ARROW_RIGHT)
+    page.wait_for(paint_classes(images[1], prediction[1], 0.3), "slice 1 (2 of 4)")
+    page.click(".widget-checkbox label", "worst first")
+    page.wait_for(paint_classes(images[2], prediction[2], 0.3), "slice 2 (1 of 4, worst first)")
