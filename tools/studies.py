@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from spider_utils.files import write_text
+from spider_utils.files import atomic_path, write_text
 from spider_utils.labels import FOREGROUND
 from tools.notebooks import README, ROOT, smaller_png_bytes, with_block
 
+FIGURES = ROOT / "figures"
+LARGEST_SVG = 1_000_000  # bytes; a larger one is left out
 PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summaries are what is read
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
@@ -41,7 +43,18 @@ def is_study(folder: Path) -> bool:
 
 def published_figures(folder: Path) -> dict[str, str]:
     """Return the figures of a published study and their captions."""
-    return {name: text for name, text in CAPTIONS.items() if (ROOT / "figures" / f"{folder.name}_{name}.png").is_file()}
+    return {name: text for name, text in CAPTIONS.items() if (FIGURES / f"{folder.name}_{name}.png").is_file()}
+
+
+def publish_figure(picture: Path, name: str) -> None:
+    """Copy a PNG, made smaller, and the SVG beside it to figures/`name`; an SVG that is too large is left out."""
+    with atomic_path(FIGURES / f"{name}.png") as path:
+        path.write_bytes(smaller_png_bytes(picture.read_bytes()))
+    vector, target = picture.with_suffix(".svg"), FIGURES / f"{name}.svg"
+    target.unlink(missing_ok=True)  # of an earlier run
+    if vector.is_file() and vector.stat().st_size <= LARGEST_SVG:
+        with atomic_path(target) as path:
+            path.write_bytes(vector.read_bytes())
 
 
 def publish_study(run: Path) -> None:
@@ -54,7 +67,7 @@ def publish_study(run: Path) -> None:
     for name in CAPTIONS:
         picture = run / "figures" / f"{name}.png"
         if picture.is_file():
-            (ROOT / "figures" / f"{run.name}_{name}.png").write_bytes(smaller_png_bytes(picture.read_bytes()))
+            publish_figure(picture, f"{run.name}_{name}")
     write_text(target / "command.txt", study_command(run) + "\n")
     write_text(target / "README.md", f"# {run.name}\n\n{describe_study(target)}\n")
     text = README.read_text(encoding="utf-8")
@@ -67,7 +80,8 @@ def study_command(run: Path) -> str:
     settings = json.loads((run / "provenance.json").read_text(encoding="utf-8"))["settings"]
     name, source = settings.pop("study"), settings.pop("source")
     place = "--source phantom" if source == "phantom" else f"--source {source} --data-dir data/{source}"
-    place = {"roundtrip": "", "bodies": f"--data-dir data/{source}"}.get(name, place)
+    own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
+    place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]
     return " ".join(word for word in words + [f"-p {key} {value}" for key, value in settings.items()] if word)
 
