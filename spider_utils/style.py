@@ -35,6 +35,7 @@ SOURCE_NOTES = {
     "phantom": "Synthetic phantom",
     "released": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as released by Ahmed et al. 2025",
     "spider": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0",
+    "exported": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as in the repository ejd230001/medvisor",
     "chu": "MRI: Chu et al., PLoS ONE 2015, as resampled in the public repository JonathanRamos/fastcleverseg",
     "sct": "MRI: tutorial data of the Spinal Cord Toolbox",
 }

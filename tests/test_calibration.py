@@ -3,7 +3,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from figure_layout import check_layout
 
+from spider_utils import figures_calibration
 from spider_utils.analysis import calibration
 from spider_utils.analysis.calibration import BINS, CURVES, TOP, bin_pixels, calibration_table, reliability_table
 from spider_utils.analysis.unseen import Unseen
@@ -117,3 +119,12 @@ def test_the_reference_is_reduced_to_the_networks_size():
     probabilities[0, :, :2, :2] = constant(2, 0, 0, 1, 0)
     table = calibration_table(bin_pixels(make_unseen(probabilities, reference, [1])))
     assert value(table, "ece") == 0 and value(table, "brier") == 0
+
+
+def test_the_curves_are_drawn_with_their_error_in_words(noisy):
+    sums = bin_pixels(noisy)
+    summary = calibration_table(sums)
+    figure = figures_calibration.reliability(reliability_table(sums), summary, source="phantom")
+    check_layout("reliability", figure)
+    told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert told[0] == f"predicted class: ECE {value(summary, 'ece'):.3f}" and len(told) == 4

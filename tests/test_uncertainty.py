@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from figure_layout import check_layout
 from scipy.stats import spearmanr
 
+from spider_utils import figures_calibration
 from spider_utils.analysis import uncertainty
 from spider_utils.analysis.uncertainty import (
     discrimination,
@@ -185,3 +187,18 @@ def test_the_table_has_a_row_a_slice_with_its_true_dice(squares):
     assert found["dice"].round(6).tolist() == [1, 1, 1, round(2 / 3, 6)] + [1] * (len(store) - 4)
     assert (found["expected_error"] == 0).all() and (found["entropy"] == 0).all() and "views" not in found
     assert found["place"].tolist()[:4] == pytest.approx([1, 1 / 3, 1 / 3, 1])
+
+
+def test_the_figure_marks_the_worst_tenth_and_finds_all_in_the_end():
+    rng = np.random.default_rng(4)
+    table = pd.DataFrame({"patient": np.repeat(np.arange(5), 8), "dice": 0.7 + rng.random(40) / 4})
+    table = table.assign(expected_error=1 - table["dice"] - 0.02, entropy=rng.random(40), place=rng.random(40))
+    figure = figures_calibration.uncertainty(table, summarise_uncertainty(table), source="phantom")
+    check_layout("uncertainty", figure)
+    scatter, curves = figure.axes
+    assert [len(points.get_offsets()) for points in scatter.collections] == [36, 4]
+    best, *_ = curves.get_lines()
+    found = best.get_ydata()
+    assert found[0] == 0 and found[4] == 1 and found[-1] == 1  # the perfect score finds the four at once
+    labels = [text.get_text() for text in curves.get_legend().get_texts()]
+    assert labels[0].startswith("expected Dice: AUROC 1.00 [") and len(labels) == 4  # no views here

@@ -3,8 +3,9 @@
 A folder holds one mid-sagittal slice of a series each, <patient>_<t1|t2>.png, the head at the *bottom*, as exported in
 the public repository ejd230001/medvisor; SPIDER's overview.csv records how many vertebrae and discs a series' label map
 has. The shipped network, which has learnt from T2 SPACE alone, segments each slice. It knows slices of square fields,
-so the slice is padded with black to a square, and its intensities are standardised, as volumes are shown to it; how
-the slice as it is stored and the training's own scale do is told beside it. A slice stands for its neighbours itself.
+so the slice is padded with black to a square, and its intensities are standardised, as volumes are shown to it. This
+rule was set before anything was counted; how the slice as it is stored and the training's own scale do stands beside
+it. A slice stands for its neighbours itself.
 
 What this does not tell, as there are no masks: Dice, distances, where a boundary runs, the posterior elements, the
 canal. A right number can come of wrong masks. And the method counts on one slice what the record counts in the volume:
@@ -39,7 +40,7 @@ from spider_utils.volume_inference import margins, read_volume_settings
 
 FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
 SQUARE, STRETCHED = "padded to a square", "as stored"
-SHIPPED, REFERENCE, UNSEEN = "shipped network", "reference", "networks of the folds"
+SHIPPED, REFERENCE, UNSEEN = "shipped network", "reference masks", "predicted, unseen patients"
 SHOWN = {"field": SQUARE, "intensities": STANDARD}  # how a slice is shown where nothing else is said
 SOURCE = "exported"  # where the slices come from (see style.SOURCE_NOTES)
 STRUCTURES = {"vertebrae": "num_vertebrae", "discs": "num_discs"}  # the columns of overview.csv
