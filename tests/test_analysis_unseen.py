@@ -4,14 +4,17 @@ import shutil
 from unittest.mock import patch
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from test_preprocess import make_folder
 
 from spider_utils.analysis import unseen
+from spider_utils.analysis.pathology import FINDINGS
 from spider_utils.analysis.unseen import read_unseen, unseen_of_run
 from spider_utils.errors import SpiderError
 from spider_utils.runs import open_run
+from spider_utils.studies import errors
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.study_file import load_study
 from tests.small_study import PATIENTS, SLICES, STUDY, make_small_store
@@ -76,6 +79,28 @@ def test_an_unfinished_study_and_a_leaky_arm_are_refused(study, store, tmp_path)
         read_unseen(part, "unseen", store)
     with pytest.raises(SpiderError, match="LEAKY"):
         read_unseen(study[0], "random", store, kept=tmp_path)
+
+
+def test_the_study_makes_its_error_tables_and_says_what_it_lacks(study, store, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    shutil.copytree(study[0], out)
+    drawn = []
+    monkeypatch.setattr(errors, "save_figure", lambda figure, folder, name: drawn.append(folder / name))
+    tables = errors.error_tables(out, "unseen", store, None, source="phantom")
+    assert "errors_pathology" not in tables
+    assert "no overview.csv and radiological_gradings.csv" in capsys.readouterr().out
+    assert {out / "figures" / "errors_where", out / "figures" / "errors_worst"} <= set(drawn)
+    wrong = (read_unseen(out, "unseen", store).prediction != store.masks).sum()
+    for name in ("errors_where", "errors_causes"):
+        assert tables[name].query("`class` == 'all'")["pixels"].sum() == wrong > 0
+    overview = pd.DataFrame({"new_file_name": store.table["series"].unique(), "subset": "training"})
+    overview = overview.assign(Manufacturer="SIEMENS", MagneticFieldStrength=1.5, SpacingBetweenSlices=1.0)
+    overview.assign(PixelSpacing="[1.0, 1.0]").to_csv(tmp_path / "overview.csv", index=False)
+    gradings = dict.fromkeys(FINDINGS, 0) | {"Patient": 1, "IVD label": 1}
+    pd.DataFrame([gradings]).to_csv(tmp_path / "radiological_gradings.csv", index=False)
+    known = errors.error_tables(out, "unseen", store, tmp_path, source="phantom")
+    assert set(known) - set(tables) == {"errors_by_disc", "errors_pathology"}
+    assert (known["errors_by_group"].query("group == 'maker'")["value"] == "SIEMENS").all()
 
 
 def test_of_a_run_the_test_slices_are_those_that_it_predicts(tmp_path):

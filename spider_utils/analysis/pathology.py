@@ -24,6 +24,9 @@ FINDINGS = {
     "LOW endplate": "lower endplate change",
 }
 JOINED = {PFIRRMANN: {"4 and 5": (4, 5)}, "Modic": {"1 to 3": (1, 2, 3)}}  # grades that are taken together, too
+COLUMNS = ["structure", "finding", "grade", "structures", "patients", "dice", "ci_low", "ci_high"]
+COLUMNS += ["difference", "difference_low", "difference_high", "adjusted", "adjusted_low", "adjusted_high"]
+COLUMNS += ["pairs", "detectable"]
 FEWEST = 5  # patients: a group of fewer says nothing
 
 
@@ -46,7 +49,7 @@ def pathology_table(structures: pd.DataFrame) -> pd.DataFrame:
             for grade, chosen in (choices | JOINED.get(column, {})).items():
                 place = {"structure": structure, "finding": finding, "grade": grade}
                 rows.append(place | _compare(graded, graded[column].isin(chosen), zero=chosen == (0,)))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def pathology_statement(table: pd.DataFrame) -> str:

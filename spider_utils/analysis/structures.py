@@ -22,6 +22,7 @@ from spider_utils.metrics import dice, precision, recall
 from spider_utils.progress import progress
 
 REACH = 8.0  # mm
+COLUMNS = "series patient structure number level slices pixels tp fp fn dice recall precision".split()
 STRUCTURES = {"vertebra": ("vertebrae", 0), "disc": ("discs", DISC_LABEL)}  # class, and what its numbers begin after
 
 
@@ -46,7 +47,7 @@ def structure_table(unseen: Unseen, overview: pd.DataFrame, gradings: pd.DataFra
             numbers = np.where(reference == label, numbered, 0)
             for row in _structure_rows(numbers, prediction == label, spacing, start):
                 rows.append(place | {"structure": structure} | row)
-    table = pd.DataFrame(rows)
+    table = pd.DataFrame(rows, columns=COLUMNS)
     if gradings is None:
         return table
     known = gradings.rename(columns={"Patient": "patient", "IVD label": "number"})

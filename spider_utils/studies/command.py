@@ -80,7 +80,7 @@ def run_command(
                 from spider_utils.studies.errors import error_tables  # needs SimpleITK
 
                 folder = metadata or data_dir
-                tables |= error_tables(out, study.reference, store, Path(folder) if folder else None)
+                tables |= error_tables(out, study.reference, store, Path(folder) if folder else None, source)
         else:
             store = without_validation(store)
             tables = AUDITS[name](store, source)
