@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spider_utils.layers import StageLayers, path_layers
 from spider_utils.models import Stage, count_parameters
-from spider_utils.style import FOOT_INCHES, LEGEND_INCHES, legend_below, new_figure
+from spider_utils.style import DECK, FOOT_INCHES, LEGEND_INCHES, SLIDE, legend_below, new_figure
 
 STAGE_COLOURS = {"encoder": "#CFE6F5", "bottleneck": "#F3D9E6", "decoder": "#FBE3B6", "head": "#DDDDDD"}
 SKIP_COLOUR = "#0072B2"
@@ -31,21 +31,24 @@ TILE_HEIGHT = 0.34  # the distance of two rows is 1, the width of a tile 1
 ON_WHITE = {"facecolor": "white", "edgecolor": "none", "pad": 1}
 
 
-def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net") -> Figure:
+def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net", brief: bool = False) -> Figure:
     """Draw the path of a U-Net: one box a stage with its output shape, one row a resolution.
 
     `stages` stand in the order of the path. A dashed arrow joins each encoder stage with the first decoder stage of the
-    same height.
+    same height. `brief`: for a slide of the presentation, the channels alone and no title.
     """
     heights = sorted({stage.height for stage in stages}, reverse=True)
     places = _diagram_places(stages, heights)
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(size=DECK if brief else SLIDE)
     box = 0.94, 0.72
     for stage, (x, y) in zip(stages, places, strict=True):
         corner = (x - box[0] / 2, y - box[1] / 2)
         shape = FancyBboxPatch(corner, *box, boxstyle="round,pad=0,rounding_size=0.06", linewidth=1)
         shape.set(facecolor=STAGE_COLOURS[stage.kind], edgecolor="#444444")
         axes.add_patch(shape)
+        if brief:
+            axes.text(x, y, str(stage.channels), ha="center", va="center", fontsize=13, weight="bold")
+            continue
         axes.text(x, y + 0.22, stage.name, ha="center", va="center", fontsize=11)
         axes.text(x, y, f"{stage.channels} ch", ha="center", va="center", fontsize=12, weight="bold")
         axes.text(x, y - 0.23, f"{stage.height} × {stage.width}", ha="center", va="center", fontsize=11)
@@ -59,7 +62,8 @@ def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net") -> F
     axes.set_xlim(x.min() - 0.52, x.max() + 0.52)
     axes.set_ylim(y.min() - 0.4, y.max() + 0.4)
     axes.set_axis_off()
-    figure.suptitle(f"{title}: channels and height × width leaving each block")
+    if not brief:
+        figure.suptitle(f"{title}: channels and height × width leaving each block")
     handles = [Patch(facecolor=fill, edgecolor="#444444", label=kind) for kind, fill in STAGE_COLOURS.items()]
     legend_below(figure, [*handles, Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip")])
     return figure

@@ -28,8 +28,10 @@ LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000")  # series of a plot 
 LINE_STYLES = ("-", "--", ":", "-.")
 
 SLIDE = (10.0, 5.625)  # inches, 16:9
+DECK = (5.7, 3.75)  # inches; the presentation shows it 1.4 times as large, beside its text
 DISPLAY_GAMMA = 0.7
 FOOT_INCHES = 0.24  # strip at the foot of every figure that holds the attribution
+LETTER = 0.58  # mean width of a letter, in font sizes
 LEGEND_INCHES = 0.32  # strip above it for a legend of the whole figure
 SOURCE_NOTES = {
     "phantom": "Synthetic phantom",
@@ -98,10 +100,12 @@ def note_source(figure: Figure, source: str) -> None:
         raise SpiderError(
             f"figure: expected a source out of {', '.join(SOURCE_NOTES)}, found {source!r}; name one of them"
         )
-    figure.text(0.99, 0.012, SOURCE_NOTES[source], ha="right", va="bottom", fontsize=9.5, color="#555555")
+    note = SOURCE_NOTES[source]
+    size = min(9.5, 0.97 * 72 * figure.get_figwidth() / (LETTER * len(note)))
+    figure.text(0.99, 0.012, note, ha="right", va="bottom", fontsize=size, color="#555555")
 
 
-def save_figure(figure: Figure, folder: Path | str, name: str, dpi: int = 200) -> list[Path]:
+def save_figure(figure: Figure, folder: Path | str, name: str, dpi: int = 300) -> list[Path]:
     """Write `folder`/`name`.png and .svg and return both paths. The same figure gives the same bytes each time."""
     figure.draw_without_rendering()  # the layout settles before the first file is written
     metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}

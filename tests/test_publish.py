@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from spider_utils.scores import PAPER_TABLE
+from tools.figures import RUN_CAPTIONS, gallery
 from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
-from tools.publish import FIGURES, command, describe, gallery, score_rows
+from tools.publish import command, describe, score_rows
 from tools.studies import PAGES, describe_study, is_study, markdown_table, published_figures, study_command
 
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
@@ -84,8 +85,8 @@ def test_every_score_in_the_readme_is_a_row_of_metrics(folder):
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
 def test_a_published_run_has_its_notebooks_and_figures_and_no_path_of_a_machine(folder):
-    assert len(list(folder.glob("[0-9][0-9]_*.ipynb"))) == 6
-    assert all((ROOT / "figures" / f"{folder.name}_{figure}.png").is_file() for figure in FIGURES)
+    assert {path.name[:2] for path in folder.glob("[0-9][0-9]_*.ipynb")} >= {"01", "02", "03", "04", "05", "06"}
+    assert all((ROOT / "figures" / f"{folder.name}_{figure}.png").is_file() for figure in RUN_CAPTIONS)
     for path in folder.iterdir():
         text = re.sub(r'"image/png": "[^"]*"', "", path.read_text(encoding="utf-8"))
         assert not re.search(r"/(home|root|tmp|work|Users)/", text), path

@@ -4,7 +4,7 @@
     python -m tools.publish runs/leakage
 
 Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json and
-provenance.json, a README.md with the score table), copies the figures of FIGURES to figures/, and puts the table
+provenance.json, a README.md with the score table), copies the figures of RUN_CAPTIONS to figures/, and puts the table
 between the README's markers. Nothing is computed here: every number comes from the run's own files.
 """
 
@@ -19,21 +19,15 @@ import pandas as pd
 
 from spider_utils.files import write_text
 from spider_utils.scores import PAPER_TABLE
-from tools.notebooks import README, ROOT, cleaned, smaller_png_bytes, with_block
-from tools.studies import is_study, publish_study, published_figures
+from tools.figures import RUN_CAPTIONS, gallery
+from tools.notebooks import README, ROOT, cleaned, with_block
+from tools.studies import FIGURES, is_study, publish_figure, publish_study
 
 TABLES = {
     "metrics.csv": "metrics.csv",
     "train_log.csv": "train_log.csv",
     "checkpoints/best.json": "best.json",
     "provenance.json": "provenance.json",
-}
-FIGURES = {
-    "05_dice": "Pooled Dice on unseen patients with 95 % intervals over patients, beside the paper's values.",
-    "04_training_curves": "Loss, learning rate and validation IoU by epoch.",
-    "06_best": "The best slice of each test patient: reference, prediction, errors.",
-    "06_worst": "The worst slice of each test patient.",
-    "06_by_patient": "Mean Dice of each test patient's slices.",
 }
 METRICS = {"dice": 3, "iou": 3, "hd95": 1, "asd": 2, "nsd_1": 3, "nsd_2": 3}  # digits
 NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "asd": "ASD", "nsd_1": "NSD at 1", "nsd_2": "NSD at 2"}
@@ -99,23 +93,10 @@ def describe(folder: Path) -> str:
     return "\n\n".join(["\n".join(score_rows(metrics)), *facts])
 
 
-def gallery() -> str:
-    """Return figures/README.md: every published figure with its caption and the command of its run."""
-    parts = [
-        "# Figures",
-        "Made by `python -m tools.publish` from finished runs; the SVG of each lies in its run folder.",
-    ]
-    for folder in sorted(path.parent for path in (ROOT / "results").glob("*/command.txt")):
-        parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
-        for figure, caption in (published_figures(folder) if is_study(folder) else FIGURES).items():
-            parts.append(f"![{caption}]({folder.name}_{figure}.png)\n\n{caption}")
-    return "\n\n".join(parts) + "\n"
-
-
 def publish(run: Path) -> None:
     """Publish a run or a study, and write the gallery of all figures."""
     publish_study(run) if is_study(run) else publish_run(run)
-    write_text(ROOT / "figures" / "README.md", gallery())
+    write_text(FIGURES / "README.md", gallery())
 
 
 def publish_run(run: Path) -> None:
@@ -139,9 +120,8 @@ def publish_run(run: Path) -> None:
         shutil.copyfile(run / source, target / copy)
     write_text(target / "command.txt", command(settings, f"runs/{name}") + "\n")
     write_text(target / "README.md", f"# {name}\n\n{describe(target)}\n")
-    for figure in FIGURES:
-        picture = (run / "figures" / f"{figure}.png").read_bytes()
-        (ROOT / "figures" / f"{name}_{figure}.png").write_bytes(smaller_png_bytes(picture))
+    for figure in RUN_CAPTIONS:
+        publish_figure(run / "figures" / f"{figure}.png", f"{name}_{figure}")
     write_text(README, with_block(README.read_text(encoding="utf-8"), name, describe(target)))
 
 

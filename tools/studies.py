@@ -31,7 +31,7 @@ CAPTIONS = {
     "errors_distance": "How many of the wrong pixels lie how near to the reference's boundary.",
     "errors_where": "Where the wrong pixels sit, by class.",
     "errors_causes": "Why pixels are wrong, by class.",
-    "errors_example": "One of the worst slices: image, reference, prediction, and the cause of each wrong pixel.",
+    "errors_example": "The very worst slice: hits and errors, wrong pixels by region, and by cause.",
     "errors_worst": "The ten worst slices of unseen patients.",
     "errors_reference": "Faults that are suspected of the references.",
     "errors_levels": "Dice of each vertebra and disc by level.",

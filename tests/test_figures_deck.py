@@ -1,0 +1,113 @@
+"""Figures of the presentation: large letters, nothing cut off, and what each must show."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from figure_layout import check_layout
+from matplotlib.text import Text
+
+from spider_utils import figures_deck
+from spider_utils.errors import SpiderError
+from spider_utils.figures_network import network_diagram
+from spider_utils.models import build_model, trace_stages
+from spider_utils.style import DECK
+from tools.deck_figures import close_up, narrowed
+
+SHOWN = 1.4  # times as large on a slide
+SMALLEST = 7.0  # points, of the source; all else is larger
+
+
+def texts(figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+
+
+def slice_and_classes() -> tuple[np.ndarray, np.ndarray]:
+    """A slice of 320 x 256 pixels with a vertebra, a disc and a canal."""
+    classes = np.zeros((320, 256), np.uint8)
+    classes[80:140, 60:120], classes[145:160, 60:120], classes[40:280, 130:150] = 1, 3, 2
+    return np.random.default_rng(0).integers(0, 256, classes.shape, np.uint8), classes
+
+
+def rows() -> pd.DataFrame:
+    table = pd.DataFrame({"title": ["one arm,\nof two lines", "another"], "value": [0.89, np.nan]})
+    return table.assign(
+        ci_low=[0.87, np.nan], ci_high=[0.9, np.nan], colour=["#0072B2", "#000000"], paper=[np.nan, 0.97]
+    )
+
+
+def figures():
+    image, classes = slice_and_classes()
+    labels = np.select([classes == 1, classes == 2, classes == 3], [1, 100, 201])
+    stages, _ = trace_stages(build_model("paper_text", width=4).eval(), torch.zeros(1, 1, 64, 64))
+    moved = np.roll(classes, 4, axis=0)
+    return {
+        "rows": figures_deck.score_rows(rows(), "Dice", source="released", legend={"unseen": "#0072B2"}),
+        "many": figures_deck.score_rows(pd.concat([rows()] * 6), "Dice", source="released", mark=0.9),
+        "pictures": figures_deck.pictures([("MRI", image), ("again", image)], source="chu"),
+        "labels": figures_deck.numbers_to_classes(image, labels, source="phantom"),
+        "errors": figures_deck.errors(image, classes, moved, source="released"),
+        "volume": figures_deck.volume_views(np.stack([image] * 4), np.stack([classes] * 4), (4, 1, 1), source="chu"),
+        "metrics": figures_deck.what_scores_see(),
+        "focal": figures_deck.focal_weight(),
+        "network": network_diagram(stages, brief=True),
+    }
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return figures()
+
+
+def test_every_figure_is_of_the_decks_size_and_nothing_is_cut_off(drawn):
+    for name, figure in drawn.items():
+        assert tuple(figure.get_size_inches()) == DECK, name
+        check_layout(name, figure)
+
+
+def test_letters_are_large_on_the_slide(drawn):
+    for name, figure in drawn.items():
+        sizes = {
+            text.get_text(): text.get_fontsize()
+            for text in figure.findobj(Text)
+            if text.get_visible() and text.get_text().strip()
+        }
+        for words, size in sizes.items():
+            source = "MRI:" in words or words in ("Synthetic phantom", "Drawn shapes")
+            assert SHOWN * size >= (SHOWN * SMALLEST if source else 14), (name, words, size)
+
+
+def test_rows_tell_value_and_paper(drawn):
+    told = texts(drawn["rows"])
+    assert "0.890" in told and "0.970" in told and "paper" in told
+    assert "0.890" not in texts(drawn["many"]), "many rows stand too close for numbers"
+
+
+def test_labels_are_counted_with_the_background(drawn):
+    assert "4 label numbers" in texts(drawn["labels"])
+
+
+def test_scores_of_drawn_shapes_are_those_of_counted_pixels(drawn):
+    """Moved by 3 pixels: overlap counted here; HD95 of a shape moved by 3 pixels is 3 at most."""
+    told = next(text for text in texts(drawn["metrics"]) if text.startswith("moved"))
+    rows, columns = np.indices(figures_deck.DRAWN)
+    disc = ((rows - 28) / 12) ** 2 + ((columns - 48) / 40) ** 2 <= 1
+    overlap = 2 * (disc & np.roll(disc, 3, axis=0)).sum() / (2 * disc.sum())
+    assert f"Dice {overlap:.3f}" in told and "HD95 3.0 px" in told
+
+
+def test_mri_needs_its_source():
+    with pytest.raises(SpiderError, match="source"):
+        figures_deck.pictures([("MRI", np.zeros((8, 8), np.uint8))], source="")
+
+
+def test_the_spine_stays_in_a_narrowed_slice_and_the_disc_in_the_close_up():
+    image, classes = slice_and_classes()
+    assert narrowed(image).shape == (320, 167)
+    box = close_up(classes)
+    assert (classes[box] == 3).sum() == (classes == 3).sum()
+    assert {1, 2, 3} <= set(np.unique(classes[box]))

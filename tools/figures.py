@@ -1,0 +1,134 @@
+"""The published figures: drawn again from the published tables, and figures/README.md, which shows them all.
+
+    python -m tools.figures                             # what results/ alone can tell
+    python -m tools.figures --slices data/released      # those with MRI, too
+    python -m tools.figures --help                      # and where the others' data are named
+
+Each is written as figures/<name>.png (300 dpi) and .svg. Figures that need a run's predictions are copied from its
+folder by `python -m tools.publish`, and stay as they are here.
+"""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from spider_utils.figures_model import training_curves
+from spider_utils.figures_results import score_points
+from spider_utils.figures_study import differences
+from spider_utils.files import read_json, write_text
+from spider_utils.scores import PAPER_TABLE
+from spider_utils.studies.command import draw, study_store
+from spider_utils.style import save_figure
+from tools import deck_figures
+from tools.notebooks import ROOT
+from tools.studies import FIGURES, is_study, publish_figure, published_figures
+
+RESULTS = ROOT / "results"
+RUN_CAPTIONS = {
+    "05_dice": "Pooled Dice on unseen patients with 95 % intervals over patients, beside the paper's values.",
+    "04_training_curves": "Loss, learning rate and validation IoU by epoch.",
+    "06_best": "The best slice of each test patient: reference, prediction, errors.",
+    "06_worst": "The worst slice of each test patient.",
+    "06_by_patient": "Mean Dice of each test patient's slices.",
+}
+INTRODUCTION = """\
+# Figures
+
+Each as PNG (300 dpi) and, for slides and print, as SVG; above each group the command that makes its data.
+`python -m tools.figures` draws what the tables of results/ alone can tell, `--slices data/released` those with MRI,
+too. Figures of masks come from a run's own folder (`python -m tools.publish`).
+
+The presentation, [presentation.pptx](presentation.pptx), is built of these by `python -m tools.present`; the words and
+numbers are those of results/."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--slices", type=Path, help="the folder of the released slices")
+    parser.add_argument("--t1-t2", type=Path, help="a folder of slices <patient>_t1.png and _t2.png, sacrum at the top")
+    parser.add_argument("--volume", type=Path, help="a T2 volume of Chu et al., to be segmented")
+    parser.add_argument("--errors", type=Path, help="the folder of the finished study 'errors'")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        drawn = Path(folder)
+        draw_studies(drawn, options.slices)
+        draw_runs(drawn)
+        for name, figure in presented(options).items():
+            save_figure(figure, drawn, f"deck_{name}")
+        for picture in sorted(drawn.glob("*.png")):
+            publish_figure(picture, picture.stem)
+    write_text(FIGURES / "README.md", gallery())
+    return 0
+
+
+def presented(options: argparse.Namespace) -> dict[str, Figure]:
+    """Draw the presentation's own figures, of MRI those whose data are named."""
+    drawn = deck_figures.table_figures(RESULTS)
+    if options.slices:
+        drawn |= deck_figures.slice_figures(options.slices, options.t1_t2)
+    if options.volume:
+        drawn["volume"] = deck_figures.segmented_volume(options.volume)
+    if options.errors:
+        drawn["worst"] = deck_figures.worst_slice(options.errors)
+    return drawn
+
+
+def draw_studies(folder: Path, slices: Path | None) -> None:
+    """Draw the figures of every published study from its tables; the reference audit shows slices besides."""
+    for study in sorted(path for path in RESULTS.iterdir() if path.is_dir() and is_study(path)):
+        source = read_json(study / "provenance.json")["settings"]["source"]
+        tables = {path.stem: pd.read_csv(path) for path in study.glob("*.csv") if path.read_text("utf-8").strip()}
+        own = folder / "studies" / study.name
+        if "reference_audit" not in tables:
+            draw(tables, None, own, source)
+        elif slices:
+            with tempfile.TemporaryDirectory() as place:
+                draw(tables, study_store(Path(place), source, slices, {}), own, source)
+        if "differences" in tables and not {"paired", "neighbours"} & set(tables):
+            save_figure(differences(tables["differences"], tables["dice"], source=source), own, "arms")
+        for picture in own.glob("*.*"):
+            picture.rename(folder / f"{study.name}_{picture.name}")
+
+
+def draw_runs(folder: Path) -> None:
+    """Draw of every published run what its tables tell: Dice beside the paper's, and the training."""
+    paper = PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="value")
+    for run in sorted(path.parent for path in RESULTS.glob("*/best.json")):
+        source = read_json(run / "provenance.json")["train"]["settings"]["source"]
+        test = pd.read_csv(run / "metrics.csv").query("split == 'test'")
+        save_figure(score_points(test, paper, metric="dice", source=source), folder, f"{run.name}_05_dice")
+        best = read_json(run / "best.json")["best"]["epoch"]
+        curves = training_curves(pd.read_csv(run / "train_log.csv"), best, source=source)
+        save_figure(curves, folder, f"{run.name}_04_training_curves")
+
+
+def gallery() -> str:
+    """Return figures/README.md: every published figure with its caption, both files and the command behind it."""
+    parts = [INTRODUCTION]
+    for folder in sorted(path.parent for path in RESULTS.glob("*/command.txt")):
+        captions = published_figures(folder) if is_study(folder) else RUN_CAPTIONS
+        if captions:
+            parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
+            parts += [shown(f"{folder.name}_{name}", caption) for name, caption in captions.items()]
+    parts += [
+        "## deck",
+        "`python -m tools.figures --slices data/released` (and, for three of them, other data: `--help`)",
+    ]
+    for name, caption in deck_figures.CAPTIONS.items():
+        if (FIGURES / f"deck_{name}.png").is_file():
+            parts.append(shown(f"deck_{name}", caption))
+    return "\n\n".join(parts) + "\n"
+
+
+def shown(name: str, caption: str) -> str:
+    """Return the Markdown of one figure."""
+    vector = f"[SVG]({name}.svg)" if (FIGURES / f"{name}.svg").is_file() else "(No SVG: of so many pixels it is large.)"
+    return f"![{caption}]({name}.png)\n\n{caption} {vector}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
