@@ -293,7 +293,144 @@ if study:
 shipped["options_paired"][columns].round(4) if study else None
 
 # %% [markdown]
-# ## 5.11 Summary
+# ## 5.11 Whole volumes
+#
+# A user holds a volume, not slices, and SPIDER's challenge is scored in 3D, structure by structure. So the slices of a volume are segmented and
+# stacked again on the volume's own grid; the command line does the same (`python -m spider_utils predict`). The released slices are no volumes
+# and state no spacing: with them this section has nothing to show.
+
+# %%
+from spider_utils.predict import ready_network
+from spider_utils.volume_inference import predict_classes
+from spider_utils.volumes import read_volume
+
+volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]
+network = ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
+predicted = {one.name: predict_classes(read_volume(one.image_files[0]), network) for one in volumes}
+print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" for name, (classes, spacing) in predicted.items()})
+
+# %% [markdown]
+# The network tells vertebra from disc, not one vertebra from the next. Along the spine they are told apart by the discs between them, and numbered
+# from below as SPIDER does. What was doubtful is noted.
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.levels import number_structures
+
+numbered = {name: number_structures(classes, spacing) for name, (classes, spacing) in predicted.items()}
+{name: "; ".join(found.notes) or "nothing doubtful" for name, found in numbered.items()}
+
+# %% [markdown]
+# One of them, that with the thinnest slices, in three planes:
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.figures_volumes import numbered_spine, surfaces, three_planes
+from spider_utils.sources import read_stack
+
+one = min(volumes, key=lambda series: predicted[series.name][1][0], default=None)
+stack = read_stack(one) if one else None
+classes, spacing = predicted[one.name] if one else (None, None)
+keep(three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_planes") if one else None
+
+# %% [markdown]
+# **Figure 5.7** The prediction for one test volume in three planes; lines show where the others cut.
+
+# %% tags=["nbval-ignore-output"]
+keep(surfaces(classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_surfaces") if one else None
+
+# %% [markdown]
+# **Figure 5.8** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
+
+# %% tags=["nbval-ignore-output"]
+labels = numbered[one.name].labels if one else None
+middle = len(classes) // 2 if one else None
+aspect = spacing[1] / spacing[2] if one else None
+keep(numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=run.source, aspect=aspect), run.figures, "05_numbers") if one else None
+
+# %% [markdown]
+# **Figure 5.9** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
+#
+# Scores in 3D and in mm: first the four classes, then as the challenge scores: each structure of the reference against the predicted one that
+# overlaps it most. Beside it what nnU-Net reached on SPIDER's sequestered patients; a phantom's score says nothing about patients.
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.volume_scores import score_classes
+
+stacks = {series.name: read_stack(series) for series in volumes}
+parts = [score_classes(stacks[name].classes(), *predicted[name]).assign(series=name) for name in predicted]
+in_3d = pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean().unstack().round(3) if parts else None
+in_3d
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.challenge import NNUNET, score_structures, summarise_structures
+
+found = [score_structures(stacks[name].labels, numbered[name].labels, predicted[name][1]) for name in predicted]
+challenge = pd.concat([summarise_structures(table) for table in found]).groupby(["kind", "metric"], sort=False)["value"].mean() if found else None
+challenge.unstack().round(3) if found else None
+
+# %%
+pd.DataFrame(NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
+
+# %% [markdown]
+# ## 5.12 Measured in mm
+#
+# What a reader of spine images would measure: the height of each disc and the depth of the canal, on the reference and on the prediction. Bland and
+# Altman's plot shows how far the two agree: the bias, and the limits between which 95 % of the differences lie.
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.figures_volumes import measure_agreement
+from spider_utils.measures import canal_diameters, compare_measures, disc_heights
+
+pairs = []
+for name, (_, mm) in predicted.items():
+    for measure in (disc_heights, canal_diameters):
+        pairs.append(compare_measures(measure(stacks[name].labels, mm), measure(numbered[name].labels, mm)).assign(series=name))
+agreement = pd.concat(pairs, ignore_index=True) if pairs else None
+keep(measure_agreement(agreement, source=run.source), run.figures, "05_measures") if pairs else None
+
+# %% [markdown]
+# **Figure 5.10** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
+# compared with its wrong neighbour, as it would be in use.
+#
+# **What these are not good for.** Limits of agreement of some millimetres are as wide as the differences between a healthy and a worn disc, or a wide and
+# a narrow canal. The intervals take the levels of a patient as independent, which they are not. The reference is itself
+# a drawing with a convention (section 5.8, notebook 6), the masks have steps of a pixel, and the levels are only counted from below. So: for looking at many
+# scans at once, as a start for a reader's own measurement, never for a decision about a patient.
+
+# %% tags=["nbval-ignore-output"]
+from spider_utils.measures import bland_altman
+
+kinds = agreement.groupby("measure") if pairs else {}
+rows = {name: vars(bland_altman(part["reference"].to_numpy(), part["other"].to_numpy())) for name, part in kinds}
+pd.DataFrame(rows, index=["n", "bias", "sd", "lower", "upper"]).T.astype(float).round(2)
+
+# %% [markdown]
+# ## 5.13 What the detour over slices costs, and another site
+#
+# Two studies, whatever data this run has. `roundtrip`: a perfect network answers with the reference's own slices, so what is lost is the way
+# there and back. `bodies`: two T2 TSE volumes of another site, with masks of the vertebral bodies, seen by the network that is shipped, which knows
+# T2 SPACE alone.
+
+# %%
+from spider_utils.figures_study import roundtrip
+
+detour = pd.read_csv(published / "roundtrip" / "roundtrip_summary.csv") if study else None
+figure = keep(roundtrip(detour, source="phantom"), run.figures, "05_roundtrip") if study else None
+figure
+
+# %% [markdown]
+# **Figure 5.11** Dice in 3D of a perfect network, by the size of its slices. At the slices' own size nothing is lost, in any orientation. A network that
+# tells one class for each of its own, larger pixels loses most, and on thin discs.
+
+# %%
+bodies = pd.read_csv(published / "bodies" / "bodies_summary.csv") if study else None
+bodies.round(3) if study else None
+
+# %% [markdown]
+# `mean` and `lowest` are shares of a vertebral body called vertebra. With intensities scaled as in training, the bright fat of a T2 TSE presses bone into
+# the dark, and one of the two spines is lost; laid over the training slices' scale (Nyúl et al. 2000), most of both is found. Two scans are two scans.
+
+# %% [markdown]
+# ## 5.14 Summary
 
 # %% tags=["nbval-ignore-output"]
 row = foreground.loc["dice"]

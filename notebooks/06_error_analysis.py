@@ -120,7 +120,7 @@ title = f"{slices.loc[one, 'series']}, slice {slices.loc[one, 'slice_index']}: D
 keep(error_overlay(images[one], reference[one], prediction[one], title, source=run.source), run.figures, "06_worst_one")
 
 # %% [markdown]
-# **Figure 6.3** The worst test slice. By hand, all of them, the worst first:
+# **Figure 6.3** The worst test slice. By hand, all of them, the worst first; patient, view and classes can be chosen:
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.widgets import browse_predictions, show_widget
@@ -205,7 +205,189 @@ keep(distance_histogram(repeated, unit, source=run.source), run.figures, "06_dis
 # **Figure 6.7** Boundary distances; the last bin holds everything beyond the 99th percentile.
 
 # %% [markdown]
-# ## 6.9 Summary
+# ## 6.9 Thirty real patients: which class fails?
+#
+# From here to 6.15 this notebook is always about the 622 released T2 SPACE slices, whatever data the run has. The study `errors` trains the shipped
+# combination of network, loss and augmentation on two thirds of the patients and segments the rest, three times, so that every patient is
+# segmented by a network that had not met it; its tables lie under `results/errors` of the repository. Intervals are bootstrapped over patients.
+
+# %%
+import pandas as pd
+
+from spider_utils.runs import REPOSITORY
+
+published = REPOSITORY / "results" / "errors"  # there in a checkout of the repository, not in an installed package
+names = ("by_group", "pathology", "where", "distance", "causes", "reference", "worst")
+tables = {name: pd.read_csv(published / f"errors_{name}.csv") for name in names} if published.is_dir() else {}
+print((published / "command.txt").read_text() if tables else "No results/ here: read this section in the repository.")
+
+
+# %%
+def told(rows, name="dice"):
+    """Rows of a table as text: value [interval], by the row's own interval."""
+    return [f"{row[name]:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for _, row in rows.iterrows()]
+
+
+def by(group):
+    """The Dice of each class by one grouping of patients or slices."""
+    rows = tables["by_group"].query("group == @group")
+    rows = rows.assign(told=told(rows))
+    return rows.pivot_table(index="value", columns="class", values="told", aggfunc="first", sort=False)
+
+
+by("all") if tables else None
+
+# %% [markdown]
+# Dice is the mean over a patient's slices, then over patients. Discs come out worst; they are also the thinnest structure, and one pixel off their
+# edge costs most (the reference less one pixel has a disc Dice of 0.91, section 5.8 and `results/reference`).
+#
+# ![Dice of unseen patients by class, place and size](../figures/errors_errors_groups.png)
+#
+# **Figure 6.8** Dice of unseen patients by class, by the place of the slice, and by the size of the structure.
+#
+# ## 6.10 In which patients, slices and sizes?
+
+# %%
+patients = tables["by_group"].query("group == 'patient' and `class` == 'foreground'").set_index("value")["dice"] if tables else None
+if tables:
+    low, high = patients.nsmallest(5).round(3), patients.nlargest(5).round(3)
+    print("lowest five patients: ", ", ".join(f"{name}: {value:.3f}" for name, value in low.items()))
+    print("highest five patients:", ", ".join(f"{name}: {value:.3f}" for name, value in high.items()))
+
+# %% [markdown]
+# By the place of the slice in the series (thirds, the middle one holds the canal's middle), and by the size of the structure in the slice
+# (quarters of all slices, by reference pixels):
+
+# %%
+by("lateral") if tables else None
+
+# %%
+by("size") if tables else None
+
+# %% [markdown]
+# Small means a slice that only grazes the structure, so size and place tell in part the same. Scanner and field strength cannot be told apart
+# here: all series come from one maker, and all but one from one field strength.
+
+# %%
+by("field") if tables else None
+
+# %% [markdown]
+# ## 6.11 Where do the wrong pixels sit?
+#
+# The share of wrong pixels that lie within so many pixels of the reference's boundary:
+
+# %%
+near = tables["distance"].assign(told=told(tables["distance"], "share")) if tables else None
+near.pivot_table(index="class", columns="within", values="told", aggfunc="first", sort=False) if tables else None
+
+# %% [markdown]
+# And by region, each wrong pixel in exactly one: the share of the class's wrong pixels.
+
+# %%
+places = tables["where"].query("pixels > 0") if tables else None
+places = places.assign(told=told(places, "share")) if tables else None
+places.pivot_table(index="region", columns="class", values="told", aggfunc="first", sort=False).fillna("") if tables else None
+
+# %% [markdown]
+# ![Where the wrong pixels sit](../figures/errors_errors_where.png)
+#
+# **Figure 6.9** The same as a picture.
+#
+# ## 6.12 Why are they wrong?
+#
+# Every wrong pixel has one cause. *Reference error* comes first: what the reference audit (`results/reference`) finds of a series, such as discs drawn
+# without the gap to the vertebra, a missing top vertebra, specks of false canal. Then *wrong class*, *missed part* and *extra island* (pieces
+# that do not meet the other mask), *outgrowth* (a bulge or bite deeper than an edge), and what is left is *boundary*.
+
+# %%
+causes = tables["causes"].assign(told=told(tables["causes"], "share")) if tables else None
+causes.pivot_table(index="cause", columns="class", values="told", aggfunc="first", sort=False) if tables else None
+
+# %% [markdown]
+# ![One of the worst slices](../figures/errors_errors_example.png)
+#
+# **Figure 6.10** The very worst slice: hits and errors, wrong pixels by region, and by cause.
+#
+# Faults that are suspected of the reference itself, by patient and kind: slices, and the wrong pixels that they explain.
+
+# %%
+faults = tables["reference"].groupby(["patient", "fault"])["wrong"].agg(["count", "sum"]) if tables else None
+faults.rename(columns={"count": "slices and classes", "sum": "pixels"}) if tables else None
+
+# %% [markdown]
+# ## 6.13 Does degeneration matter?
+#
+# Vertebrae and discs of each stack are numbered from below, scored one by one, and joined with SPIDER's gradings of the same disc (a vertebra with those of
+# the disc under it). `difference`: structures with the finding less those without, with an interval over patients; `adjusted`: the same within
+# patients that have both, which takes away that some patients are worse altogether; `detectable`: the smallest difference whose interval would not hold 0.
+
+# %%
+columns = ["structure", "finding", "grade", "structures", "patients", "dice", "difference", "difference_low", "difference_high", "adjusted", "adjusted_low", "adjusted_high", "detectable"]
+graded = tables["pathology"].query("structure == 'disc' and patients > 2") if tables else None
+graded[columns].round(3).reset_index(drop=True) if tables else None
+
+# %%
+from spider_utils.analysis.pathology import pathology_statement
+
+print(pathology_statement(tables["pathology"]) if tables else "")
+
+# %% [markdown]
+# ![Dice of discs and vertebrae by SPIDER's gradings](../figures/errors_errors_pathology.png)
+#
+# **Figure 6.11** The same as a picture; a narrow disc is also thin, which lowers its Dice by itself.
+#
+# ## 6.14 The ten worst slices
+#
+# The sentences are computed from the slice, its masks and the patient's gradings.
+
+# %%
+for number, sentence in enumerate(tables["worst"]["sentence"], start=1) if tables else ():
+    print(f"{number:2d}. {sentence}")
+
+# %% [markdown]
+# ![The ten worst slices](../figures/errors_errors_worst.png)
+#
+# **Figure 6.12** The ten worst slices; they come from few patients.
+#
+# ## 6.15 Does the network know when it fails?
+#
+# Calibration: of the pixels to which the network gives a probability of 0.8, are 80 % right? The expected calibration error (Guo et al. 2017) is the mean
+# gap; it is taken near the structures too, since most of a slice is easy background.
+
+# %%
+sure = {name: pd.read_csv(published / f"{name}.csv") for name in ("calibration", "uncertainty_summary")} if (published / "calibration.csv").is_file() else {}
+sure["calibration"][["region", "class", "ece", "ece_low", "ece_high", "brier", "confidence"]].round(4) if sure else None
+
+# %% [markdown]
+# `confidence`: mean probability less share of right pixels; above 0 is overconfident. And per slice: does an uncertainty that needs no reference put
+# the bad slices first? `expected_error` is one less the Dice that the network's own probabilities promise, `views` the disagreement of shifted and scaled looks,
+# `place` only the slice's distance from the middle of its series. `found_20`: the share of the worst tenth of slices among the fifth that is most uncertain.
+
+# %%
+columns = ["score", "spearman", "spearman_low", "spearman_high", "auroc", "auroc_low", "auroc_high", "found_20"]
+sure["uncertainty_summary"][columns].round(3) if sure else None
+
+# %% [markdown]
+# ![Does uncertainty find the worst slices](../figures/errors_uncertainty.png)
+#
+# **Figure 6.13** Uncertainty against the slice's true Dice.
+#
+# ## 6.16 T1 and T2: which sequence does the network fail on?
+#
+# Real T1 and T2 masks are not released, so no Dice can be told. What can be: on 60 patients' mid-sagittal T1 and T2 images the number of vertebrae and
+# discs that the shipped network finds, against the number recorded for the series (study `sequences`).
+
+# %%
+sequences = REPOSITORY / "results" / "sequences" / "sequences_summary.csv"
+counts = pd.read_csv(sequences) if sequences.is_file() else None
+counts.round(3) if counts is not None else None
+
+# %% [markdown]
+# ![T1 and T2 slices with counted structures](../figures/sequences_sequences.png)
+#
+# **Figure 6.14** The shipped network on T1 and T2. By counts neither collapses; T1 loses more, and standardised intensities help it.
+#
+# ## 6.17 Summary
 
 # %% tags=["nbval-ignore-output"]
 by_class = tested.groupby("class")["dice"].mean()
