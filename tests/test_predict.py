@@ -176,9 +176,9 @@ def test_a_bad_file_does_not_cost_the_others_and_the_command_says_so(slices, tmp
     for seed, name in enumerate(names(out)):
         np.testing.assert_array_equal(read(out / name), blocks(seed))
     printed = capsys.readouterr()
-    assert printed.out == f"3 of 9 slices segmented with n.safetensors (ruler, width 1), masks: {out}\n"
+    assert printed.out == f"3 of 9 slices segmented with n.safetensors (ruler, width 1), label maps: {out}\n"
     said = [line for line in printed.err.splitlines() if line.startswith(("left out", "error"))]
-    assert len(said) == 7 and said[-1] == f"error: {slices}: 6 of 9 slices could not be read, see above"
+    assert len(said) == 7 and said[-1] == f"error: {slices}: 6 of 9 slices could not be segmented, see above"
     for line, (name, what) in zip(said, sorted(wrong.items()), strict=False):
         assert line.startswith(f"left out: {slices / name}: {what}") and "earlier" not in line
 
@@ -209,9 +209,9 @@ def test_one_file(slices, tmp_path, use):
 @pytest.mark.parametrize(
     ("source", "output", "message"),
     [
-        ("nowhere", "masks", "nowhere: expected a folder with PNG slices, found no such folder"),
-        ("empty", "masks", "empty: expected a folder with PNG slices, found no PNG file in it"),
-        ("notes.txt", "masks", "notes.txt: expected a folder with PNG slices, or one PNG file"),
+        ("nowhere", "masks", "nowhere: expected a volume, or a folder of volumes or PNG slices, found none"),
+        ("empty", "masks", "empty: expected volumes"),
+        ("notes.txt", "masks", "notes.txt: expected a volume"),
         ("slices", "slices", "slices: the masks would overwrite the slices"),
         ("slices", "empty/../slices", "slices: the masks would overwrite the slices"),
         ("slices/a.png", "slices", "slices: the masks would overwrite the slices"),
