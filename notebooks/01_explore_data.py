@@ -47,7 +47,7 @@ patients = None  # of the phantom
 phantom_seed = None  # of the phantom
 
 # %% [markdown]
-# A *run folder* keeps everything that the six notebooks make; each of them opens the same one.
+# A *run folder* keeps everything that the notebooks make; each of them opens the same one.
 
 # %%
 from spider_utils.runs import open_run

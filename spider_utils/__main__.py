@@ -105,7 +105,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Execute the six notebooks, or those that are still to do, and show the scores."""
+    """Execute the seven notebooks, or those that are still to do, and show the scores."""
     overrides = {name: scalar(name, value) for name, value in options.overrides}
     from spider_utils.execute import print_results, run_notebooks
 

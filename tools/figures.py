@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from spider_utils.figures_model import training_curves
 from spider_utils.figures_results import score_points
-from spider_utils.figures_study import differences
+from spider_utils.figures_study import differences, roundtrip
 from spider_utils.files import read_json, write_text
 from spider_utils.scores import PAPER_TABLE
 from spider_utils.studies.command import draw, study_store
@@ -38,7 +38,7 @@ RUN_CAPTIONS = {
 INTRODUCTION = """\
 # Figures
 
-Each as PNG (300 dpi) and, for slides and print, as SVG; above each group the command that makes its data.
+Each as PNG and, for print, as SVG where that is not over a megabyte; above each group the command that makes its data.
 `python -m tools.figures` draws what the tables of results/ alone can tell, `--slices data/released` those with MRI,
 too. Figures of masks come from a run's own folder (`python -m tools.publish`).
 
@@ -88,6 +88,8 @@ def draw_studies(folder: Path, slices: Path | None) -> None:
         elif slices:
             with tempfile.TemporaryDirectory() as place:
                 draw(tables, study_store(Path(place), source, slices, {}), own, source)
+        if "roundtrip_summary" in tables:
+            save_figure(roundtrip(tables["roundtrip_summary"], source=source), own, "roundtrip")
         if "differences" in tables and not {"paired", "neighbours"} & set(tables):
             save_figure(differences(tables["differences"], tables["dice"], source=source), own, "arms")
         for picture in own.glob("*.*"):
@@ -126,7 +128,11 @@ def gallery() -> str:
 
 def shown(name: str, caption: str) -> str:
     """Return the Markdown of one figure."""
-    vector = f"[SVG]({name}.svg)" if (FIGURES / f"{name}.svg").is_file() else "(No SVG: of so many pixels it is large.)"
+    vector = (
+        f"[SVG]({name}.svg)"
+        if (FIGURES / f"{name}.svg").is_file()
+        else "(PNG alone: over a megabyte as SVG, or drawn by an earlier run.)"
+    )
     return f"![{caption}]({name}.png)\n\n{caption} {vector}"
 
 

@@ -2,7 +2,8 @@
 
     python -m tools.present
 
-Notebook 07 writes the same deck into its run folder. docs/questions.md is tools/questions.md with its numbers filled in.
+Notebook 07 writes the same deck into its run folder. docs/questions.md is tools/questions.md with its numbers filled
+in.
 """
 
 import argparse

@@ -6,7 +6,6 @@ it, of a list its length. The file "paper" stands for the values that the paper 
 (spider_utils.scores.PAPER_TABLE). Under "typed" stand the few decimals that are no results, each with its reason.
 """
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import yaml
 
 from spider_utils.errors import SpiderError
+from spider_utils.files import read_json
 from spider_utils.runs import REPOSITORY
 from spider_utils.scores import PAPER_TABLE
 
@@ -35,27 +35,23 @@ class Number:
     text: str
     queries: tuple[str, ...] = ()
 
-    def read(self, results: Path) -> str | None:
-        """Return the number as it is told, None where its file is not there.
+    def tell(self, content: pd.DataFrame | dict) -> str:
+        """Write the number as it stands in its file's content.
 
-        Raises SpiderError where the query leaves no row, or several although `text` names a column.
+        Raises SpiderError where the queries leave no row, or several although `text` names a column.
         """
-        path = results / self.file
-        if self.file != PAPER and not path.is_file():
-            return None
-        if path.suffix == ".json":
-            return self.text.format(**_counted(json.loads(path.read_text(encoding="utf-8"))))
-        rows = PAPER_TABLE if self.file == PAPER else pd.read_csv(path)
+        if isinstance(content, dict):
+            return self.text.format(**content)
         for query in self.queries:
-            rows = rows.query(query)
+            content = content.query(query)
         names = {field for _, field, _, _ in Formatter().parse(self.text) if field}
-        if names != {"rows"} and len(rows) != 1:
+        if names != {"rows"} and len(content) != 1:
             raise SpiderError(
-                f"{path}: number '{self.name}' expected one row, found {len(rows)}: {'; '.join(self.queries)}; "
+                f"{self.file}: number '{self.name}' expected one row, found {len(content)}: {'; '.join(self.queries)}; "
                 f"mend {REGISTRY.name}"
             )
-        columns = {} if rows.empty else rows.iloc[0].to_dict()
-        return self.text.format(**columns, rows=len(rows))
+        columns = {} if content.empty else content.iloc[0].to_dict()
+        return self.text.format(**columns, rows=len(content))
 
 
 @dataclass(frozen=True)
@@ -85,7 +81,7 @@ class Numbers:
         return names
 
     def strange(self, text: str) -> list[str]:
-        """Return the decimals (0.89, 1,948,276) in a text that are neither a number of the registry nor may be typed."""
+        """Return the decimals of a text (0.89, 1,948,276) that are no number of the registry and may not be typed."""
         known = self.typed.union(*(DECIMAL.findall(told) for told in self.texts.values()))
         return [number for number in DECIMAL.findall(text) if number not in known]
 
@@ -112,16 +108,25 @@ def read_registry(path: Path = REGISTRY) -> list[Number]:
 
 
 def read_numbers(results: Path = RESULTS, registry: Path = REGISTRY) -> Numbers:
-    """Read every number of the registry from the results. Raises SpiderError as `Number.read` does."""
+    """Read every number of the registry from the results. Raises SpiderError as `Number.tell` does."""
     numbers = read_registry(registry)
-    told = {one.name: one.read(results) for one in numbers}
+    contents = {file: read_content(results, file) for file in {one.file for one in numbers}}
+    texts = {one.name: one.tell(contents[one.file]) for one in numbers if contents[one.file] is not None}
     typed = yaml.safe_load(registry.read_text(encoding="utf-8")).get(TYPED, {})
-    texts = {name: text for name, text in told.items() if text is not None}
     return Numbers(texts, {one.name: one.file for one in numbers}, frozenset(typed))
 
 
+def read_content(results: Path, file: str) -> pd.DataFrame | dict | None:
+    """Return what a file below `results` holds, a CSV or a JSON, of lists the length; None where it is not there."""
+    if file == PAPER:
+        return PAPER_TABLE
+    path = results / file
+    if not path.is_file():
+        return None
+    return _counted(read_json(path)) if path.suffix == ".json" else pd.read_csv(path)
+
+
 def _counted(content: Any) -> Any:
-    """Put the length of every list in its place."""
     if isinstance(content, dict):
         return {name: _counted(value) for name, value in content.items()}
     return len(content) if isinstance(content, list) else content
