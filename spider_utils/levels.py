@@ -8,7 +8,7 @@ L5 lies below the volume, or a network has painted the sacrum as a vertebra, all
 level in between is counted, so that the numbers above it stay right.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from scipy import ndimage
@@ -34,7 +34,8 @@ DROPPED = np.uint16(65535)
 WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
 USUAL_PITCH_MM = 35.0  # from disc to disc in an adult's lumbar spine, where the volume does not tell
 SMALL_DISC = 0.2  # of the median disc: from smaller ones the usual distance is not told
-CLOSEST = 0.7  # of the usual distance; two discs are never closer
+CLOSEST = 0.7  # of the usual distance; closer discs are looked at twice
+SLAB_MM = 1.5  # on either side of a disc's plane
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,6 @@ def _find_spine(working: np.ndarray, spacing: np.ndarray, settings: LevelSetting
     limits = settings.disc_mm3, settings.pitch_mm[0], settings.level_mm
     discs, disc_pieces = find_discs(working == DISCS, course, spacing, *limits)
     pitch = _pitch(discs, settings)
-    discs = _true_discs(discs, pitch)
     pieces, mm3 = components(working == VERTEBRAE, spacing)
     bone = (mm3 >= max(settings.fragment_mm3, 1e-9))[pieces]
     course = canal_course(canal, np.array([disc.point for disc in discs]).reshape(-1, 3), spacing)
@@ -138,6 +138,9 @@ def _find_spine(working: np.ndarray, spacing: np.ndarray, settings: LevelSetting
     inside = course.bodies(points)
     if not inside.any():
         return None
+    voxels = [points_of(np.isin(disc_pieces, disc.pieces), spacing) for disc in discs]
+    least = settings.body_mm3 / float(np.prod(spacing))
+    discs = _true_discs(discs, voxels, points[inside], pitch, least, settings.body_share)
     borders = borders_between(points[inside], discs, pitch)
     heights = np.stack([border.above(points) for border in borders], axis=1)
     place = (heights > 0).sum(axis=1)
@@ -153,18 +156,39 @@ def _pitch(discs: list[Border], settings: LevelSettings) -> float:
     return float(np.median(gaps)) if len(gaps) else USUAL_PITCH_MM
 
 
-def _true_discs(discs: list[Border], pitch: float) -> list[Border]:
-    """Leave out what lies too close to another disc to be one, the smaller of both: pieces at facet joints, for one.
+def _true_discs(
+    discs: list[Border], voxels: list[np.ndarray], bodies: np.ndarray, pitch: float, least: float, share: float
+) -> list[Border]:
+    """Leave out what is no disc among those that lie too close to another one, by the points of discs and bodies.
 
-    Closeness is that within the sagittal plane, since such pieces lie aside.
+    At the height of a disc there is more disc than bone; of what networks paint at facet joints or into a body there is
+    less. Two close discs are one where the body between them has fewer than `least` points, or than `share` of the
+    usual ones. A collapsed vertebra stays: its discs are close, too. Closeness is that within the sagittal plane, since
+    pieces at facet joints lie aside.
     """
-    kept = list(discs)
-    while len(kept) > 1:
-        gaps = [float(np.linalg.norm((high.point - low.point)[1:])) for low, high in zip(kept, kept[1:], strict=False)]
-        closest = int(np.argmin(gaps))
-        if gaps[closest] >= CLOSEST * pitch:
-            break
-        kept.pop(closest if kept[closest].mm3 < kept[closest + 1].mm3 else closest + 1)
+
+    def is_close(low: Border, high: Border) -> bool:
+        return float(np.linalg.norm((high.point - low.point)[1:])) < CLOSEST * pitch
+
+    def between(low: Border, high: Border) -> int:
+        return np.count_nonzero((low.above(bodies) > 0) & (high.above(bodies) < 0))
+
+    def outweighs(disc: Border, own: np.ndarray) -> bool:
+        bone, painted = (np.count_nonzero(np.abs(disc.above(part)) < SLAB_MM) for part in (bodies, own))
+        return painted > bone
+
+    standing = []
+    for place, disc in enumerate(discs):
+        beside = discs[max(place - 1, 0) : place] + discs[place + 1 : place + 2]
+        if not any(is_close(disc, other) for other in beside) or outweighs(disc, voxels[place]):
+            standing.append(disc)
+    usual = np.median([between(*pair) for pair in zip(standing, standing[1:], strict=False)] or [0])
+    kept: list[Border] = []
+    for disc in standing:
+        if kept and is_close(kept[-1], disc) and between(kept[-1], disc) < max(least, share * usual):
+            small, large = sorted((kept.pop(), disc), key=lambda one: one.mm3)
+            disc = replace(large, pieces=large.pieces + small.pieces, mm3=large.mm3 + small.mm3)
+        kept.append(disc)
     return kept
 
 

@@ -19,6 +19,7 @@ BEYOND_MM = 15.0  # a disc this far beyond the canal's end stands for it
 # A body's front lies up to 40 mm before the canal, its sides 20 to 28 mm beside the middle.
 DEEPEST_MM, WIDEST_MM = 45.0, 32.0
 LEANING = np.cos(np.radians(40))  # a disc leans less than 40 degrees against the line to its neighbour
+STEEPEST = np.cos(np.radians(70))  # no disc is steeper; L5/S1 reaches some 60 degrees
 SPLIT, NECK = 1.5, 0.25  # see `borders_between`
 
 
@@ -173,9 +174,9 @@ def find_discs(
 
 
 def flat_normal(points: np.ndarray) -> np.ndarray:
-    """Give the direction in which points (n, 3) are least spread, upwards."""
+    """Give the direction in which points (n, 3) are least spread, upwards; straight up for what stands on end."""
     normal = np.linalg.eigh(np.cov(points, rowvar=False))[1][:, 0] if len(points) > 3 else UP
-    return -normal if normal[1] > 0 else normal
+    return normal * np.sign(normal @ UP) if abs(normal @ UP) > STEEPEST else UP
 
 
 def _part_thick(

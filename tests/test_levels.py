@@ -10,6 +10,9 @@ from spider_utils.levels import LevelSettings, number_structures
 from spider_utils.phantom import phantom_series
 from spider_utils.phantom.anatomy import make_anatomy
 from spider_utils.pose import to_pose
+from spider_utils.released import find_released_series, read_released_stack
+from spider_utils.spider import read_overview
+from spider_utils.spine import flat_normal
 
 THIN, THICK = (3, "T2_SPACE"), (4, "T1")
 
@@ -34,6 +37,11 @@ def scores(found: np.ndarray, truth: np.ndarray) -> dict[int, float]:
     """The Dice of each label of the truth; the found map must have no other."""
     assert set(np.unique(found)) <= set(np.unique(truth))
     return {int(label): dice(found == label, truth == label) for label in np.unique(truth[truth > 0])}
+
+
+def matches(found: np.ndarray, truth: np.ndarray) -> dict[int, int]:
+    """Which label most voxels of each label of the truth have got."""
+    return {int(label): int(np.bincount(found[truth == label]).argmax()) for label in np.unique(truth[truth > 0])}
 
 
 @pytest.mark.parametrize(("patient", "sequence"), [THIN, THICK, (1, "T2"), (8, "T1"), (9, "T2"), (12, "T1")])
@@ -135,8 +143,55 @@ def test_disc_painted_at_facet_joints_makes_no_level(thin):
         classes[middle + aside - 3 : middle + aside + 4, row - 6 : row + 7, front - 12 : front - 3] = 3
     assert 7 * 13 * 9 * np.prod(spacing) > 1000
     found = number_structures(classes, spacing).labels
-    matched = {int(label): int(np.bincount(found[truth == label]).argmax()) for label in np.unique(truth[truth > 0])}
-    assert all(label == match for label, match in matched.items())
+    assert all(label == match for label, match in matches(found, truth).items())
+
+
+def test_a_collapsed_vertebra_keeps_its_discs(thin):
+    """Vertebra 4 loses 17 of its rows: its two discs lie closer than any others."""
+    truth, spacing = thin
+    low, high = (np.argwhere(truth == label)[:, 1].mean() for label in (204, 205))
+    middle = int((low + high) / 2)
+    sunk = np.delete(truth, np.arange(middle - 8, middle + 9), axis=1)
+    assert low - high - 17 < 0.6 * (np.argwhere(truth == 203)[:, 1].mean() - low)
+    numbered = number_structures(four_classes(sunk), spacing)
+    assert all(label == match for label, match in matches(numbered.labels, sunk).items())
+
+
+def test_a_disc_in_two_layers_is_one(thin):
+    """A second layer, 4 mm thick, in the body above the disc, and 9 mm of nothing between the two."""
+    truth, spacing = thin
+    classes, disc = four_classes(truth), truth == 202
+    gap, top = (
+        np.logical_or.reduce([np.roll(disc, -by, axis=1) for by in range(1, round(mm / spacing[1]) + 1)]) & ~disc
+        for mm in (9, 13)
+    )
+    classes[top], classes[gap] = 3, 0
+    labels = number_structures(classes, spacing).labels
+    assert all(label == match for label, match in matches(labels, np.where(top, 0, truth)).items())
+    assert np.count_nonzero(labels[top & ~gap] == 202) > 0.9 * np.count_nonzero(top & ~gap)
+
+
+@pytest.mark.parametrize(("leaning", "found"), [(0, 0), (30, 30), (60, 60), (-60, -60), (85, 0)])
+def test_a_disc_leans_as_its_points_do_but_never_stands_on_end(leaning, found):
+    """A plate of 40 x 40 x 4 mm that is turned in the sagittal plane; upwards is against the rows."""
+    axes = np.meshgrid(np.arange(-20, 21), np.arange(-2, 3), np.arange(-20, 21), indexing="ij")
+    slices, rows, columns = (axis.ravel().astype(float) for axis in axes)
+    sine, cosine = np.sin(np.radians(leaning)), np.cos(np.radians(leaning))
+    points = np.stack([slices, cosine * rows + sine * columns, cosine * columns - sine * rows], axis=1)
+    expected = [0, -np.cos(np.radians(found)), np.sin(np.radians(found))]
+    np.testing.assert_allclose(flat_normal(points), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("patient", [22, 50, 55, 65, 162, 166, 241])
+def test_real_references_hold_as_many_as_spider_counts(shared_data, patient):
+    """Released stacks against SPIDER's own table: 241 has a collapsed vertebra, 50 and 65 a curved spine."""
+    series = {one.patient: one for one in find_released_series(shared_data / "released_t2_space")}[patient]
+    row = read_overview(shared_data / "spider_metadata").set_index("new_file_name").loc[series.name]
+    numbered = number_structures(read_released_stack(series).classes(), (1.0, 0.469, 0.586))
+    labels = np.unique(numbered.labels)
+    vertebrae, discs = labels[(labels > 0) & (labels < 100)], labels[labels > 200]
+    np.testing.assert_array_equal(vertebrae, np.arange(1, row["num_vertebrae"] + 1))
+    np.testing.assert_array_equal(discs, np.arange(201, 201 + row["num_discs"]))
 
 
 def test_the_lowest_vertebra_is_number_one_even_where_it_is_not_l5(thin):
