@@ -332,9 +332,13 @@ from spider_utils.analysis.pathology import pathology_statement
 print(pathology_statement(tables["pathology"]) if tables else "")
 
 # %% [markdown]
+# ![Dice of each vertebra and disc by level](../figures/errors_errors_levels.png)
+#
+# **Figure 6.11** Dice of each vertebra and disc by its level, counted from below; levels at the upper edge are few and cut off.
+#
 # ![Dice of discs and vertebrae by SPIDER's gradings](../figures/errors_errors_pathology.png)
 #
-# **Figure 6.11** The same as a picture; a narrow disc is also thin, which lowers its Dice by itself.
+# **Figure 6.12** The same as a picture; a narrow disc is also thin, which lowers its Dice by itself.
 #
 # ## 6.14 The ten worst slices
 #
@@ -347,7 +351,7 @@ for number, sentence in enumerate(tables["worst"]["sentence"], start=1) if table
 # %% [markdown]
 # ![The ten worst slices](../figures/errors_errors_worst.png)
 #
-# **Figure 6.12** The ten worst slices; they come from few patients.
+# **Figure 6.13** The ten worst slices; they come from few patients.
 #
 # ## 6.15 Does the network know when it fails?
 #
@@ -370,7 +374,7 @@ sure["uncertainty_summary"][columns].round(3) if sure else None
 # %% [markdown]
 # ![Does uncertainty find the worst slices](../figures/errors_uncertainty.png)
 #
-# **Figure 6.13** Uncertainty against the slice's true Dice.
+# **Figure 6.14** Uncertainty against the slice's true Dice.
 #
 # ## 6.16 T1 and T2: which sequence does the network fail on?
 #
@@ -385,7 +389,7 @@ counts.round(3) if counts is not None else None
 # %% [markdown]
 # ![T1 and T2 slices with counted structures](../figures/sequences_sequences.png)
 #
-# **Figure 6.14** The shipped network on T1 and T2. By counts neither collapses; T1 loses more, and standardised intensities help it.
+# **Figure 6.15** The shipped network on T1 and T2. By counts neither collapses; T1 loses more, and standardised intensities help it.
 #
 # ## 6.17 Summary
 
