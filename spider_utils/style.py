@@ -31,6 +31,7 @@ SLIDE = (10.0, 5.625)  # inches, 16:9
 DECK = (5.7, 3.75)  # inches; the presentation shows it 1.4 times as large, beside its text
 DISPLAY_GAMMA = 0.7
 FOOT_INCHES = 0.24  # strip at the foot of every figure that holds the attribution
+SVG_DPI = 150  # of slices inside an SVG, or it grows to megabytes
 LETTER = 0.58  # mean width of a letter, in font sizes
 LEGEND_INCHES = 0.32  # strip above it for a legend of the whole figure
 SOURCE_NOTES = {
@@ -114,7 +115,7 @@ def save_figure(figure: Figure, folder: Path | str, name: str, dpi: int = 300) -
         for suffix, facts in metadata.items():
             path = Path(folder) / f"{name}.{suffix}"
             with atomic_path(path) as temporary:
-                figure.savefig(temporary, dpi=dpi, metadata=facts)
+                figure.savefig(temporary, dpi=dpi if suffix == "png" else min(dpi, SVG_DPI), metadata=facts)
             paths.append(path)
     return paths
 
