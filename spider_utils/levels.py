@@ -101,7 +101,8 @@ def number_structures(
     decided, loose = _decide(working, spine, numbers, spacing)
     labels[box] = _painted(decided, working, fine, steps)
     lost = float(np.count_nonzero((fine > 0) & (labels[box] == 0)) * np.prod(spacing) / np.prod(steps))
-    return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost)))
+    below = np.count_nonzero(spine.inside & (spine.place < np.argmax(numbers > 0))) * float(np.prod(spacing))
+    return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost, below >= settings.body_mm3)))
 
 
 def _checked(classes: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
@@ -260,8 +261,10 @@ def _painted(decided: np.ndarray, working: np.ndarray, fine: np.ndarray, steps: 
     return labels
 
 
-def _notes(spine: Spine, numbers: np.ndarray, cut: np.ndarray, loose: int, lost_mm3: float) -> list[str]:
-    """Say what is doubtful."""
+def _notes(
+    spine: Spine, numbers: np.ndarray, cut: np.ndarray, loose: int, lost_mm3: float, left_below: bool
+) -> list[str]:
+    """Say what is doubtful; `left_below`: whether a part of a body below vertebra 1 was left out."""
     there = np.flatnonzero(numbers)
     if not len(there):
         return ["no vertebra was found, only canal and fragments"]
@@ -274,6 +277,8 @@ def _notes(spine: Spine, numbers: np.ndarray, cut: np.ndarray, loose: int, lost_
             notes.append(f"there is no disc between vertebrae {level - first} and {level - first + 1}")
     if not first or not spine.borders[first - 1].pieces:
         notes.append("there is no disc under vertebra 1, so the numbers may be off")
+    if left_below:
+        notes.append("a part of a body below vertebra 1 was left out; if it is no sacrum, the numbers are off")
     if loose:
         notes.append(f"loose pieces of bone given to the nearest vertebra: {loose}")
     if lost_mm3 >= 50:

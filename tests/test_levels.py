@@ -204,6 +204,19 @@ def test_the_lowest_vertebra_is_number_one_even_where_it_is_not_l5(thin):
     assert np.mean(list(scores(labels, expected).values())) > 0.95
 
 
+def test_a_part_of_a_body_below_is_left_out_and_noted(thin):
+    """The sacrum, painted in part, or what a network has left of L5: a mask does not tell which."""
+    truth, spacing = thin
+    classes = four_classes(truth)
+    rows = int(np.argwhere(truth == 202)[:, 1].mean() + 9 / spacing[1])
+    classes[:, rows:][np.isin(truth[:, rows:], (1, 201))] = 0
+    numbered = number_structures(classes, spacing)
+    kept = {label: match for label, match in matches(numbered.labels, truth).items() if label not in (1, 201, 100)}
+    assert all(match == label - 1 for label, match in kept.items())
+    assert any("below vertebra 1 was left out" in note for note in numbered.notes)
+    assert not any("left out" in note for note in number_structures(four_classes(truth), spacing).notes)
+
+
 def test_a_stack_of_a_few_slices_is_numbered(thin):
     """As the released slices are: the middle of the spine alone, without its sides."""
     truth, spacing = thin
