@@ -22,8 +22,8 @@ from pathlib import Path
 import pandas as pd
 import SimpleITK as sitk
 
-from spider_utils.files import atomic_path
-from spider_utils.provenance import code_version, device_name
+from spider_utils.common.files import atomic_path
+from spider_utils.common.provenance import code_version, device_name
 
 HERE = Path(__file__).resolve().parent
 # In a process of its own: a child's peak memory, as the system counts it, begins with its parent's.

@@ -29,7 +29,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -50,8 +50,8 @@ phantom_seed = None  # of the phantom
 # A *run folder* keeps everything that the notebooks make; each of them opens the same one.
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep, spoken
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep, spoken
 
 run = open_run(run_dir, source, data_dir, profile, patients=patients, phantom_seed=phantom_seed)
 print("source:", run.source, "| profile:", run.profile)
@@ -69,7 +69,7 @@ table[["series", "sequence", "subset", "slices", "height", "width", "pixel_mm_ro
 # The subset is SPIDER's own, and by patient (the phantom deals its own). `T2 SPACE` is the rare one: in SPIDER 41 of 447 series.
 
 # %%
-from spider_utils.figures_data import series_counts
+from spider_utils.figures.data import series_counts
 
 keep(series_counts(table, source=run.source), run.figures, "01_series_counts")
 
@@ -88,7 +88,7 @@ spacing = table.groupby("sequence")[["pixel_mm_row", "slice_mm", "slices"]].medi
 spacing
 
 # %%
-from spider_utils.figures_data import spacing_scatter
+from spider_utils.figures.data import spacing_scatter
 
 keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 
@@ -104,7 +104,7 @@ keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 # %%
 import numpy as np
 
-from spider_utils.sources import read_stack
+from spider_utils.data.sources import read_stack
 
 series = {one.name: one for one in run.series()}
 name = table.loc[table["sequence"] == "T2_SPACE", "series"].iloc[0]
@@ -115,7 +115,7 @@ print(name, "| (slices, rows, columns):", stack.image.shape, "| pixel in mm:", s
 # Eight slices of it, evenly spaced:
 
 # %%
-from spider_utils.figures_data import slice_grid
+from spider_utils.figures.data import slice_grid
 
 classes = stack.classes()
 shown = np.linspace(0, len(stack.image) - 1, 10).round().astype(int)[1:-1]
@@ -131,7 +131,7 @@ keep(grid, run.figures, "01_slices")
 # The same by hand: move the slice, fade the overlay, switch classes on and off.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.widgets import browse, show_widget
+from spider_utils.figures.widgets import browse, show_widget
 
 show_widget(browse(stack.image, classes, source=run.source, aspect=aspect))
 
@@ -142,14 +142,14 @@ show_widget(browse(stack.image, classes, source=run.source, aspect=aspect))
 # released PNG masks hold grey codes instead: 0 background, 76 vertebrae, 150 canal, 29 discs.
 
 # %%
-from spider_utils.survey import label_lists
+from spider_utils.data.survey import label_lists
 
 values = label_lists(table)
 for one in list(values)[:3]:
     print(one, values[one])
 
 # %%
-from spider_utils.figures_data import label_values
+from spider_utils.figures.data import label_values
 
 keep(label_values(values, stack.coding, source=run.source), run.figures, "01_label_values")
 
@@ -162,14 +162,14 @@ keep(label_values(values, stack.coding, source=run.source), run.figures, "01_lab
 # Most of a slice is background. This *class imbalance* is why the paper's loss has a focal and a Dice part (notebook 3).
 
 # %%
-from spider_utils.labels import CLASSES
+from spider_utils.data.labels import CLASSES
 
 counts = table.groupby("sequence")[[f"n_{name}" for name in CLASSES]].sum()
 share = counts.div(counts.sum(axis=1), axis=0).mul(100).round(1)
 share.rename(columns=lambda column: column.removeprefix("n_") + " %")
 
 # %%
-from spider_utils.figures_data import class_balance
+from spider_utils.figures.data import class_balance
 
 keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
 
@@ -182,7 +182,7 @@ keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
 # SPIDER and the phantom come with a grading of each disc, the released slices do not. We only count the findings here.
 
 # %%
-from spider_utils.spider import GRADINGS, read_gradings
+from spider_utils.data.spider import GRADINGS, read_gradings
 
 if (run.data_dir / GRADINGS).is_file():
     gradings = read_gradings(run.data_dir)

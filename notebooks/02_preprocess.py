@@ -29,7 +29,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -50,8 +50,8 @@ min_classes = None  # a slice with fewer classes is dropped; 4 in the paper
 slice_filter = None  # none | text_ratio | published_ratio | largest_share | central_run, and two _foreground (section 2.5)
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep
 
 options = {"intensity": intensity, "geometry": geometry, "store_height": store_height, "store_width": store_width}
 options |= {"labels": labels, "min_classes": min_classes, "slice_filter": slice_filter}
@@ -66,7 +66,7 @@ print(settings)
 # how each one lies; the array's shape does not.
 
 # %%
-from spider_utils.sources import read_stack
+from spider_utils.data.sources import read_stack
 
 series = [one for one in run.series() if one.sequence == "T2_SPACE"][0]
 stack = read_stack(series)
@@ -75,8 +75,8 @@ print(series.name, "in the common pose | (slices, rows, columns):", stack.image.
 # %%
 import SimpleITK as sitk
 
-from spider_utils.figures_data import overlay, pose
-from spider_utils.volumes import read_volume
+from spider_utils.figures.data import overlay, pose
+from spider_utils.data.volumes import read_volume
 
 classes, middle = stack.classes(), len(stack.image) // 2
 if stack.coding == "spider":
@@ -108,7 +108,7 @@ keep(figure, run.figures, "02_pose")
 # %%
 import numpy as np
 
-from spider_utils.labels import CLASSES
+from spider_utils.data.labels import CLASSES
 
 for number, name in enumerate(CLASSES):
     print(f"{number} {name:<11}", np.unique(stack.labels[classes == number]).tolist())
@@ -121,7 +121,7 @@ for number, name in enumerate(CLASSES):
 # %%
 from dataclasses import replace
 
-from spider_utils.preprocess import apta_greys, stored_masks
+from spider_utils.data.preprocess import apta_greys, stored_masks
 
 if stack.coding == "spider":
     grey = apta_greys(stack, settings)[middle]
@@ -131,8 +131,8 @@ else:
     print("The released masks are what APTA made: the greys before it, and so its passes, cannot be had from them.")
 
 # %%
-from spider_utils.figures_labels import apta_stages_figure, grey_codes
-from spider_utils.labels import apta_stages
+from spider_utils.figures.labels import apta_stages_figure, grey_codes
+from spider_utils.data.labels import apta_stages
 
 if stack.coding == "spider":
     figure = apta_stages_figure(grey, apta_stages(grey), direct, source=run.source)
@@ -147,7 +147,7 @@ keep(figure, run.figures, "02_labels")
 # What does that do to a whole set? Every slice of up to 30 series, labelled both ways:
 
 # %%
-from spider_utils.labelling import compare_labels
+from spider_utils.data.labelling import compare_labels
 
 if stack.coding == "spider":
     compared = compare_labels(run.series()[:30], settings)
@@ -159,7 +159,7 @@ else:
     print("Nothing to compare: the released masks are there in one form only.")
 
 # %%
-from spider_utils.figures_labels import label_comparison
+from spider_utils.figures.labels import label_comparison
 
 figure = None
 if stack.coding == "spider":
@@ -181,8 +181,8 @@ figure
 # authors; the second cannot undo it.)
 
 # %%
-from spider_utils.figures_data import intensity_histograms
-from spider_utils.preprocess import INTENSITIES, resize_stack, scale_intensity
+from spider_utils.figures.data import intensity_histograms
+from spider_utils.data.preprocess import INTENSITIES, resize_stack, scale_intensity
 
 scaled = {method: scale_intensity(stack.image, method) for method in INTENSITIES}
 keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, "02_intensity")
@@ -198,7 +198,7 @@ keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, 
 # values.
 
 # %%
-from spider_utils.figures_data import preprocess_steps
+from spider_utils.figures.data import preprocess_steps
 
 mm = stack.pixel_mm or (1.0, 1.0)
 one, aspect = slice(middle, middle + 1), mm[0] / mm[1]
@@ -235,7 +235,7 @@ reasons = store.audit.groupby(["sequence", "reason"]).size().rename("slices").re
 reasons.sort_values(["sequence", "slices"], ascending=[True, False]).groupby("sequence").head(4).reset_index(drop=True)
 
 # %%
-from spider_utils.figures_data import audit_strips
+from spider_utils.figures.data import audit_strips
 
 keep(audit_strips(store.audit, source=run.source), run.figures, "02_audit")
 
@@ -250,15 +250,15 @@ keep(audit_strips(store.audit, source=run.source), run.figures, "02_audit")
 # without the background; so have two other rules: largest share of the foreground up to 55 %, and the longest run without a gap.
 
 # %%
-from spider_utils.filters import filter_table, largest_shares, run_ends, verdicts
-from spider_utils.store import COUNTS
+from spider_utils.data.filters import filter_table, largest_shares, run_ends, verdicts
+from spider_utils.data.store import COUNTS
 
 released = run.source == "released"
 filters = verdicts(store.audit) if released else filter_table(store.audit)
 filters.round(3)
 
 # %%
-from spider_utils.figures_labels import filter_bars
+from spider_utils.figures.labels import filter_bars
 
 keep(filter_bars(filters, source=run.source), run.figures, "02_filters")
 
@@ -298,7 +298,7 @@ audit_summary(reference).round(3)
 # The median over the series with the lowest and the highest one, or a number of series; `n` counts the series. Pixels are those of the stored slice.
 
 # %%
-from spider_utils.figures_reference import reference_audit, reference_examples
+from spider_utils.figures.reference import reference_audit, reference_examples
 
 shown = [(title, store.images[row], store.masks[row]) for title, row in examples(reference, store.table).items()]
 keep(reference_audit(reference, shown, source=run.source), run.figures, "02_reference")
@@ -342,7 +342,7 @@ print("split:", split.label)
 # tested ones):
 
 # %%
-from spider_utils.splits import SplitSettings
+from spider_utils.data.splits import SplitSettings
 from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT, copying_table, every_slice_once, neighbour_overlap
 
 pairs = every_slice_once(store.table, SplitSettings(split="random_slice", folds=5, validation_share=0.0))
@@ -355,13 +355,13 @@ print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(
 # %%
 import pandas as pd
 
-from spider_utils.scores import PAPER_TABLE, score_table
+from spider_utils.evaluate.scores import PAPER_TABLE, score_table
 
 copied = copying_table(store)
 pd.DataFrame({name: score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})
 
 # %%
-from spider_utils.figures_reference import copying_dice, dice_by_distance
+from spider_utils.figures.reference import copying_dice, dice_by_distance
 
 paper = PAPER_TABLE[PAPER_TABLE["sequence"] == "T2_SPACE"].melt("class", ["dice"], "metric")
 paper = None if run.source == "phantom" else paper  # what real patients scored says nothing beside synthetic ones

@@ -29,7 +29,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -41,7 +41,7 @@ source = "phantom"  # phantom | released | spider
 data_dir = None  # folder of the data; None: the phantom is made in the run folder
 run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
-model = None  # a name of spider_utils.models.MODELS
+model = None  # a name of spider_utils.models.build.MODELS
 width = None  # channels at full resolution; 16 in the paper
 activation = None  # published (what the network's source has) | relu | leaky_relu
 initialiser = None  # glorot_uniform (the paper) | he_normal
@@ -49,7 +49,7 @@ deep_supervision = None  # true: a loss at every head of unetpp
 neighbours = None  # slices on either side that the network sees as channels ("2.5D"); 0 in the paper
 train_height = None  # the network's input, pixels
 train_width = None
-loss = None  # combined (the paper) | another of spider_utils.losses.LOSSES
+loss = None  # combined (the paper) | another of spider_utils.train.losses.LOSSES
 focal_share = None  # 0.6 in the paper
 gamma = None  # 4 in the paper
 focal_reduction = None  # mean (over pixels) | sum (over the pixels of an image)
@@ -58,8 +58,8 @@ fp_weight = None  # of a false pixel in the Tversky losses, 1 less this of a mis
 boundary_share = None  # of the boundary loss at the last epoch
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep
 
 parts = {"model": model, "width": width, "activation": activation, "initialiser": initialiser}
 parts |= {"deep_supervision": deep_supervision, "neighbours": neighbours}
@@ -80,7 +80,8 @@ print(f"activation: {settings.activation}, initialiser: {settings.initialiser}")
 # %%
 import inspect
 
-from spider_utils import losses, models, networks
+from spider_utils.train import losses
+from spider_utils.models import build as models, paper as networks
 
 print(inspect.getsource(networks.conv_block))
 
@@ -113,8 +114,8 @@ for channels in (16, settings.width):
 # One slice of the training patients goes in; every stage's output shape is (channels, height, width).
 
 # %%
-from spider_utils.batches import network_images, network_inputs, network_masks, to_input
-from spider_utils.store import neighbour_rows
+from spider_utils.models.batches import network_images, network_inputs, network_masks, to_input
+from spider_utils.data.store import neighbour_rows
 
 store, split = run.store(), run.split()
 rows = split.rows(store.table, "train")
@@ -129,8 +130,8 @@ for stage in stages:
     print(f"{stage.name:<12}{stage.channels:>4} x {stage.height:>3} x {stage.width:>3}")
 
 # %%
-from spider_utils.figures_network import network_diagram
-from spider_utils.figures_variants import nested_grid
+from spider_utils.figures.network import network_diagram
+from spider_utils.figures.variants import nested_grid
 
 keep(nested_grid(network) if settings.model == "unetpp" else network_diagram(stages), run.figures, "03_network")
 
@@ -140,7 +141,7 @@ keep(nested_grid(network) if settings.model == "unetpp" else network_diagram(sta
 # Next, some of the feature maps of this slice:
 
 # %%
-from spider_utils.figures_model import feature_maps
+from spider_utils.figures.model import feature_maps
 
 chosen = {stages[k].name: outputs[k][0].numpy() for k in (0, 2, len(stages) - 2)}
 keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures, "03_feature_maps")
@@ -155,7 +156,7 @@ keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures,
 # slice goes through them, and every layer that it passes becomes a tile.
 
 # %%
-from spider_utils.figures_network import compare_networks
+from spider_utils.figures.network import compare_networks
 
 slices = to_input(images, torch.device("cpu"))
 both = {name: models.build_model(name) for name in ("paper_text", "author_code")}
@@ -173,7 +174,7 @@ keep(compare_networks(both, slices), run.figures, "03_text_and_code")
 # %%
 import pandas as pd
 
-from spider_utils.layers import network_facts
+from spider_utils.models.facts import network_facts
 
 facts = pd.DataFrame({name: network_facts(each, slices) for name, each in both.items()})
 facts.map(lambda value: value if isinstance(value, str) else f"{value:,}")
@@ -210,7 +211,7 @@ for name, layer in doublings.items():
 # ReLU passes nothing back where its input is negative. Leaky ReLU lets a tenth through, so no unit falls silent for good.
 
 # %%
-from spider_utils.figures_model import activation_curves
+from spider_utils.figures.model import activation_curves
 
 keep(activation_curves(networks.LEAKY_SLOPE), run.figures, "03_activation")
 
@@ -258,7 +259,7 @@ fills = {
     "normal, σ = 0.01": lambda weight: torch.nn.init.normal_(weight, std=0.01),
     "normal, σ = 0.2": lambda weight: torch.nn.init.normal_(weight, std=0.2),
 }
-from spider_utils.figures_model import init_spread
+from spider_utils.figures.model import init_spread
 
 spread = {name: spread_of(fill) for name, fill in fills.items()}
 keep(init_spread(spread), run.figures, "03_glorot")
@@ -279,7 +280,7 @@ print(inspect.getsource(losses.focal_loss))
 print(inspect.getsource(losses.dice_loss))
 
 # %%
-from spider_utils.figures_model import focal_curves
+from spider_utils.figures.model import focal_curves
 
 keep(focal_curves(), run.figures, "03_focal")
 
@@ -291,7 +292,7 @@ keep(focal_curves(), run.figures, "03_focal")
 # %%
 import numpy as np
 
-from spider_utils.figures_model import loss_terms
+from spider_utils.figures.model import loss_terms
 
 target = network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
@@ -343,7 +344,7 @@ by_option.unstack().round(4)
 # And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
 
 # %%
-from spider_utils.labels import CLASSES
+from spider_utils.data.labels import CLASSES
 
 start, pull = network(inputs).detach(), {}
 start = start[-1] if start.ndim == 5 else start  # the last head of deep supervision
@@ -362,14 +363,14 @@ shares.round(0).astype(int).add_suffix(" %")
 # that the network has not met. (Whatever data this notebook runs on, these are the tables under `results/` of the repository.)
 
 # %%
-from spider_utils.runs import REPOSITORY
+from spider_utils.runs.run import REPOSITORY
 
 published = REPOSITORY / "results" / "choices"  # there in a checkout of the repository, not in an installed package
 tables = {name: pd.read_csv(published / f"{name}.csv") for name in ("dice", "differences")} if published.is_dir() else None
 print((published / "command.txt").read_text() if tables else "No results/ here: read this section in the repository.")
 
 # %%
-from spider_utils.figures_study import differences
+from spider_utils.figures.study import differences
 
 figure = keep(differences(tables["differences"], tables["dice"], source="released"), run.figures, "03_choices") if tables else None
 figure
@@ -390,12 +391,12 @@ if tables:
 # %% [markdown]
 # ## 3.8 Beyond the paper: other networks
 #
-# Later networks keep the U-Net's levels and change one idea each. `spider_utils.variants` builds them from the same blocks, with the same width,
+# Later networks keep the U-Net's levels and change one idea each. `spider_utils.models.variants` builds them from the same blocks, with the same width,
 # dropout and initialisation as the paper's text, so that a comparison shows the idea and nothing else. Multiply-adds are those of all convolutions for
 # one slice, at this run's width and input size.
 
 # %%
-from spider_utils.layers import multiply_adds
+from spider_utils.models.facts import multiply_adds
 
 changes = {
     "paper_text": "the paper's text (Ahmed et al. 2025)",
@@ -433,7 +434,7 @@ keep(nested_grid(known["unetpp, deep"]), run.figures, "03_unetpp")
 # network say nothing yet, so this one is trained first, briefly: 96 steps of 4 slices, at width 8 and 160 × 128, whatever the run's settings are.
 
 # %%
-from spider_utils.batches import shuffled_batches
+from spider_utils.models.batches import shuffled_batches
 
 torch.manual_seed(0)
 gated, small_size = models.build_model("attention", width=8).train(), (160, 128)
@@ -452,8 +453,8 @@ for batch in batches:
 print(f"{len(course)} steps, loss {course[0]:.2f} to {np.mean(course[-10:]):.2f} (mean of the last 10)")
 
 # %%
-from spider_utils.figures_variants import attention_overlay
-from spider_utils.variants import attention_maps
+from spider_utils.figures.variants import attention_overlay
+from spider_utils.models.variants import attention_maps
 
 assert np.mean(course[-10:]) < course[0]
 small_image = network_images(store.images[[row]], small_size)

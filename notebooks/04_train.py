@@ -30,7 +30,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -61,8 +61,8 @@ seed = None
 device = None  # auto | cpu | cuda | mps
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep
 
 rates = {"schedule": schedule, "learning_rate": learning_rate, "lr_factor": lr_factor, "lr_patience": lr_patience, "stop_patience": stop_patience}
 dealing = {"split": split, "folds": folds, "fold": fold, "split_seed": split_seed, "validation_share": validation_share, "train_slices": train_slices}
@@ -104,8 +104,8 @@ for side in ("train", "validation", "test"):
 # %%
 import torch
 
-from spider_utils import augment
-from spider_utils.batches import network_images, network_masks
+from spider_utils.train import augment
+from spider_utils.models.batches import network_images, network_masks
 
 rows, size = sides.rows(store.table, "train"), run.settings.training.size
 row = rows[store.table.loc[rows, "n_discs"].argmax()]
@@ -122,7 +122,7 @@ def strongest(change, draws=1, seed=0):
 
 
 # %%
-from spider_utils.figures_augment import augmentation_levels
+from spider_utils.figures.augment import augmentation_levels
 
 as_it_is = strongest(augment.none)
 draws = {level: [strongest(augment.LEVELS[level], seed=number) for number in range(3)] for level in ("light", "strong")}
@@ -141,7 +141,7 @@ elastic = augment.Motion(rotation=0, scaling=0, shift=0, elastic=augment.STRONG.
 crop = augment.Motion(rotation=0, scaling=0, shift=0, crop=1.0, crop_size=augment.STRONG.crop_size)
 
 # %%
-from spider_utils.figures_augment import augmentation_changes
+from spider_utils.figures.augment import augmentation_changes
 
 changed = {name: strongest(lambda x, y, change=change: (change(x).clamp(0, 1), y), draws=16) for name, change in grey.items()}
 moves = {"elastic": elastic, "crop along the spine": crop}
@@ -166,7 +166,7 @@ assert log["epoch"].tolist() == list(range(1, len(log) + 1))
 assert len(log) == 1 or log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
 
 # %%
-from spider_utils.figures_model import training_curves
+from spider_utils.figures.model import training_curves
 
 by_validation, validated = values["schedule"] == "plateau", "val_mean_iou" in log
 kept = int(log.loc[log["val_mean_iou"].idxmax(), "epoch"]) if by_validation else len(log)

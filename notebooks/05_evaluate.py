@@ -30,7 +30,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -46,8 +46,8 @@ bootstrap = None  # replicates over patients
 bootstrap_seed = None
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep
 
 run = open_run(run_dir, source, data_dir, profile, bootstrap=bootstrap, bootstrap_seed=bootstrap_seed)
 settings = run.settings.training
@@ -76,7 +76,7 @@ split = run.split()
 print("split:", split.label)
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.scores import score_table
+from spider_utils.evaluate.scores import score_table
 
 score_table(test)
 
@@ -102,7 +102,7 @@ assert not as_committed or value > 0.8, "far below what this profile reaches: lo
 # with anything: then the paper's table stands alone.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.scores import beside_paper
+from spider_utils.evaluate.scores import beside_paper
 
 compared = beside_paper(test)
 overlap = compared[compared["metric"].isin(["dice", "iou", "precision", "recall", "f1"]) & (compared["class"] != "background")]
@@ -110,8 +110,8 @@ shown = ["paper"] if run.source == "phantom" else ["ours", "paper"]
 overlap.pivot_table(index=["sequence", "class"], columns="metric", values=shown).round(3)
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import score_points
-from spider_utils.scores import PAPER_TABLE
+from spider_utils.figures.results import score_points
+from spider_utils.evaluate.scores import PAPER_TABLE
 
 paper = None if run.source == "phantom" else PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="value")
 keep(score_points(test, paper, metric="dice", source=run.source), run.figures, "05_dice")
@@ -147,7 +147,7 @@ arithmetic
 # more than small ones.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import aggregation_compare
+from spider_utils.figures.results import aggregation_compare
 
 keep(aggregation_compare(test, metric="dice", source=run.source), run.figures, "05_aggregations")
 
@@ -190,7 +190,7 @@ both[["split", "value", "ci_low", "ci_high"]].round(3).reset_index(drop=True)
 # %%
 import pandas as pd
 
-from spider_utils.runs import REPOSITORY
+from spider_utils.runs.run import REPOSITORY
 
 published = REPOSITORY / "results"  # there in a checkout of the repository, not in an installed package
 names = ("dice", "gains", "copying", "neighbours", "ceiling") if published.is_dir() else ()
@@ -198,7 +198,7 @@ study = {name: pd.read_csv(published / "leakage" / f"{name}.csv") for name in na
 print((published / "leakage" / "command.txt").read_text() if study else "No results/ here: read this section in the repository.")
 
 # %%
-from spider_utils.figures_study import leakage
+from spider_utils.figures.study import leakage
 
 figure = keep(leakage(study, source="released"), run.figures, "05_leakage") if study else None
 figure
@@ -256,7 +256,7 @@ claims["verdict"].value_counts().to_frame("claims") if study else None
 # less the same patient's score with the paper's network. An interval that holds 0, or an adjusted p above 0.05, shows no difference.
 
 # %%
-from spider_utils.figures_ablation import ablation, ablation_by_class, patient_pairs
+from spider_utils.figures.ablation import ablation, ablation_by_class, patient_pairs
 
 parts = ("paired", "cost", "differences", "dice", "patients")
 better = {name: pd.read_csv(published / "ablation" / f"{name}.csv") for name in parts} if study else None
@@ -300,9 +300,9 @@ shipped["options_paired"][columns].round(4) if study else None
 # and state no spacing: with them this section has nothing to show.
 
 # %%
-from spider_utils.predict import ready_network
-from spider_utils.volume_inference import predict_classes
-from spider_utils.volumes import read_volume
+from spider_utils.predict.slices import ready_network
+from spider_utils.predict.volume_inference import predict_classes
+from spider_utils.data.volumes import read_volume
 
 volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]
 network = ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
@@ -314,7 +314,7 @@ print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" 
 # from below as SPIDER does. What was doubtful is noted.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.levels import number_structures
+from spider_utils.masks.levels import number_structures
 
 numbered = {name: number_structures(classes, spacing) for name, (classes, spacing) in predicted.items()}
 {name: "; ".join(found.notes) or "nothing doubtful" for name, found in numbered.items()}
@@ -323,8 +323,8 @@ numbered = {name: number_structures(classes, spacing) for name, (classes, spacin
 # One of them, that with the thinnest slices, in three planes:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_volumes import numbered_spine, surfaces, three_planes
-from spider_utils.sources import read_stack
+from spider_utils.figures.volumes import numbered_spine, surfaces, three_planes
+from spider_utils.data.sources import read_stack
 
 one = min(volumes, key=lambda series: predicted[series.name][1][0], default=None)
 stack = read_stack(one) if one else None
@@ -353,7 +353,7 @@ keep(numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered 
 # overlaps it most. Beside it what nnU-Net reached on SPIDER's sequestered patients; a phantom's score says nothing about patients.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.volume_scores import score_classes
+from spider_utils.evaluate.volumes import score_classes
 
 stacks = {series.name: read_stack(series) for series in volumes}
 parts = [score_classes(stacks[name].classes(), *predicted[name]).assign(series=name) for name in predicted]
@@ -361,7 +361,7 @@ in_3d = pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean(
 in_3d
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.challenge import NNUNET, score_structures, summarise_structures
+from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
 
 found = [score_structures(stacks[name].labels, numbered[name].labels, predicted[name][1]) for name in predicted]
 challenge = pd.concat([summarise_structures(table) for table in found]).groupby(["kind", "metric"], sort=False)["value"].mean() if found else None
@@ -377,8 +377,8 @@ pd.DataFrame(NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
 # Altman's plot shows how far the two agree: the bias, and the limits between which 95 % of the differences lie.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_volumes import measure_agreement
-from spider_utils.measures import canal_diameters, compare_measures, disc_heights
+from spider_utils.figures.volumes import measure_agreement
+from spider_utils.masks.measures import canal_diameters, compare_measures, disc_heights
 
 pairs = []
 for name, (_, mm) in predicted.items():
@@ -397,7 +397,7 @@ keep(measure_agreement(agreement, source=run.source), run.figures, "05_measures"
 # scans at once, as a start for a reader's own measurement, never for a decision about a patient.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.measures import bland_altman
+from spider_utils.masks.measures import bland_altman
 
 kinds = agreement.groupby("measure") if pairs else {}
 rows = {name: vars(bland_altman(part["reference"].to_numpy(), part["other"].to_numpy())) for name, part in kinds}
@@ -411,7 +411,7 @@ pd.DataFrame(rows, index=["n", "bias", "sd", "lower", "upper"]).T.astype(float).
 # T2 SPACE alone.
 
 # %%
-from spider_utils.figures_study import roundtrip
+from spider_utils.figures.study import roundtrip
 
 detour = pd.read_csv(published / "roundtrip" / "roundtrip_summary.csv") if study else None
 figure = keep(roundtrip(detour, source="phantom"), run.figures, "05_roundtrip") if study else None

@@ -29,7 +29,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -43,8 +43,8 @@ run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 
 # %%
-from spider_utils.runs import open_run
-from spider_utils.style import keep
+from spider_utils.runs.run import open_run
+from spider_utils.figures.style import keep
 
 run = open_run(run_dir, source, data_dir, profile)
 scores, metrics = run.scores()
@@ -57,7 +57,7 @@ print("predicted slices:", masks.shape, masks.dtype)
 # From here on only the test patients. A slice's score is the mean Dice of its three structures.
 
 # %%
-from spider_utils.labels import FOREGROUND
+from spider_utils.data.labels import FOREGROUND
 
 chosen = table.index[table["split"] == "test"].to_numpy()
 store = run.store()
@@ -79,7 +79,7 @@ assert (slices["slice_index"].to_numpy() == table.loc[chosen, "slice_index"].to_
 # slices are brightened (0.5 to 99.9 percentile, gamma 0.7).
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import overlay_grid
+from spider_utils.figures.results import overlay_grid
 
 
 def overlays(numbers, heading):
@@ -113,7 +113,7 @@ keep(overlays(worst, "The worst slice of each patient"), run.figures, "06_worst"
 # **Figure 6.2** The worst slice of up to six test patients. The very worst one, larger:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import error_overlay
+from spider_utils.figures.results import error_overlay
 
 one = worst[0]
 title = f"{slices.loc[one, 'series']}, slice {slices.loc[one, 'slice_index']}: Dice {slices.loc[one, 'dice']:.3f}"
@@ -123,7 +123,7 @@ keep(error_overlay(images[one], reference[one], prediction[one], title, source=r
 # **Figure 6.3** The worst test slice. By hand, all of them, the worst first; patient, view and classes can be chosen:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.widgets import browse_predictions, show_widget
+from spider_utils.figures.widgets import browse_predictions, show_widget
 
 show_widget(browse_predictions(images, reference, prediction, slices, source=run.source))
 
@@ -141,8 +141,8 @@ tested.pivot_table(index="sequence", columns="class", values=["dice", "recall", 
 # Read along a row: where do this structure's pixels go? The matrix does not tell whether they lie on an edge; section 6.8 does.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import confusion_matrix
-from spider_utils.metrics import confusion
+from spider_utils.figures.results import confusion_matrix
+from spider_utils.evaluate.metrics import confusion
 
 pairs = confusion(reference, prediction)
 keep(confusion_matrix(pairs, source=run.source), run.figures, "06_confusion")
@@ -159,7 +159,7 @@ assert pairs.sum() == reference.size and pairs.shape == (4, 4)
 # A mean over slices hides differences between patients.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import scores_by_patient
+from spider_utils.figures.results import scores_by_patient
 
 by_patient = tested.groupby(["patient", "class"])["dice"].mean().reset_index()
 keep(scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patient")
@@ -173,8 +173,8 @@ keep(scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patie
 # Towards the sides a slice shows less of the canal, and vertebrae where they are thin.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures_results import scores_by_position
-from spider_utils.scores import lateral_position
+from spider_utils.figures.results import scores_by_position
+from spider_utils.evaluate.scores import lateral_position
 
 placed = tested.assign(position=(lateral_position(tested) + 1) / 2)
 keep(scores_by_position(placed, source=run.source), run.figures, "06_by_position")
@@ -191,7 +191,7 @@ keep(scores_by_position(placed, source=run.source), run.figures, "06_by_position
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 
-from spider_utils.figures_results import distance_histogram
+from spider_utils.figures.results import distance_histogram
 
 distances = scores.distances.merge(tested[["class", "unit"]], left_on="row", right_index=True)
 unit = tested["unit"].iloc[0]
@@ -214,7 +214,7 @@ keep(distance_histogram(repeated, unit, source=run.source), run.figures, "06_dis
 # %%
 import pandas as pd
 
-from spider_utils.runs import REPOSITORY
+from spider_utils.runs.run import REPOSITORY
 
 published = REPOSITORY / "results" / "errors"  # there in a checkout of the repository, not in an installed package
 names = ("by_group", "pathology", "where", "distance", "causes", "reference", "worst")

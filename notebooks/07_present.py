@@ -29,7 +29,7 @@ import sys
 
 if "google.colab" in sys.modules:
     # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)
 
@@ -43,7 +43,7 @@ run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 
 # %%
-from spider_utils.runs import open_run
+from spider_utils.runs.run import open_run
 
 run = open_run(run_dir, source, data_dir, profile)
 
@@ -56,7 +56,7 @@ run = open_run(run_dir, source, data_dir, profile)
 # %% tags=["nbval-ignore-output"]
 import pandas as pd
 
-from spider_utils.deck.numbers import RESULTS, read_numbers
+from spider_utils.present.numbers import RESULTS, read_numbers
 
 numbers = read_numbers()
 if not RESULTS.is_dir():
@@ -68,7 +68,7 @@ told[told["file"].str.startswith("leakage/")]
 # A name that nobody has listed is an error, not an empty place:
 
 # %%
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 try:
     numbers.fill("Dice {of_my_dreams}")
@@ -82,7 +82,7 @@ except SpiderError as error:
 # out, and it is said.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.deck.slides import read_slides
+from spider_utils.present.slides import read_slides
 
 pd.set_option("display.max_colwidth", None)
 slides, left_out = read_slides()
@@ -116,7 +116,7 @@ Image(filename=shown[0], width=700) if shown else None
 # 16:9, text of 18 points and more. The repository's own `figures/presentation.pptx` is the same, written by `python -m tools.present`.
 
 # %%
-from spider_utils.deck.powerpoint import deck_texts, write_deck
+from spider_utils.present.powerpoint import deck_texts, write_deck
 
 path = run.figures / "presentation.pptx"
 write_deck(slides, path)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 SOURCES = ("phantom", "released", "spider")
 
@@ -53,7 +53,7 @@ def add_phantom_arguments(parser: argparse.ArgumentParser) -> None:
 
 def phantom(options: argparse.Namespace) -> None:
     """Write a set of synthetic lumbar spines in SPIDER's format."""
-    from spider_utils.phantom import make_phantom
+    from spider_utils.data.phantom import make_phantom
 
     make_phantom(options.out, patients=options.patients, seed=options.seed)
 
@@ -65,7 +65,7 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 def download(options: argparse.Namespace) -> None:
     """Fetch the released slices or the SPIDER dataset and check every file."""
-    from spider_utils import download as downloads
+    from spider_utils.data import download as downloads
 
     fetch = {"released": downloads.download_released, "spider": downloads.download_spider}[options.source]
     fetch(options.out)
@@ -78,8 +78,8 @@ def add_check_arguments(parser: argparse.ArgumentParser) -> None:
 
 def check(options: argparse.Namespace) -> int:
     """List every problem of a data set at once; exit status 1 when there are errors."""
-    from spider_utils.check import check_dataset
-    from spider_utils.findings import ERROR, as_text, count, summary, write_findings
+    from spider_utils.data.check.dataset import check_dataset
+    from spider_utils.data.check.findings import ERROR, as_text, count, summary, write_findings
 
     findings, series = check_dataset(options.folder)
     if options.out:
@@ -107,7 +107,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Execute the seven notebooks, or those that are still to do, and show the scores."""
     overrides = {name: scalar(name, value) for name, value in options.overrides}
-    from spider_utils.execute import print_results, run_notebooks
+    from spider_utils.commands.notebooks import print_results, run_notebooks
 
     out = run_notebooks(options.source, options.data_dir, options.profile, options.out, overrides)
     print_results(out)
@@ -129,7 +129,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
 def study(options: argparse.Namespace) -> None:
     """Answer one question with a table: what a split, a choice or a better network is worth."""
     overrides = {name: scalar(name, value) for name, value in options.overrides}
-    from spider_utils.studies.command import run_command
+    from spider_utils.commands.study import run_command
 
     run_command(
         options.name,
@@ -162,7 +162,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
 
 def predict(options: argparse.Namespace) -> None:
     """Segment volumes or PNG slices: a label map each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
-    from spider_utils.predict import holds_slices, predict_folder
+    from spider_utils.predict.slices import holds_slices, predict_folder
 
     if holds_slices(options.input):
         if (options.labels, options.format) != ("four", "mha"):
@@ -172,7 +172,7 @@ def predict(options: argparse.Namespace) -> None:
         done = predict_folder(options.input, options.output, options.weights, options.device)
         written, left_out, what = done.masks, done.left_out, "slices"
     else:
-        from spider_utils.predict_volumes import predict_volumes
+        from spider_utils.predict.volumes import predict_volumes
 
         done = predict_volumes(
             options.input, options.output, options.weights, options.device, options.labels, options.format
@@ -194,7 +194,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
 
 def score(options: argparse.Namespace) -> None:
     """Score label maps of volumes in 3D: the four classes, and SPIDER's own score of numbered structures."""
-    from spider_utils.score_files import score_files, score_lines
+    from spider_utils.evaluate.files import score_files, score_lines
 
     scores = score_files(options.prediction, options.reference, options.out)
     for problem in scores.failed.values():

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spider_utils.store import SliceStore, open_store, write_store
+from spider_utils.data.store import SliceStore, open_store, write_store
 
 PATIENTS, SLICES = 5, (4, 5, 6, 4, 5)  # patients differ in their number of slices
 STUDY = {

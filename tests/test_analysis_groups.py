@@ -14,7 +14,7 @@ from spider_utils.analysis.structures import stack_spacing, structure_table
 from spider_utils.analysis.where import add_regions
 from spider_utils.analysis.worst import slice_table, worst_table
 from spider_utils.analysis.wrong import wrong_pixels
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 SERIES = ("1_t2_SPACE", "2_t2_SPACE")
 OVERVIEW = pd.DataFrame(

@@ -12,8 +12,8 @@ from test_preprocess import make_folder
 from spider_utils.analysis import unseen
 from spider_utils.analysis.pathology import FINDINGS
 from spider_utils.analysis.unseen import read_unseen, unseen_of_run
-from spider_utils.errors import SpiderError
-from spider_utils.runs import open_run
+from spider_utils.common.errors import SpiderError
+from spider_utils.runs.run import open_run
 from spider_utils.studies import errors
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.study_file import load_study

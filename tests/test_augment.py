@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spider_utils import augment as module
-from spider_utils.augment import LEVELS, LIGHT, STRONG, Motion, augment, cropped_grid, deformed_grid, moved
+from spider_utils.train import augment as module
+from spider_utils.train.augment import LEVELS, LIGHT, STRONG, Motion, augment, cropped_grid, deformed_grid, moved
 
 STILL = Motion(rotation=0, scaling=0, shift=0)
 MOVING = [name for name in LEVELS if name != "none"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from keras import layers
 
-from spider_utils.models import build_model, count_parameters
+from spider_utils.models.build import build_model, count_parameters
 
 
 def keras_block(x, channels, dropout):

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from spider_utils.batches import network_images, network_inputs, network_masks, to_input
+from spider_utils.models.batches import network_images, network_inputs, network_masks, to_input
 
 
 def test_same_size_changes_nothing():

@@ -16,6 +16,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+import requests
 from nbformat.v4 import new_code_cell, new_notebook
 from PIL import Image
 from selenium import webdriver
@@ -30,7 +31,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from spider_utils.style import paint_classes, paint_errors
+from spider_utils.figures.style import paint_classes, paint_errors
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a kernel starts slowly on a busy machine
@@ -43,7 +44,6 @@ from spider_utils.widgets import browse_predictions, show_widget
 
 arrays = [np.load(f"{name}.npy", mmap_mode="r") for name in ("images", "reference", "prediction")]
 show_widget(browse_predictions(*arrays, pd.read_csv("table.csv"), source="phantom"))"""
-READY = ".jp-Notebook-ExecutionIndicator[data-status=idle]"  # the kernel waits for a cell
 PICTURE_BYTES = """\
 const [picture, done] = arguments;
 fetch(picture.src).then(answer => answer.blob()).then(blob => {
@@ -67,8 +67,8 @@ def arrays(tmp_path_factory) -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def address(arrays, tmp_path):
-    """JupyterLab at work in a folder with the arrays and a notebook; the address of the notebook in it."""
+def server(arrays, tmp_path):
+    """JupyterLab at work in a folder with the arrays and the notebook; gives its url and token."""
     folder = tmp_path / "notebooks"
     folder.mkdir()
     for name, array in arrays.items():
@@ -85,23 +85,22 @@ def address(arrays, tmp_path):
     command += ["--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate"]
     command += ["--LabApp.extension_manager=readonly"]
     with open(tmp_path / "log.txt", "w") as log:
-        server = subprocess.Popen(command, cwd=folder, env=environment | outside, stdout=log, stderr=subprocess.STDOUT)
+        process = subprocess.Popen(command, cwd=folder, env=environment | outside, stdout=log, stderr=subprocess.STDOUT)
     try:
-        notes = wait_for_notes(server, Path(outside["JUPYTER_RUNTIME_DIR"]), tmp_path / "log.txt")
-        yield f"{notes['url']}lab/tree/browse.ipynb?token={notes['token']}"
+        yield wait_for_notes(process, Path(outside["JUPYTER_RUNTIME_DIR"]), tmp_path / "log.txt")
     finally:
-        server.terminate()  # it shuts its kernels down
+        process.terminate()  # it shuts its kernels down
         try:
-            server.wait(30)
+            process.wait(30)
         except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
+            process.kill()
+            process.wait()
 
 
-def wait_for_notes(server: subprocess.Popen, folder: Path, log: Path) -> dict:
+def wait_for_notes(process: subprocess.Popen, folder: Path, log: Path) -> dict:
     """Return what a server writes down of itself (url, token, ...) once it listens."""
     end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and server.poll() is None:
+    while time.monotonic() < end and process.poll() is None:
         for path in folder.glob("jpserver-*.json"):
             try:
                 return json.loads(path.read_text())
@@ -152,8 +151,12 @@ class Page:
 
         return self.wait(found, f"{css} {text}")
 
-    def run_cell(self) -> None:
-        """Run the first cell; again if the notebook was not listening yet."""
+    def run_cell(self, server: dict) -> None:
+        """Run the first cell once the kernel is there, and again if the notebook was not listening yet."""
+
+        def connected(_driver: object) -> bool:
+            answer = requests.get(f"{server['url']}api/kernels", params={"token": server["token"]}, timeout=PATIENCE)
+            return any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in answer.json())
 
         def started(driver: webdriver.Chrome) -> bool:
             if self.find(".jp-InputPrompt").text in ("[*]:", "[1]:"):
@@ -162,7 +165,7 @@ class Page:
             ActionChains(driver).key_down(Keys.CONTROL).send_keys(Keys.ENTER).key_up(Keys.CONTROL).perform()
             return False
 
-        self.find(READY)
+        self.wait(connected, "a kernel")
         self.wait(started, "the cell to run")
 
     def picture(self) -> np.ndarray:
@@ -179,11 +182,11 @@ class Page:
         self.wait(lambda _driver: self.find(css, text).click() is None, f"to click on {css} {text}")
 
 
-def test_the_explorer_in_jupyterlab(browser, address, arrays):
+def test_the_explorer_in_jupyterlab(browser, server, arrays):
     images, reference, prediction = arrays.values()
-    browser.get(address)
+    browser.get(f"{server['url']}lab/tree/browse.ipynb?token={server['token']}")
     page = Page(browser)
-    page.run_cell()
+    page.run_cell(server)
     page.wait_for(paint_errors(images[2], reference[2], prediction[2], 0.3), "slice 2 (1 of 4, worst first)")
     slider = page.find(".widget-slider .noUi-handle")
     slider.send_keys(Keys.ARROW_RIGHT)

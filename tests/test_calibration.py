@@ -5,12 +5,12 @@ import pandas as pd
 import pytest
 from figure_layout import check_layout
 
-from spider_utils import figures_calibration
 from spider_utils.analysis import calibration
 from spider_utils.analysis.calibration import BINS, CURVES, TOP, bin_pixels, calibration_table, reliability_table
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.labels import CLASSES
-from spider_utils.scores import draw_patients
+from spider_utils.data.labels import CLASSES
+from spider_utils.evaluate.scores import draw_patients
+from spider_utils.figures import calibration as figures_calibration
 
 
 def make_unseen(probabilities: np.ndarray, reference: np.ndarray, patients: list[int]) -> Unseen:

@@ -6,9 +6,9 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
-from spider_utils.challenge import score_structures, summarise_structures
-from spider_utils.errors import SpiderError
-from spider_utils.phantom import phantom_series
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom import phantom_series
+from spider_utils.evaluate.challenge import score_structures, summarise_structures
 
 SPACING = (3.0, 2.0, 0.5)
 RENUMBERED = {label: new for new, label in zip([7, 3, 9, 1, 4, 2, 8, 6, 5], range(1, 10), strict=True)}

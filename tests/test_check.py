@@ -8,15 +8,15 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import write_dicom
 
-from spider_utils import check as check_module
 from spider_utils.__main__ import main
-from spider_utils.check import check_dataset
-from spider_utils.check_overview import check_overview
-from spider_utils.errors import SpiderError
-from spider_utils.findings import Finding, as_text, in_order, summary
-from spider_utils.phantom import phantom_series
-from spider_utils.spider import read_overview
-from spider_utils.volumes import read_volume
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.check import dataset as check_module
+from spider_utils.data.check.dataset import check_dataset
+from spider_utils.data.check.findings import Finding, as_text, in_order, summary
+from spider_utils.data.check.overview import check_overview
+from spider_utils.data.phantom import phantom_series
+from spider_utils.data.spider import read_overview
+from spider_utils.data.volumes import read_volume
 
 LABELS = (0, 1, 2, 3, 100, 201, 202, 203)
 PLACES = {kind: f"{kind}/{{}}.mha" for kind in ("images", "masks")}

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spider_utils.cleanup import STATED_PIXELS, CleanupSettings, clean_up
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
+from spider_utils.masks.cleanup import STATED_PIXELS, CleanupSettings, clean_up
 
 VERTEBRAE, CANAL, DISCS = 1, 2, 3
 OFF = CleanupSettings(vertebra_pixels=0, disc_pixels=0, canal_share=0, hole_pixels=0)

@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from spider_utils.__main__ import main, scalar
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 
 @pytest.fixture
@@ -21,9 +21,9 @@ def calls(monkeypatch):
         monkeypatch.setitem(sys.modules, module, fake)
         monkeypatch.setattr(sys.modules["spider_utils"], module.split(".")[1], fake, raising=False)
 
-    stand_in("spider_utils.phantom", make_phantom=1)
-    stand_in("spider_utils.download", download_released=1, download_spider=1)
-    stand_in("spider_utils.execute", run_notebooks=1, print_results=1)
+    stand_in("spider_utils.data.phantom", make_phantom=1)
+    stand_in("spider_utils.data.download", download_released=1, download_spider=1)
+    stand_in("spider_utils.commands.notebooks", run_notebooks=1, print_results=1)
     return noted
 
 
@@ -51,7 +51,7 @@ def test_run(calls):
 
 def test_study(monkeypatch, capsys):
     noted = []
-    monkeypatch.setattr("spider_utils.studies.command.run_command", lambda *given, **more: noted.append((*given, more)))
+    monkeypatch.setattr("spider_utils.commands.study.run_command", lambda *given, **more: noted.append((*given, more)))
     assert main(["study", "leakage", "--out", "o"]) == 0
     line = ["study", "labels", "--source", "phantom", "--data-dir", "d", "--out", "o", "--workers", "3"]
     assert main([*line, "-p", "epochs", "2", "--scheduler", "tcp://host:8786"]) == 0
@@ -101,7 +101,7 @@ def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, calls):
     def refuse(*args, **kwargs):
         raise SpiderError("here: expected a folder, found a file; take another")
 
-    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", refuse)
+    monkeypatch.setattr(sys.modules["spider_utils.data.phantom"], "make_phantom", refuse)
     assert main(["phantom", "--out", "here"]) == 2
     assert capsys.readouterr().err == "error: here: expected a folder, found a file; take another\n"
 
@@ -110,7 +110,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch, calls):
     def fail(*args, **kwargs):
         raise KeyError("a bug")
 
-    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", fail)
+    monkeypatch.setattr(sys.modules["spider_utils.data.phantom"], "make_phantom", fail)
     with pytest.raises(KeyError):
         main(["phantom", "--out", "here"])
 
@@ -119,7 +119,7 @@ def test_an_interrupt_is_one_line(monkeypatch, capsys, calls):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["spider_utils.phantom"], "make_phantom", interrupt)
+    monkeypatch.setattr(sys.modules["spider_utils.data.phantom"], "make_phantom", interrupt)
     assert main(["phantom", "--out", "here"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 

@@ -7,8 +7,8 @@ from types import ModuleType
 import pytest
 import torch
 
-from spider_utils import colab
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
+from spider_utils.runs import colab
 
 
 @pytest.fixture

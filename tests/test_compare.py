@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.labels import CLASSES
+from spider_utils.data.labels import CLASSES
 from spider_utils.studies.compare import dice_table, difference_table, replicated_dice
 
 

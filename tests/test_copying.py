@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.released import find_released_series, read_released_stack
-from spider_utils.scores import SliceScores, score_slices, summarise
-from spider_utils.splits import SplitSettings
-from spider_utils.store import SliceStore
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.data.released import find_released_series, read_released_stack
+from spider_utils.data.splits import SplitSettings
+from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.scores import SliceScores, score_slices, summarise
 from spider_utils.studies.copying import (
     NEIGHBOUR,
     OTHER_PATIENT,

@@ -14,7 +14,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from spider_utils.download import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.download import (
     MANIFEST,
     RELEASED_ARCHIVE,
     download_released,
@@ -23,8 +24,7 @@ from spider_utils.download import (
     git_blob_id,
     read_manifest,
 )
-from spider_utils.errors import SpiderError
-from spider_utils.sources import find_series, read_stack
+from spider_utils.data.sources import find_series, read_stack
 
 
 class Server:

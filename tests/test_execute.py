@@ -9,10 +9,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import spider_utils
-from spider_utils import provenance
-from spider_utils.errors import SpiderError
-from spider_utils.execute import STATE_FILE, _told_epochs, find_notebooks, print_results, run_notebooks
-from spider_utils.splits import LEAKY_NOTE
+from spider_utils.commands.notebooks import STATE_FILE, _told_epochs, find_notebooks, print_results, run_notebooks
+from spider_utils.common import provenance
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.splits import LEAKY_NOTE
 
 PARAMETERS = 'source = "phantom"\nrun_dir = "."'
 NOTE = "from pathlib import Path\nwith open(Path(run_dir) / 'log.txt', 'a') as log: print({}, file=log)"
@@ -86,7 +86,7 @@ def test_it_stops_at_a_failure_and_goes_on_after_the_last_finished(notebooks, tm
 
 
 def test_an_error_of_the_user_inside_a_cell_keeps_its_one_line(notebooks, tmp_path):
-    raising = "from spider_utils.errors import SpiderError\nraise SpiderError('12.mha: cut off; fetch it again')"
+    raising = "from spider_utils.common.errors import SpiderError\nraise SpiderError('12.mha: cut off; fetch it again')"
     write_notebook(notebooks, "01_first", raising)
     with pytest.raises(SpiderError) as stopped:
         run(notebooks, tmp_path / "out")
@@ -182,7 +182,9 @@ def write_results(out, kind, test_patients):
 
 @pytest.fixture
 def short_scores(monkeypatch):
-    monkeypatch.setattr("spider_utils.execute.summary_lines", lambda scores: scores["value"].astype(str).tolist())
+    monkeypatch.setattr(
+        "spider_utils.commands.notebooks.summary_lines", lambda scores: scores["value"].astype(str).tolist()
+    )
 
 
 def test_results_are_named_with_their_scores(tmp_path, short_scores, capsys):

@@ -15,10 +15,24 @@ from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation, Text
 
-from spider_utils import figures_data, figures_model, figures_network, figures_results, style
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES, FOREGROUND, classes_from_grey
-from spider_utils.models import Stage, build_model, count_parameters
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES, FOREGROUND, classes_from_grey
+from spider_utils.figures import (
+    data as figures_data,
+)
+from spider_utils.figures import (
+    model as figures_model,
+)
+from spider_utils.figures import (
+    network as figures_network,
+)
+from spider_utils.figures import (
+    results as figures_results,
+)
+from spider_utils.figures import (
+    style,
+)
+from spider_utils.models.build import Stage, build_model, count_parameters
 
 
 def colour(name: str) -> np.ndarray:

@@ -10,9 +10,10 @@ import pytest
 from figure_layout import check_layout
 from matplotlib.text import Text
 
-from spider_utils import style
-from spider_utils.errors import SpiderError
-from spider_utils.figures_ablation import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES
+from spider_utils.figures import style
+from spider_utils.figures.ablation import (
     BETTER_COLOUR,
     HEAD,
     WORSE_COLOUR,
@@ -21,7 +22,6 @@ from spider_utils.figures_ablation import (
     arm_rows,
     patient_pairs,
 )
-from spider_utils.labels import CLASSES
 
 ARMS = {  # title, kind, gain in Dice, adjusted p
     "tversky": ("Tversky (0.3 / 0.7)", "loss", -0.01, 0.2),

@@ -9,8 +9,8 @@ from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 
-from spider_utils.figures_augment import augmentation_changes, augmentation_levels, shown_as
-from spider_utils.style import CLASS_COLOURS
+from spider_utils.figures.augment import augmentation_changes, augmentation_levels, shown_as
+from spider_utils.figures.style import CLASS_COLOURS
 
 
 def pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

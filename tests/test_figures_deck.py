@@ -11,11 +11,11 @@ import torch
 from figure_layout import check_layout
 from matplotlib.text import Text
 
-from spider_utils import figures_deck
-from spider_utils.errors import SpiderError
-from spider_utils.figures_network import network_diagram
-from spider_utils.models import build_model, trace_stages
-from spider_utils.style import DECK
+from spider_utils.common.errors import SpiderError
+from spider_utils.figures import deck as figures_deck
+from spider_utils.figures.network import network_diagram
+from spider_utils.figures.style import DECK
+from spider_utils.models.build import build_model, trace_stages
 from tools.deck_figures import close_up, narrowed
 
 SHOWN = 1.4  # times as large on a slide

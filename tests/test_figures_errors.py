@@ -12,12 +12,12 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from small_unseen import make_unseen, spine
 
-from spider_utils import figures_errors
 from spider_utils.analysis.causes import add_causes, cause_table, suspected_faults
 from spider_utils.analysis.groups import group_table
 from spider_utils.analysis.where import add_regions, distance_table, region_table
 from spider_utils.analysis.worst import worst_table
 from spider_utils.analysis.wrong import wrong_pixels
+from spider_utils.figures import errors as figures_errors
 
 
 def texts(figure) -> list[str]:

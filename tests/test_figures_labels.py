@@ -12,10 +12,11 @@ from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from spider_utils import figures_labels, style
-from spider_utils.filters import FILTERS
-from spider_utils.labels import FOREGROUND, apta_stages
-from spider_utils.series import SEQUENCES
+from spider_utils.data.filters import FILTERS
+from spider_utils.data.labels import FOREGROUND, apta_stages
+from spider_utils.data.series import SEQUENCES
+from spider_utils.figures import labels as figures_labels
+from spider_utils.figures import style
 
 
 def texts(figure) -> list[str]:

@@ -10,9 +10,10 @@ import pytest
 from figure_layout import check_layout
 from matplotlib.text import Text
 
-from spider_utils import figures_reference, style
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES, FOREGROUND
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.figures import reference as figures_reference
+from spider_utils.figures import style
 
 KINDS = {"leaky": "nearest slice: LEAKY", "honest": "other patient"}
 

@@ -11,9 +11,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from matplotlib.text import Annotation, Text
 
-from spider_utils.figures_network import PATH_COLOUR, SKIP_COLOUR
-from spider_utils.figures_variants import UP_COLOUR, attention_overlay, nested_grid
-from spider_utils.models import build_model
+from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR
+from spider_utils.figures.variants import UP_COLOUR, attention_overlay, nested_grid
+from spider_utils.models.build import build_model
 
 
 def texts(figure) -> list[str]:

@@ -12,12 +12,13 @@ from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from spider_utils import figures_volumes, style
-from spider_utils.errors import SpiderError
-from spider_utils.figures_volumes import SQUARE_MM
-from spider_utils.labels import FOREGROUND, four_classes
-from spider_utils.measures import bland_altman, compare_measures
-from spider_utils.surface import VIEWS
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import FOREGROUND, four_classes
+from spider_utils.figures import style
+from spider_utils.figures import volumes as figures_volumes
+from spider_utils.figures.surface import VIEWS
+from spider_utils.figures.volumes import SQUARE_MM
+from spider_utils.masks.measures import bland_altman, compare_measures
 
 SPACING = (4.0, 1.0, 0.8)
 AT = (4, 50, 20)

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils import filters
-from spider_utils.filters import FILTERS, filter_table, kept_by, largest_shares, run_ends, verdicts
-from spider_utils.store import COUNTS
+from spider_utils.data import filters
+from spider_utils.data.filters import FILTERS, filter_table, kept_by, largest_shares, run_ends, verdicts
+from spider_utils.data.store import COUNTS
 
 INDEX = np.arange(4)
 # background, vertebrae, canal, discs: alike; one class rules; no canal; only background and discs

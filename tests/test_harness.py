@@ -17,12 +17,12 @@ import pytest
 import torch
 import yaml
 
-from spider_utils.errors import SpiderError
-from spider_utils.inference import load_network, predict_masks
-from spider_utils.metrics import dice
-from spider_utils.splits import make_split
+from spider_utils.commands.study import run_command, without_validation
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.splits import make_split
+from spider_utils.evaluate.metrics import dice
+from spider_utils.predict.segment import load_network, predict_masks
 from spider_utils.studies import harness
-from spider_utils.studies.command import run_command, without_validation
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours

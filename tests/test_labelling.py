@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.labelling import compare_labels
-from spider_utils.preprocess import PreprocessSettings
-from spider_utils.sources import find_series
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labelling import compare_labels
+from spider_utils.data.preprocess import PreprocessSettings
+from spider_utils.data.sources import find_series
 
 SETTINGS = PreprocessSettings(store_height=64, store_width=64)
 

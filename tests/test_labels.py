@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from apta_reference import apta_images
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import APTA_PASSES, apta, apta_stages, class_pixels, classes_from_grey, four_classes
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import APTA_PASSES, apta, apta_stages, class_pixels, classes_from_grey, four_classes
 
 # Grey values that stand for black, red (vertebrae), green (canal) and blue (discs)
 B, R, G, D = 0, 5, 120, 220

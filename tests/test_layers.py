@@ -5,9 +5,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spider_utils.layers import multiply_adds, network_facts, path_layers
-from spider_utils.models import MODELS, build_model
-from spider_utils.networks import SameConvTranspose
+from spider_utils.models.build import MODELS, build_model
+from spider_utils.models.facts import multiply_adds, network_facts, path_layers
+from spider_utils.models.paper import SameConvTranspose
 
 SLICES = torch.zeros(1, 1, 64, 96)
 

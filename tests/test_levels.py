@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import four_classes
-from spider_utils.levels import LevelSettings, number_structures
-from spider_utils.phantom import phantom_series
-from spider_utils.phantom.anatomy import make_anatomy
-from spider_utils.pose import to_pose
-from spider_utils.released import find_released_series, read_released_stack
-from spider_utils.spider import read_overview
-from spider_utils.spine import flat_normal
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import four_classes
+from spider_utils.data.phantom import phantom_series
+from spider_utils.data.phantom.anatomy import make_anatomy
+from spider_utils.data.pose import to_pose
+from spider_utils.data.released import find_released_series, read_released_stack
+from spider_utils.data.spider import read_overview
+from spider_utils.masks.levels import LevelSettings, number_structures
+from spider_utils.masks.spine import flat_normal
 
 THIN, THICK = (3, "T2_SPACE"), (4, "T1")
 

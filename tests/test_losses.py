@@ -7,8 +7,8 @@ import pytest
 import torch
 from monai.losses import DiceCELoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
 
-from spider_utils.errors import SpiderError
-from spider_utils.losses import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.train.losses import (
     LOSSES,
     CombinedLoss,
     boundary_loss,

@@ -5,8 +5,11 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.measures import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom import phantom_series
+from spider_utils.data.phantom.anatomy import Disc, make_anatomy
+from spider_utils.data.phantom.canal import make_course
+from spider_utils.masks.measures import (
     FIRST_DISC,
     bland_altman,
     canal_diameters,
@@ -14,9 +17,6 @@ from spider_utils.measures import (
     disc_heights,
     structure_name,
 )
-from spider_utils.phantom import phantom_series
-from spider_utils.phantom.anatomy import Disc, make_anatomy
-from spider_utils.phantom.canal import make_course
 
 SPACINGS = [(1.0, 1.0, 1.0), (4.0, 0.6, 0.6), (4.4, 0.95, 0.7), (0.9, 0.47, 0.59)]
 PARTS = ["anterior_mm", "middle_mm", "posterior_mm"]

@@ -9,10 +9,10 @@ from monai.metrics import compute_average_surface_distance, compute_hausdorff_di
 from PIL import Image
 from scipy import ndimage
 
-from spider_utils import metrics
-from spider_utils.errors import SpiderError
-from spider_utils.labels import classes_from_grey
-from spider_utils.metrics import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import classes_from_grey
+from spider_utils.evaluate import metrics
+from spider_utils.evaluate.metrics import (
     OVERLAP,
     TOLERANCES,
     boundary_distances,

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from spider_utils.errors import SpiderError
-from spider_utils.models import MODELS, build_model, count_parameters, trace_stages
-from spider_utils.networks import LEAKY_SLOPE, conv_block, upsample_block
+from spider_utils.common.errors import SpiderError
+from spider_utils.models.build import MODELS, build_model, count_parameters, trace_stages
+from spider_utils.models.paper import LEAKY_SLOPE, conv_block, upsample_block
 
 
 def block_parameters(before: int, after: int) -> int:

@@ -7,9 +7,9 @@ import torch
 import yaml
 from torch import nn
 
-from spider_utils.errors import SpiderError
+from spider_utils.commands.study import trained_study
+from spider_utils.common.errors import SpiderError
 from spider_utils.studies import options
-from spider_utils.studies.command import trained_study
 from spider_utils.studies.harness import plan
 from spider_utils.studies.options import OPTIONS, PLAIN, Ensemble, option_place, try_options
 from spider_utils.studies.study_file import load_study

@@ -102,7 +102,7 @@ def test_the_repository_address_stands_in_pyproject_alone():
 
 def test_light_modules_do_not_import_heavy_packages():
     code = (
-        "import sys, spider_utils.__main__, spider_utils.provenance, spider_utils.colab;"
+        "import sys, spider_utils.__main__, spider_utils.common.provenance, spider_utils.runs.colab;"
         "print([name for name in ('torch', 'SimpleITK', 'papermill', 'matplotlib') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.scores import SliceScores, score_slices, write_scores
-from spider_utils.splits import SplitSettings
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.splits import SplitSettings
+from spider_utils.evaluate.scores import SliceScores, score_slices, write_scores
 from spider_utils.studies.compare import count_overlap, dice_table
 from spider_utils.studies.harness import Training
 from spider_utils.studies.paired import holm, paired_table, patient_table, study_patients
-from spider_utils.training import TrainSettings
+from spider_utils.train.trainer import TrainSettings
 from tools.studies import ablation_page
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.phantom import ORIENTATIONS, make_phantom, phantom_series, phantom_subset, reorient
-from spider_utils.phantom.anatomy import make_anatomy
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom import ORIENTATIONS, make_phantom, phantom_series, phantom_subset, reorient
+from spider_utils.data.phantom.anatomy import make_anatomy
 
 SEQUENCE_OF_STEM = {"t1": "T1", "t2": "T2", "t2_SPACE": "T2_SPACE"}
 

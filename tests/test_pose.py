@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.phantom.acquisition import ORIENTATIONS
-from spider_utils.pose import acquired_axis, from_pose, sagittal_angle, to_pose
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom.acquisition import ORIENTATIONS
+from spider_utils.data.pose import acquired_axis, from_pose, sagittal_angle, to_pose
 
 STORED_ORDERS = list(product(permutations(range(3)), product((False, True), repeat=3)))  # all 48
 TURNS = [(0, 0, 0), (20, 0, 0), (0, 20, 0), (0, 0, 20), (-12, 25, 31)]  # degrees about x, y and z

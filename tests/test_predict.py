@@ -17,15 +17,16 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from spider_utils import inference, predict
 from spider_utils.__main__ import main
-from spider_utils.checkpoints import write_network
-from spider_utils.cleanup import CleanupSettings, clean_up
-from spider_utils.errors import SpiderError
-from spider_utils.inference import InferenceSettings, load_network, predict_masks
-from spider_utils.predict import predict_folder, read_grey, slice_key
-from spider_utils.training import TrainSettings
-from spider_utils.tta import VIEWS
+from spider_utils.common.errors import SpiderError
+from spider_utils.masks.cleanup import CleanupSettings, clean_up
+from spider_utils.predict import segment as inference
+from spider_utils.predict import slices as predict
+from spider_utils.predict.segment import InferenceSettings, load_network, predict_masks
+from spider_utils.predict.slices import predict_folder, read_grey, slice_key
+from spider_utils.predict.views import VIEWS
+from spider_utils.train.checkpoints import write_network
+from spider_utils.train.trainer import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (64, 32)

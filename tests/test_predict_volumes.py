@@ -10,17 +10,18 @@ import pandas as pd
 import pytest
 import SimpleITK as sitk
 
-from spider_utils import predict, predict_volumes
 from spider_utils.__main__ import main
-from spider_utils.errors import SpiderError
-from spider_utils.labels import four_classes
-from spider_utils.levels import number_structures
-from spider_utils.phantom import phantom_series
-from spider_utils.phantom.acquisition import reorient
-from spider_utils.pose import to_pose
-from spider_utils.predict_volumes import predict_volumes as predict_all
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import four_classes
+from spider_utils.data.phantom import phantom_series
+from spider_utils.data.phantom.acquisition import reorient
+from spider_utils.data.pose import to_pose
+from spider_utils.data.volumes import read_volume
+from spider_utils.masks.levels import number_structures
+from spider_utils.predict import slices as predict
+from spider_utils.predict import volumes as predict_volumes
+from spider_utils.predict.volumes import predict_volumes as predict_all
 from spider_utils.studies.roundtrip import PerfectNetwork, same_grid
-from spider_utils.volumes import read_volume
 from tests.test_predict import Ruler
 from tests.test_volume_inference import SHAPE, classes_at_random, volume_of
 

@@ -8,11 +8,11 @@ import pytest
 import SimpleITK as sitk
 from apta_reference import apta_images
 
-from spider_utils.errors import SpiderError
-from spider_utils.filters import FILTERS
-from spider_utils.labels import apta, class_pixels, four_classes
-from spider_utils.phantom import make_phantom
-from spider_utils.preprocess import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.filters import FILTERS
+from spider_utils.data.labels import apta, class_pixels, four_classes
+from spider_utils.data.phantom import make_phantom
+from spider_utils.data.preprocess import (
     PreprocessSettings,
     apta_greys,
     choose_slices,
@@ -24,9 +24,9 @@ from spider_utils.preprocess import (
     scale_intensity,
     stored_masks,
 )
-from spider_utils.series import SliceStack
-from spider_utils.sources import find_series, read_stack
-from spider_utils.store import open_store
+from spider_utils.data.series import SliceStack
+from spider_utils.data.sources import find_series, read_stack
+from spider_utils.data.store import open_store
 
 SMALL = PreprocessSettings(store_height=64, store_width=32)
 
@@ -154,7 +154,7 @@ def test_store_holds_what_the_audit_kept(tmp_path):
 def test_a_store_that_is_cut_off_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     series = find_series("spider", make_folder(tmp_path / "data"))
     whole = make_store(series, SMALL, tmp_path / "whole")
-    from spider_utils import preprocess
+    from spider_utils.data import preprocess
 
     calls = []
 

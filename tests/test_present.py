@@ -12,7 +12,8 @@ from PIL import ImageFont
 from pptx import Presentation
 from pptx.util import Emu, Inches, Pt
 
-from spider_utils.deck.numbers import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.present.numbers import (
     DECIMAL,
     REGISTRY,
     RESULTS,
@@ -22,9 +23,8 @@ from spider_utils.deck.numbers import (
     read_numbers,
     read_registry,
 )
-from spider_utils.deck.powerpoint import SMALLEST_POINTS, TITLE_POINTS, deck_texts, write_deck
-from spider_utils.deck.slides import FIGURES, SLIDES, read_slides
-from spider_utils.errors import SpiderError
+from spider_utils.present.powerpoint import SMALLEST_POINTS, TITLE_POINTS, deck_texts, write_deck
+from spider_utils.present.slides import FIGURES, SLIDES, read_slides
 from tools.notebooks import README, ROOT
 from tools.present import DECK, QUESTIONS, TEMPLATE, questions
 

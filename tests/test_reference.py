@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES
-from spider_utils.released import find_released_series, read_released_stack
-from spider_utils.store import SliceStore
-from spider_utils.studies.conventions import above_top_disc, close_up, count_holes, disc_gaps, remove_islands
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.released import find_released_series, read_released_stack
+from spider_utils.data.store import SliceStore
+from spider_utils.masks.conventions import above_top_disc, close_up, count_holes, disc_gaps, remove_islands
 from spider_utils.studies.reference import (
     audit_reference,
     audit_summary,

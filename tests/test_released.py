@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from spider_utils.errors import SpiderError
-from spider_utils.released import OFFICIAL_VALIDATION, find_released_series, read_released_stack
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.released import OFFICIAL_VALIDATION, find_released_series, read_released_stack
 
 CODES = np.array([0, 76, 150, 29], np.uint8)
 

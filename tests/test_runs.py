@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from test_preprocess import make_folder
 
-from spider_utils.errors import SpiderError
-from spider_utils.runs import default_run_dir, open_run
-from spider_utils.survey import label_lists, survey
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.survey import label_lists, survey
+from spider_utils.runs.run import default_run_dir, open_run
 
 TINY = {
     "store_height": 64,

@@ -8,10 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.__main__ import main
-from spider_utils.challenge import score_structures, summarise_structures
-from spider_utils.labels import four_classes
-from spider_utils.score_files import ALL, COLUMNS, score_files, structure_name
-from spider_utils.volume_scores import score_classes
+from spider_utils.data.labels import four_classes
+from spider_utils.evaluate.challenge import score_structures, summarise_structures
+from spider_utils.evaluate.files import ALL, COLUMNS, score_files, structure_name
+from spider_utils.evaluate.volumes import score_classes
 
 SPACING = (3.0, 2.0, 0.5)  # slices, rows, columns in mm
 
@@ -164,7 +164,7 @@ def test_wrong_paths_are_one_line(folders, capsys):
 
 
 def test_what_is_scored_is_kept_when_the_next_volume_stops_the_run(folders, monkeypatch):
-    from spider_utils import score_files as module
+    from spider_utils.evaluate import files as module
 
     original = module.score_pair
 

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import OVERLAP, boundary_distances, overlap_counts
-from spider_utils.scores import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.metrics import OVERLAP, boundary_distances, overlap_counts
+from spider_utils.evaluate.scores import (
     AGGREGATIONS,
     COLUMNS,
     PAPER_TABLE,

@@ -11,11 +11,18 @@ import torch
 from figure_layout import check_layout
 from PIL import Image
 
-from spider_utils import figures_calibration
 from spider_utils.__main__ import main
-from spider_utils.analysis import sequences
-from spider_utils.analysis.counting import SpineCount, along_line, count_structures, first_of_each
-from spider_utils.analysis.sequences import (
+from spider_utils.analysis.unseen import Unseen
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import classes_from_grey
+from spider_utils.data.spider import read_overview
+from spider_utils.figures import calibration as figures_calibration
+from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
+from spider_utils.predict.segment import InferenceSettings
+from spider_utils.predict.slices import predict_folder, read_grey, ready_network
+from spider_utils.studies import sequences
+from spider_utils.studies.bodies import AS_TRAINED, STANDARD
+from spider_utils.studies.sequences import (
     SQUARE,
     STRETCHED,
     Segmented,
@@ -26,13 +33,6 @@ from spider_utils.analysis.sequences import (
     space_table,
     summarise_sequences,
 )
-from spider_utils.analysis.unseen import Unseen
-from spider_utils.errors import SpiderError
-from spider_utils.inference import InferenceSettings
-from spider_utils.labels import classes_from_grey
-from spider_utils.predict import predict_folder, read_grey, ready_network
-from spider_utils.spider import read_overview
-from spider_utils.studies.bodies import AS_TRAINED, STANDARD
 
 BONE, CANAL, DISC = 1, 2, 3
 HEIGHT, DEPTH, THICK, TOP = 40, 50, 12, 20  # of bodies and discs in the drawn spine

@@ -2,8 +2,8 @@
 
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.settings import PROFILES, load_profile, make_settings
+from spider_utils.common.errors import SpiderError
+from spider_utils.runs.settings import PROFILES, load_profile, make_settings
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in PROFILES.glob("*.yaml")))

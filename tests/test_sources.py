@@ -7,8 +7,8 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from spider_utils.errors import SpiderError
-from spider_utils.sources import SOURCES, find_series, fingerprint, read_stack
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.sources import SOURCES, find_series, fingerprint, read_stack
 
 
 @pytest.fixture

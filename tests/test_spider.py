@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.spider import find_spider_series, read_gradings, read_overview, read_spider_stack
-from spider_utils.volumes import read_volume
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.spider import find_spider_series, read_gradings, read_overview, read_spider_stack
+from spider_utils.data.volumes import read_volume
 
 LABELS = np.array([0, 1, 5, 100, 103, 201, 206], np.uint16)
 

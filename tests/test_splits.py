@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.splits import LEAKY_NOTE, SplitSettings, make_split
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.splits import LEAKY_NOTE, SplitSettings, make_split
 
 
 def table(patients: int, official: tuple[int, ...] = (), slices: int = 3) -> pd.DataFrame:

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spider_utils.errors import SpiderError
-from spider_utils.standardise import PERCENTILES, check_landmarks, find_landmarks, standardise
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.intensity import PERCENTILES, check_landmarks, find_landmarks, standardise
 
 RAMP = tuple(np.linspace(0, 255, len(PERCENTILES)))
 

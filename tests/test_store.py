@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.store import neighbour_rows
+from spider_utils.data.store import neighbour_rows
 
 
 def table(*slices: tuple[str, int]) -> pd.DataFrame:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.surface import View, distance_fields, render
+from spider_utils.common.errors import SpiderError
+from spider_utils.figures.surface import View, distance_fields, render
 
 VERTEBRAE, CANAL, DISCS = 1, 2, 3
 COLOURS = {"vertebrae": (1.0, 0.0, 0.0), "canal": (0.0, 1.0, 0.0), "discs": (0.0, 0.0, 1.0)}

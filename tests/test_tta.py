@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from spider_utils.models import build_model
-from spider_utils.networks import DIVISOR
-from spider_utils.tta import VIEWS, Gamma, Identity, Scale, Shift, predict_probabilities
+from spider_utils.models.build import build_model
+from spider_utils.models.paper import DIVISOR
+from spider_utils.predict.views import VIEWS, Gamma, Identity, Scale, Shift, predict_probabilities
 
 SIZE = (96, 64)
 

@@ -9,7 +9,6 @@ import torch
 from figure_layout import check_layout
 from scipy.stats import spearmanr
 
-from spider_utils import figures_calibration
 from spider_utils.analysis import uncertainty
 from spider_utils.analysis.uncertainty import (
     discrimination,
@@ -21,7 +20,8 @@ from spider_utils.analysis.uncertainty import (
     view_spread,
 )
 from spider_utils.analysis.unseen import Fold, Unseen
-from spider_utils.tta import Scale, Shift
+from spider_utils.figures import calibration as figures_calibration
+from spider_utils.predict.views import Scale, Shift
 from tests.small_study import make_small_store
 
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from spider_utils.errors import SpiderError
-from spider_utils.models import MODELS, SUPERVISED, build_model, count_parameters, trace_stages
-from spider_utils.networks import conv_block
-from spider_utils.variants import AttentionGate, NestedUNet, ResidualBlock, attention_maps
+from spider_utils.common.errors import SpiderError
+from spider_utils.models.build import MODELS, SUPERVISED, build_model, count_parameters, trace_stages
+from spider_utils.models.paper import conv_block
+from spider_utils.models.variants import AttentionGate, NestedUNet, ResidualBlock, attention_maps
 
 CHANNELS = [16, 32, 64, 128, 256, 512]
 NODES = [(level, column) for level in range(5) for column in range(1, 6 - level)]

@@ -10,13 +10,12 @@ import pytest
 import SimpleITK as sitk
 import torch
 
-from spider_utils.errors import SpiderError
-from spider_utils.inference import ONE_LOOK
-from spider_utils.phantom.acquisition import ORIENTATIONS, reorient
-from spider_utils.pose import from_pose
-from spider_utils.predict import ReadyNetwork
-from spider_utils.studies.roundtrip import Extent, roundtrip, same_grid, sampled_phantom, tilted
-from spider_utils.volume_inference import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom.acquisition import ORIENTATIONS, reorient
+from spider_utils.data.pose import from_pose
+from spider_utils.predict.segment import ONE_LOOK
+from spider_utils.predict.slices import ReadyNetwork
+from spider_utils.predict.volume_inference import (
     VolumeSettings,
     margins,
     neighbours_at,
@@ -25,6 +24,7 @@ from spider_utils.volume_inference import (
     read_volume_settings,
     slice_field,
 )
+from spider_utils.studies.roundtrip import Extent, roundtrip, same_grid, sampled_phantom, tilted
 from tests.test_predict import Ruler
 
 SHAPE = (5, 64, 32)  # of the volume in the common pose; its slices have the network's size

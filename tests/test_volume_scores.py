@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import FOREGROUND
-from spider_utils.metrics import boundary_distances
-from spider_utils.volume_scores import score_classes
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.metrics import boundary_distances
+from spider_utils.evaluate.volumes import score_classes
 
 SPACING = (3.0, 2.0, 0.5)  # slices, rows, columns in mm
 METRICS = ["dice", "iou", "hd95", "asd", "nsd_1", "nsd_2"]

@@ -6,9 +6,9 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.__main__ import main
-from spider_utils.errors import SpiderError
-from spider_utils.figures_study import bodies as bodies_figure
-from spider_utils.figures_study import roundtrip as roundtrip_figure
+from spider_utils.common.errors import SpiderError
+from spider_utils.figures.study import bodies as bodies_figure
+from spider_utils.figures.study import roundtrip as roundtrip_figure
 from spider_utils.studies import roundtrip
 from spider_utils.studies.bodies import STANDARD, Case, body_rows, find_pairs, summarise_bodies
 from spider_utils.studies.roundtrip import Extent, roundtrip_table, summarise_roundtrip

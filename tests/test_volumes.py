@@ -9,9 +9,16 @@ import pytest
 import SimpleITK as sitk
 from dicom_series import write_dicom
 
-from spider_utils.errors import SpiderError
-from spider_utils.files import atomic_path
-from spider_utils.volumes import VOLUME_SUFFIXES, find_volumes, read_volume, volume_name, volume_suffix, write_labels
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path
+from spider_utils.data.volumes import (
+    VOLUME_SUFFIXES,
+    find_volumes,
+    read_volume,
+    volume_name,
+    volume_suffix,
+    write_labels,
+)
 
 
 def noise_volume(size=(7, 6, 5), kind=np.int16) -> sitk.Image:

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from spider_utils import widgets
-from spider_utils.errors import SpiderError
-from spider_utils.style import SOURCE_NOTES, grey_levels, paint_classes, paint_errors
+from spider_utils.common.errors import SpiderError
+from spider_utils.figures import widgets
+from spider_utils.figures.style import SOURCE_NOTES, grey_levels, paint_classes, paint_errors
 
 
 @pytest.fixture

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from spider_utils.download import read_manifest
-from spider_utils.files import write_text
-from spider_utils.labels import FOREGROUND
-from spider_utils.models import build_model, count_parameters
-from spider_utils.scores import PAPER_TABLE, write_metrics
+from spider_utils.common.files import write_text
+from spider_utils.data.download import read_manifest
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.scores import PAPER_TABLE, write_metrics
+from spider_utils.models.build import build_model, count_parameters
 from tools.notebooks import README, ROOT, with_block
 from tools.studies import markdown_table
 
@@ -212,7 +212,7 @@ def setting_claims() -> list[Claim]:
     return [
         Claim("setting", "The text's network is the one of the code", "text, Method", "one network",
               f"{text:,} parameters by our reading of the text, {code:,} in the code", None, None, CONTRADICTED,
-              "spider_utils.models: the code has ReLU in 20 of 21 places, one batch normalisation a block, no pooling before "
+              "spider_utils.models.build: the code has ReLU in 20 of 21 places, one batch normalisation a block, no pooling before "
               "512 channels (notebook 03; equal to a Keras build)", "python -m pytest tests/test_author_code.py"),
         Claim("setting", "512 x 640 pixels, batch size 8, 0.6 Focal + 0.4 Dice", "text, Method", "512 x 640, 8, 0.6",
               "256 x 256, 1, 0.7 in the script", None, None, CONTRADICTED,

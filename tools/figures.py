@@ -16,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spider_utils.figures_model import training_curves
-from spider_utils.figures_results import score_points
-from spider_utils.figures_study import differences, roundtrip
-from spider_utils.files import read_json, write_text
-from spider_utils.scores import PAPER_TABLE
-from spider_utils.studies.command import draw, study_store
-from spider_utils.style import save_figure
+from spider_utils.commands.study import draw, study_store
+from spider_utils.common.files import read_json, write_text
+from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.figures.model import training_curves
+from spider_utils.figures.results import score_points
+from spider_utils.figures.study import differences, roundtrip
+from spider_utils.figures.style import save_figure
 from tools import deck_figures
 from tools.notebooks import ROOT
 from tools.studies import FIGURES, is_study, publish_figure, published_figures

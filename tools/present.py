@@ -10,10 +10,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from spider_utils.deck.numbers import read_numbers
-from spider_utils.deck.powerpoint import write_deck
-from spider_utils.deck.slides import FIGURES, read_slides
-from spider_utils.files import write_text
+from spider_utils.common.files import write_text
+from spider_utils.present.numbers import read_numbers
+from spider_utils.present.powerpoint import write_deck
+from spider_utils.present.slides import FIGURES, read_slides
 from tools.notebooks import ROOT
 
 DECK = FIGURES / "presentation.pptx"

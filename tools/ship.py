@@ -19,17 +19,17 @@ import pandas as pd
 import torch
 from safetensors.torch import load_file, save_file
 
-from spider_utils.checkpoints import NETWORK_FILE
-from spider_utils.files import atomic_path, write_json
-from spider_utils.inference import load_network, predict_masks, select_device
-from spider_utils.parameters import sort_parameters
-from spider_utils.provenance import provenance
-from spider_utils.splits import SplitSettings
-from spider_utils.standardise import find_landmarks
-from spider_utils.store import SliceStore, neighbour_rows, open_store
+from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.parameters import sort_parameters
+from spider_utils.common.provenance import provenance
+from spider_utils.data.intensity import find_landmarks
+from spider_utils.data.splits import SplitSettings
+from spider_utils.data.store import SliceStore, neighbour_rows, open_store
+from spider_utils.predict.segment import load_network, predict_masks, select_device
+from spider_utils.predict.volume_inference import VolumeSettings
 from spider_utils.studies.options import OPTIONS, PLAIN
-from spider_utils.training import Slices, TrainSettings, read_slices, train
-from spider_utils.volume_inference import VolumeSettings
+from spider_utils.train.checkpoints import NETWORK_FILE
+from spider_utils.train.trainer import Slices, TrainSettings, read_slices, train
 from tools.card import write_card
 from tools.notebooks import ROOT
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from spider_utils.scores import write_metrics
+from spider_utils.evaluate.scores import write_metrics
 from tools.notebooks import ROOT
 
 

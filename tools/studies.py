@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from spider_utils.files import atomic_path, write_text
-from spider_utils.labels import FOREGROUND
+from spider_utils.common.files import atomic_path, write_text
+from spider_utils.data.labels import FOREGROUND
 from tools.notebooks import README, ROOT, smaller_png_bytes, with_block
 
 FIGURES = ROOT / "figures"

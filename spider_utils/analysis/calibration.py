@@ -21,10 +21,10 @@ import pandas as pd
 
 from spider_utils.analysis.uncertainty import band
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.batches import network_masks
-from spider_utils.labels import CLASSES
-from spider_utils.progress import progress
-from spider_utils.scores import draw_patients
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.evaluate.scores import draw_patients
+from spider_utils.models.batches import network_masks
 from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 BINS = 15  # as Guo et al.

@@ -20,17 +20,9 @@ from scipy import ndimage
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.where import landmarks
 from spider_utils.analysis.wrong import share_table, speck
-from spider_utils.labels import CLASSES
-from spider_utils.progress import progress
-from spider_utils.studies.conventions import (
-    DISCS,
-    EIGHT,
-    ROWS,
-    VERTEBRAE,
-    above_top_disc,
-    disc_gaps,
-    remove_islands,
-)
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.masks.conventions import DISCS, EIGHT, ROWS, VERTEBRAE, above_top_disc, disc_gaps, remove_islands
 from spider_utils.studies.reference import CUT_OFF, TOUCHING_GAP
 
 NEAR = 3.0

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.scores import lateral_position
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.scores import lateral_position
 from spider_utils.studies.compare import count_overlap, interval, replicated_dice
 
 THIRDS = ("first third", "middle third", "last third")

@@ -14,12 +14,12 @@ import pandas as pd
 from scipy import ndimage
 
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES
-from spider_utils.levels import DISC_LABEL, number_structures
-from spider_utils.measures import structure_name
-from spider_utils.metrics import dice, precision, recall
-from spider_utils.progress import progress
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.evaluate.metrics import dice, precision, recall
+from spider_utils.masks.levels import DISC_LABEL, number_structures
+from spider_utils.masks.measures import structure_name
 
 REACH = 8.0  # mm
 COLUMNS = "series patient structure number level slices pixels tp fp fn dice recall precision".split()

@@ -24,16 +24,16 @@ from scipy.stats import rankdata
 
 from spider_utils.analysis.unseen import BATCH, Fold, Unseen
 from spider_utils.analysis.worst import slice_table
-from spider_utils.batches import network_inputs, to_input
-from spider_utils.files import atomic_path, read_json, write_json
-from spider_utils.inference import load_network, select_device
-from spider_utils.labels import CLASSES
-from spider_utils.metrics import dice
-from spider_utils.progress import progress
-from spider_utils.scores import draw_patients, lateral_position
-from spider_utils.store import SliceStore, neighbour_rows
+from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.store import SliceStore, neighbour_rows
+from spider_utils.evaluate.metrics import dice
+from spider_utils.evaluate.scores import draw_patients, lateral_position
+from spider_utils.models.batches import network_inputs, to_input
+from spider_utils.predict.segment import load_network, select_device
+from spider_utils.predict.views import VIEWS, predict_probabilities
 from spider_utils.studies.compare import REPLICATES, SEED, interval
-from spider_utils.tta import VIEWS, predict_probabilities
 
 BAND = 10  # pixels at the network's size
 SPREAD_VIEWS = ("shift_up", "shift_right", "scale_0.9", "scale_1.1")

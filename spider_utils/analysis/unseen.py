@@ -15,17 +15,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spider_utils.batches import network_inputs
-from spider_utils.checkpoints import NETWORK_FILE
-from spider_utils.errors import SpiderError
-from spider_utils.files import atomic_path, read_json, write_json
-from spider_utils.inference import load_network, predict_logits, select_device, to_mask
-from spider_utils.labels import CLASSES
-from spider_utils.progress import progress
-from spider_utils.runs import Run
-from spider_utils.splits import SplitSettings, make_split
-from spider_utils.store import SliceStore, neighbour_rows
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.splits import SplitSettings, make_split
+from spider_utils.data.store import SliceStore, neighbour_rows
+from spider_utils.models.batches import network_inputs
+from spider_utils.predict.segment import load_network, predict_logits, select_device, to_mask
+from spider_utils.runs.run import Run
 from spider_utils.studies.harness import NOTE
+from spider_utils.train.checkpoints import NETWORK_FILE
 
 BATCH = 8  # as `inference.predict_masks`, so that both give the same masks
 

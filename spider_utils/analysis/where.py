@@ -25,11 +25,11 @@ from scipy import ndimage
 
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.wrong import EVERY, share_table
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.progress import progress
-from spider_utils.scores import draw_patients
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.scores import draw_patients
+from spider_utils.masks.conventions import DISCS, EIGHT, ISLAND_SHARE, ROWS, VERTEBRAE
 from spider_utils.studies.compare import REPLICATES, SEED, interval
-from spider_utils.studies.conventions import DISCS, EIGHT, ISLAND_SHARE, ROWS, VERTEBRAE
 
 CANAL = CLASSES.index("canal")
 LIMITS = (1, 2, 3, 5)  # pixels from the contour

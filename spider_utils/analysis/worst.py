@@ -4,8 +4,8 @@ import pandas as pd
 
 from spider_utils.analysis.pathology import PFIRRMANN
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.labels import FOREGROUND
-from spider_utils.metrics import dice
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.metrics import dice
 from spider_utils.studies.compare import PLACE, count_overlap
 
 GRADED = {"Disc narrowing": "narrowed", "Disc bulging": "bulging", "Disc herniation": "herniated"}

@@ -17,11 +17,11 @@ import pandas as pd
 from scipy import ndimage
 
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.progress import progress
-from spider_utils.scores import draw_patients
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.scores import draw_patients
+from spider_utils.masks.conventions import ISLAND_SHARE
 from spider_utils.studies.compare import REPLICATES, SEED, interval
-from spider_utils.studies.conventions import ISLAND_SHARE
 
 KINDS = ("missed", "false", "swapped")
 EVERY = "all"  # all foreground classes together

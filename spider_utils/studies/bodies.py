@@ -14,14 +14,14 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES
-from spider_utils.pose import to_pose
-from spider_utils.predict import ReadyNetwork, ready_network
-from spider_utils.progress import progress
-from spider_utils.spider import check_geometry
-from spider_utils.volume_inference import predict_classes, read_volume_settings
-from spider_utils.volumes import find_volumes, read_volume, volume_name
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.pose import to_pose
+from spider_utils.data.spider import check_geometry
+from spider_utils.data.volumes import find_volumes, read_volume, volume_name
+from spider_utils.predict.slices import ReadyNetwork, ready_network
+from spider_utils.predict.volume_inference import predict_classes, read_volume_settings
 
 SOURCE = "chu"  # the two volumes for which the study was made (see style.SOURCE_NOTES)
 IMAGE, BODIES = "_image", "_bodies"

@@ -10,9 +10,9 @@ from collections.abc import Iterable
 import numpy as np
 import pandas as pd
 
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import confusion, dice
-from spider_utils.scores import draw_patients
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.metrics import confusion, dice
+from spider_utils.evaluate.scores import draw_patients
 
 PLACE = ["series", "patient", "sequence", "slice_index"]
 AGGREGATIONS = ("pooled", "slices", "patients")
@@ -82,7 +82,7 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
 def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndarray]:
     """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
 
-    `counts` has the columns patient, class, tp, fp, fn. Aggregations as in `spider_utils.scores`.
+    `counts` has the columns patient, class, tp, fp, fn. Aggregations as in `spider_utils.evaluate.scores`.
     """
     patients = np.sort(counts["patient"].unique())
     weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])

@@ -7,11 +7,11 @@ from statistics import median
 import pandas as pd
 import torch
 
-from spider_utils.errors import SpiderError
-from spider_utils.layers import multiply_adds
-from spider_utils.models import count_parameters
+from spider_utils.common.errors import SpiderError
+from spider_utils.models.build import count_parameters
+from spider_utils.models.facts import multiply_adds
 from spider_utils.studies.harness import NOTE, Training
-from spider_utils.training import TrainSettings
+from spider_utils.train.trainer import TrainSettings
 
 COSTS = ("parameters", "multiply_adds", "seconds")
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from joblib import Parallel, delayed, parallel_config
 
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 WAIT = 30  # seconds for a scheduler that does not answer
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import pandas as pd
 from tqdm.auto import tqdm
 
-from spider_utils import figures_calibration, figures_errors
 from spider_utils.analysis.calibration import bin_pixels, calibration_table, reliability_table
 from spider_utils.analysis.causes import add_causes, cause_table, suspected_faults
 from spider_utils.analysis.groups import group_table
@@ -21,9 +20,11 @@ from spider_utils.analysis.unseen import Unseen, read_unseen, study_folds
 from spider_utils.analysis.where import add_regions, distance_table, region_table
 from spider_utils.analysis.worst import worst_table
 from spider_utils.analysis.wrong import wrong_pixels
-from spider_utils.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
-from spider_utils.store import SliceStore
-from spider_utils.style import save_figure
+from spider_utils.data.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
+from spider_utils.data.store import SliceStore
+from spider_utils.figures import calibration as figures_calibration
+from spider_utils.figures import errors as figures_errors
+from spider_utils.figures.style import save_figure
 
 
 def error_tables(

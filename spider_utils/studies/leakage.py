@@ -12,11 +12,11 @@ import numpy as np
 import pandas as pd
 import torch.nn.functional as F
 
-from spider_utils.batches import network_masks
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES
-from spider_utils.progress import progress
-from spider_utils.store import SliceStore
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.store import SliceStore
+from spider_utils.models.batches import network_masks
 from spider_utils.studies.compare import count_overlap, dice_table, difference_table, pooled_dice
 from spider_utils.studies.copying import copying_table, every_slice_once
 from spider_utils.studies.harness import plan

@@ -15,20 +15,20 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from spider_utils.checkpoints import NETWORK_FILE
-from spider_utils.cleanup import CleanupSettings
-from spider_utils.errors import SpiderError
-from spider_utils.files import write_json
-from spider_utils.inference import ONE_LOOK, InferenceSettings, load_network, predict_masks, select_device
-from spider_utils.progress import progress
-from spider_utils.scores import read_scores, score_slices, summarise, write_metrics, write_scores
-from spider_utils.splits import make_split
-from spider_utils.standardise import find_landmarks, standardise
-from spider_utils.store import SliceStore, neighbour_rows, open_store
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import write_json
+from spider_utils.common.progress import progress
+from spider_utils.data.intensity import find_landmarks, standardise
+from spider_utils.data.splits import make_split
+from spider_utils.data.store import SliceStore, neighbour_rows, open_store
+from spider_utils.evaluate.scores import read_scores, score_slices, summarise, write_metrics, write_scores
+from spider_utils.masks.cleanup import CleanupSettings
+from spider_utils.predict.segment import ONE_LOOK, InferenceSettings, load_network, predict_masks, select_device
 from spider_utils.studies.compare import count_overlap, dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.harness import Training, join_scores, snapshot
 from spider_utils.studies.paired import paired_table, patient_table
+from spider_utils.train.checkpoints import NETWORK_FILE
 
 NOTE = "option.json"  # written last
 

@@ -16,10 +16,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import wilcoxon
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import FOREGROUND
-from spider_utils.progress import progress
-from spider_utils.scores import RATIO, SliceScores, draw_patients
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.scores import RATIO, SliceScores, draw_patients
 from spider_utils.studies.compare import REPLICATES, SEED, interval, pooled_dice
 from spider_utils.studies.harness import Training, read_final_scores
 

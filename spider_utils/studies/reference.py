@@ -19,13 +19,12 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES, FOREGROUND
-from spider_utils.metrics import boundary_distances, dice, overlap_counts
-from spider_utils.progress import progress
-from spider_utils.store import SliceStore
-from spider_utils.studies.compare import pooled_dice
-from spider_utils.studies.conventions import (
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.masks.conventions import (
     DISCS,
     EIGHT,
     ROWS,
@@ -35,6 +34,7 @@ from spider_utils.studies.conventions import (
     disc_gaps,
     remove_islands,
 )
+from spider_utils.studies.compare import pooled_dice
 from spider_utils.studies.copying import copying_scores, slices_apart
 
 TOUCHING_GAP = 1.0  # pixels; of the 30 released series here one has a median of 0, the others 2.2 to 4.8

@@ -20,16 +20,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spider_utils.batches import network_masks
-from spider_utils.inference import ONE_LOOK
-from spider_utils.labels import CLASSES, FOREGROUND, four_classes
-from spider_utils.metrics import dice, overlap_counts
-from spider_utils.phantom.acquisition import ORIENTATIONS, Protocol, acquire, reorient
-from spider_utils.phantom.anatomy import make_anatomy
-from spider_utils.pose import from_pose, to_pose
-from spider_utils.predict import ReadyNetwork
-from spider_utils.progress import progress
-from spider_utils.volume_inference import VolumeSettings, predict_classes, slice_field
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES, FOREGROUND, four_classes
+from spider_utils.data.phantom.acquisition import ORIENTATIONS, Protocol, acquire, reorient
+from spider_utils.data.phantom.anatomy import make_anatomy
+from spider_utils.data.pose import from_pose, to_pose
+from spider_utils.evaluate.metrics import dice, overlap_counts
+from spider_utils.models.batches import network_masks
+from spider_utils.predict.segment import ONE_LOOK
+from spider_utils.predict.slices import ReadyNetwork
+from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, slice_field
 
 PATIENT, SEED = 3, 0
 OBLIQUE = 20.0  # degrees, about each of the patient's axes in turn

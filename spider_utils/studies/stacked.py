@@ -15,12 +15,12 @@ import pandas as pd
 from scipy.ndimage import binary_erosion
 from scipy.spatial import cKDTree
 
-from spider_utils.batches import network_masks
-from spider_utils.errors import SpiderError
-from spider_utils.labels import CLASSES
-from spider_utils.metrics import boundary_distances, dice, overlap_counts
-from spider_utils.splits import SplitSettings
-from spider_utils.store import SliceStore
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.splits import SplitSettings
+from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.models.batches import network_masks
 from spider_utils.studies.copying import every_slice_once
 
 SIZE = (256, 256)  # (height, width) of the public script

@@ -6,7 +6,7 @@ from typing import Any
 
 import yaml
 
-from spider_utils.errors import SpiderError
+from spider_utils.common.errors import SpiderError
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study

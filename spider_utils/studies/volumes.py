@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spider_utils import figures_calibration, figures_study
-from spider_utils.analysis import sequences
 from spider_utils.analysis.unseen import read_unseen
-from spider_utils.errors import SpiderError
-from spider_utils.files import read_json
-from spider_utils.predict import ready_network
-from spider_utils.sources import fingerprint_files
-from spider_utils.spider import read_overview
-from spider_utils.store import open_store
-from spider_utils.studies import bodies, roundtrip
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import read_json
+from spider_utils.data.sources import fingerprint_files
+from spider_utils.data.spider import read_overview
+from spider_utils.data.store import open_store
+from spider_utils.figures import calibration as figures_calibration
+from spider_utils.figures import study as figures_study
+from spider_utils.predict.slices import ready_network
+from spider_utils.studies import bodies, roundtrip, sequences
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,31 @@
+"""Parameters by name, sorted into the frozen dataclasses of the stations that use them."""
+
+from dataclasses import fields
+from typing import Any
+
+from spider_utils.common.errors import SpiderError
+
+
+def sort_parameters(values: dict[str, Any], groups: dict[str, type]) -> dict[str, Any]:
+    """Make each group (name -> dataclass with defaults for all fields) from the values that it has a field for.
+
+    Raises SpiderError on a name that no group knows, a value of the wrong type, or one that a group refuses.
+    """
+    made = {}
+    known: dict[str, Any] = {}
+    for group, kind in groups.items():
+        names = {one.name: one.default for one in fields(kind)}
+        known |= names
+        made[group] = kind(**{name: values[name] for name in names if name in values and _typed(name, values, names)})
+    unknown = [name for name in values if name not in known]
+    if unknown:
+        raise SpiderError(f"parameter '{unknown[0]}': not known; expected one of {', '.join(sorted(known))}")
+    return made
+
+
+def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:
+    """Return True when a value has its default's type (an int serves as a float), else raise SpiderError."""
+    value, wanted = values[name], type(defaults[name])
+    if type(value) is wanted or (wanted is float and type(value) is int):
+        return True
+    raise SpiderError(f"{name}: expected {wanted.__name__}, found {value!r}")

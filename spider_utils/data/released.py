@@ -1,0 +1,124 @@
+"""The released slices: images/ and masks/ of 2D sagittal PNG files, as Ahmed et al. (2025) published them.
+
+From the authors' public repository istiak769/Lumbar-Spine-MRI-Segmentation, folder Data/t2_SPACE; a derivative of
+SPIDER (van der Graaf et al. 2024, CC BY 4.0). The masks hold grey codes (see labels.GREY_CODES); the files tell neither
+their spacing nor whether the slice numbers rise towards the patient's left or right.
+"""
+
+import re
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import classes_from_grey
+from spider_utils.data.series import Series, SliceStack
+
+# T2 SPACE patients of SPIDER's official validation subset (its overview.csv); all other released patients are training.
+OFFICIAL_VALIDATION = (11, 35, 61, 107, 118, 129, 136, 152, 161, 177, 234)
+FILE_NAME = re.compile(r"(\d+)_t2_SPACE_slice(\d+)\.png")
+REPOSITORY_FOLDER = Path("Data") / "t2_SPACE"
+
+
+def find_released_series(data_dir: Path | str) -> tuple[Series, ...]:
+    """List the released series, one a patient, slices by their number in the file name.
+
+    `data_dir` holds images/ and masks/, or is a copy of the authors' repository. Without masks/ the set is unlabelled.
+    Raises SpiderError on a missing folder, no PNG file, an unknown file name, an image without its mask.
+    """
+    data_dir = Path(data_dir)
+    if not data_dir.is_dir():
+        raise SpiderError(f"{data_dir}: expected a folder with images/*.png, found no such folder; check the path")
+    if not (data_dir / "images").is_dir() and (data_dir / REPOSITORY_FOLDER / "images").is_dir():
+        data_dir = data_dir / REPOSITORY_FOLDER
+    slices = _slices_by_patient(data_dir / "images")
+    masks_dir = data_dir / "masks"
+    found = []
+    for patient in sorted(slices):
+        image_files = tuple(slices[patient][number] for number in sorted(slices[patient]))
+        mask_files = tuple(masks_dir / path.name for path in image_files) if masks_dir.is_dir() else ()
+        for image_file, mask_file in zip(image_files, mask_files, strict=False):
+            if not mask_file.is_file():
+                raise SpiderError(
+                    f"{image_file}: expected its mask at {mask_file}, found none; add it or remove the image"
+                )
+        found.append(
+            Series(
+                name=f"{patient}_t2_SPACE",
+                patient=patient,
+                sequence="T2_SPACE",
+                subset="validation" if patient in OFFICIAL_VALIDATION else "training",
+                image_files=image_files,
+                mask_files=mask_files,
+                coding="grey",
+            )
+        )
+    return tuple(found)
+
+
+def read_released_stack(series: Series) -> SliceStack:
+    """Read the slices of a released series; they are in the common pose already and their spacing is not known.
+
+    Raises SpiderError on a PNG that is not readable or not grey, on slices or masks of another size than the first
+    slice, and on a mask value that is no grey code.
+    """
+    images = [_read_grey(path) for path in series.image_files]
+    masks = [_read_grey(path) for path in series.mask_files]
+    height, width = images[0].shape
+    for path, pixels in zip(series.image_files + series.mask_files, images + masks, strict=True):
+        if pixels.shape != (height, width):
+            raise SpiderError(
+                f"{path}: expected {width} x {height} pixels as in {series.image_files[0].name}, "
+                f"found {pixels.shape[1]} x {pixels.shape[0]}; use slices and masks of one size in a series"
+            )
+    for path, pixels in zip(series.mask_files, masks, strict=True):
+        try:
+            classes_from_grey(np.unique(pixels))
+        except SpiderError as error:
+            raise SpiderError(f"{path}: {error}") from error
+    return SliceStack(
+        image=np.stack(images).astype(np.float32),
+        labels=np.stack(masks).astype(np.uint16) if masks else None,
+        pixel_mm=None,
+        slice_mm=None,
+        index=np.array([int(FILE_NAME.fullmatch(path.name)[2]) for path in series.image_files]),
+        coding=series.coding,
+    )
+
+
+def _slices_by_patient(images_dir: Path) -> dict[int, dict[int, Path]]:
+    """Group the image files: patient -> slice number -> path."""
+    if not images_dir.is_dir():
+        raise SpiderError(f"{images_dir.parent}: expected a folder images/ with PNG files, found none; check the path")
+    slices: dict[int, dict[int, Path]] = defaultdict(dict)
+    for path in sorted(images_dir.glob("*.png")):
+        if path.name.startswith("."):
+            continue
+        match = FILE_NAME.fullmatch(path.name)
+        if match is None:
+            raise SpiderError(f"{path}: expected a name like 12_t2_SPACE_slice61.png; rename or remove it")
+        slices[int(match[1])][int(match[2])] = path
+    if not slices:
+        raise SpiderError(
+            f"{images_dir}: expected PNG files such as 12_t2_SPACE_slice61.png, found none; check the path"
+        )
+    return slices
+
+
+def _read_grey(path: Path) -> np.ndarray:
+    """Read a PNG as (H, W) uint8. An RGB or RGBA file must have equal colour channels; its alpha is not used."""
+    try:
+        with Image.open(path) as picture:
+            mode, pixels = picture.mode, np.asarray(picture)
+    except (OSError, SyntaxError) as error:
+        raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
+    if mode not in ("L", "RGB", "RGBA"):
+        raise SpiderError(f"{path}: expected an 8-bit grey PNG, found pixels of mode {mode}; store it as 8-bit grey")
+    if mode == "L":
+        return pixels
+    grey = pixels[..., 0]
+    if not (pixels[..., :3] == grey[..., None]).all():
+        raise SpiderError(f"{path}: expected equal colour channels, found a coloured picture; store it as 8-bit grey")
+    return grey

@@ -1,0 +1,128 @@
+"""The slice store: all kept slices of a data set in two memory-mapped arrays, and one table that says what each of
+them is.
+
+A folder with `images.npy` and `masks.npy` (uint8, (N, H, W)), `slices.csv` (row number = position in the arrays),
+`audit.csv` (one row for every slice of every series, kept or not) and `store.json`, which is written last: without it
+the store is not complete.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path, write_json
+from spider_utils.data.labels import CLASSES
+
+COUNTS = [f"n_{name}" for name in CLASSES]
+KEEPS = "keeps_"  # the audit's columns that say what each named filter would keep begin so
+AUDIT_ONLY = ("classes_present", "kept", "reason")
+BEFORE_THE_OPTION = {"labels": "direct", "slice_filter": "none"}  # how stores were made that do not name them yet
+
+
+@dataclass(frozen=True)
+class SliceStore:
+    """An opened store. The arrays are read-only memory maps."""
+
+    path: Path
+    images: np.ndarray  # (N, H, W) uint8
+    masks: np.ndarray  # (N, H, W) uint8, classes 0..3
+    table: (
+        pd.DataFrame
+    )  # a row a slice: series, patient, sequence, subset, slice_index, pixel_mm_row, pixel_mm_col, n_<class>
+    audit: pd.DataFrame  # a row for every slice, dropped ones too
+    info: dict  # preprocessing settings, data fingerprint, counts
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+
+def open_store(folder: Path | str) -> SliceStore:
+    """Open a store, memory-mapped. Raises SpiderError when a file is missing or the files do not belong together."""
+    folder = Path(folder)
+    files = {name: folder / name for name in ("store.json", "images.npy", "masks.npy", "slices.csv", "audit.csv")}
+    for path in files.values():
+        if not path.is_file():
+            raise SpiderError(f"{path}: not found; the slice store is not complete, make it again (notebook 02)")
+    try:
+        images, masks = (
+            np.load(files[name], mmap_mode="r", allow_pickle=False) for name in ("images.npy", "masks.npy")
+        )
+    except (ValueError, EOFError, OSError) as error:
+        raise SpiderError(
+            f"{folder}: images.npy or masks.npy is cut off ({error}); delete the store, make it again"
+        ) from error
+    table = pd.read_csv(files["slices.csv"], keep_default_na=False, na_values=["nan"])
+    if not len(table) == len(images) == len(masks):
+        raise SpiderError(
+            f"{folder}: {len(images)} images, {len(masks)} masks, {len(table)} rows; delete the store and make it again"
+        )
+    audit = pd.read_csv(files["audit.csv"], keep_default_na=False, na_values=["nan"])
+    return SliceStore(folder, images, masks, table, audit, json.loads(files["store.json"].read_text(encoding="utf-8")))
+
+
+def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
+    """Return the rows of every slice and of the `neighbours` slices on either side of it, (N, 1 + 2 neighbours).
+
+    Neighbours are the slices of the same series with the next lower and higher numbers (slice_index - neighbours to
+    slice_index + neighbours, in this order); for one that the store does not hold stands the next one nearer to the
+    slice, at last the slice itself.
+    """
+    row_of = {key: row for row, key in enumerate(zip(table["series"], table["slice_index"], strict=True))}
+    around = np.empty((len(table), 1 + 2 * neighbours), np.intp)
+    around[:, neighbours] = np.arange(len(table))
+    for row, (series, number) in enumerate(zip(table["series"], table["slice_index"], strict=True)):
+        for step in range(1, neighbours + 1):
+            for side in (-1, 1):
+                nearer = around[row, neighbours + side * (step - 1)]
+                around[row, neighbours + side * step] = row_of.get((series, number + side * step), nearer)
+    return around
+
+
+def refuse_other(found: dict, wanted: dict, folder: Path) -> None:
+    """Raise SpiderError when a store was made from other data or with other settings."""
+    if found["fingerprint"] != wanted["fingerprint"]:
+        raise SpiderError(f"{folder}: made from other data; take another run folder, or delete this one")
+    made_with = BEFORE_THE_OPTION | found["preprocess"]
+    for name, value in wanted["preprocess"].items():
+        if made_with.get(name) != value:
+            raise SpiderError(
+                f"{folder}: made with {name} = {made_with.get(name)}, now asked for {value}; "
+                f"take another run folder or delete the store"
+            )
+
+
+def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Path) -> None:
+    """Lay the parts (a `.npz` with images and masks, a `.csv` with the audit each) into one store at `folder`.
+
+    Raises SpiderError if no slice is kept.
+    """
+    # "" is a subset that is not known, "nan" a pixel size that is not known: both must survive the way through CSV
+    audit = pd.concat(
+        [pd.read_csv(p.with_suffix(".csv"), keep_default_na=False, na_values=["nan"]) for p in parts], ignore_index=True
+    )
+    count = int(audit["kept"].sum())
+    if count == 0:
+        raise SpiderError(
+            f"{folder}: none of {len(audit)} slices is kept; "
+            "lower min_classes, take another slice_filter, or give masks with the images"
+        )
+    for name in ("images", "masks"):
+        with atomic_path(folder / f"{name}.npy") as path:
+            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, *size))
+            start = 0
+            for part in parts:
+                with np.load(part, allow_pickle=False) as arrays:
+                    slices = arrays[name]
+                array[start : start + len(slices)] = slices
+                start += len(slices)
+            array.flush()
+    columns = [name for name in audit if name not in AUDIT_ONLY and not name.startswith(KEEPS)]
+    table = audit.loc[audit["kept"], columns]
+    for name, rows in (("audit", audit), ("slices", table)):
+        with atomic_path(folder / f"{name}.csv") as path:
+            rows.to_csv(path, index=False, na_rep="nan")
+    write_json(folder / "store.json", info | {"slices": count, "series": len(parts), "audited": len(audit)})

@@ -1,0 +1,178 @@
+"""Scores of volume files: python -m spider_utils score --prediction P --reference R --out CSV."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_classes
+from spider_utils.data.spider import check_geometry, label_array
+from spider_utils.data.volumes import find_volumes, read_volume, volume_name
+from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
+from spider_utils.evaluate.scores import RATIO, TITLES, write_metrics
+from spider_utils.evaluate.volumes import MM, score_classes
+
+COLUMNS = ["volume", "score", "structure", "metric", "unit", "value"]
+CLASS_SCORE, CHALLENGE_SCORE = "classes", "challenge"
+ALL = "all"  # in the column volume: the mean over volumes
+CHALLENGE_TITLES = {"dice": "Dice", "dice_detected": "of detected", "asd": "ASD mm", "detected": "detected"}
+
+
+@dataclass(frozen=True)
+class FileScores:
+    """Scores of pairs of files, and what was not scored.
+
+    `table` is long, with the columns COLUMNS: for each volume the classes' scores, the challenge's means and its single
+    structures; at the end, as the volume "all", the mean over the volumes that have a value.
+    """
+
+    table: pd.DataFrame
+    failed: dict[str, str]  # by volume, what is wrong
+    unpaired: tuple[str, ...]  # references that have no prediction
+
+    @property
+    def scored(self) -> int:
+        """The number of volumes that have a score."""
+        return self.table.loc[self.table["volume"] != ALL, "volume"].nunique()
+
+
+def score_files(prediction: Path | str, reference: Path | str, out: Path | str) -> FileScores:
+    """Score a label map file, or those of a folder by name, in 3D against their references; write the CSV `out`.
+
+    The reference and the prediction hold SPIDER's label numbers or classes 0..3. The four classes are always scored,
+    SPIDER's own score (see `challenge`) where both hold numbers: values above 3, or, in a prediction, nothing at all.
+    A volume that cannot be read or whose prediction has another geometry is left out, and said so in the result. The
+    file is written after every volume that was scored. Raises SpiderError where there are no volumes or the file cannot
+    be written.
+    """
+    pairs, failed, unpaired = pair_volumes(prediction, reference)
+    tables, table = [], pd.DataFrame(columns=COLUMNS)
+    for name, files in progress(pairs.items(), desc="score", unit="volume"):
+        try:
+            tables.append(score_pair(*files).assign(volume=name))
+        except SpiderError as error:
+            failed[name] = str(error)
+            continue
+        table = with_means(pd.concat(tables))
+        try:
+            write_metrics(table, out)
+        except OSError as error:
+            raise SpiderError(f"{out}: cannot be written ({error.strerror or error}); name another file") from error
+    return FileScores(table, failed, unpaired)
+
+
+def pair_volumes(
+    prediction: Path | str, reference: Path | str
+) -> tuple[dict[str, tuple[Path, Path]], dict[str, str], tuple[str, ...]]:
+    """Pair predictions and references: two files as they are, else by name.
+
+    Returns (prediction, reference) by name, what is wrong by the name of a prediction without reference, and the names
+    of references without prediction. Raises SpiderError when two volumes of a folder have one name.
+    """
+    predicted, wanted = (_by_name(source) for source in (prediction, reference))
+    if [*predicted.values(), *wanted.values()] == [Path(prediction), Path(reference)]:
+        name = next(iter(predicted))
+        return {name: (predicted[name], *wanted.values())}, {}, ()
+    pairs = {name: (path, wanted[name]) for name, path in predicted.items() if name in wanted}
+    failed = {
+        name: f"{path}: expected a reference {name} in {reference}, found none; add it or remove the prediction"
+        for name, path in predicted.items()
+        if name not in wanted
+    }
+    return pairs, failed, tuple(name for name in wanted if name not in predicted)
+
+
+def score_pair(prediction: Path, reference: Path) -> pd.DataFrame:
+    """Score a label map against its reference: the columns COLUMNS without the volume.
+
+    Raises SpiderError when a file cannot be read, the geometry differs or a label is not SPIDER's.
+    """
+    truth, labels, spacing = _read_pair(prediction, reference)
+    classes = score_classes(_classes(truth), _classes(labels), spacing)
+    tables = [classes.rename(columns={"class": "structure"}).assign(score=CLASS_SCORE)]
+    if has_numbers(truth) and (has_numbers(labels) or not labels.any()):
+        structures = score_structures(truth, labels, spacing)
+        means = summarise_structures(structures).rename(columns={"kind": "structure"}).drop(columns="n")
+        single = structures[structures["label"] != CANAL_LABEL]  # the canal is a mean of one
+        single = single.assign(structure=single["label"].map(structure_name))
+        single = single.melt("structure", ["dice", "asd", "detected"], "metric")
+        single["unit"] = np.where(single["metric"] == "asd", MM, RATIO)
+        tables += [part.assign(score=CHALLENGE_SCORE) for part in (means, single)]
+    return pd.concat(tables)[COLUMNS[1:]]
+
+
+def has_numbers(labels: np.ndarray) -> bool:
+    """Return True where a label map holds more than the classes 0..3, which then are SPIDER's numbers."""
+    return bool(labels.max() >= len(CLASSES))
+
+
+def structure_name(label: int) -> str:
+    """Name a label of SPIDER by its kind and number, from below: 2 "vertebra 2", 202 (the disc under it) "disc 2"."""
+    if label == CANAL_LABEL:
+        return "canal"
+    number = label % CANAL_LABEL
+    if label > 2 * CANAL_LABEL:
+        return f"disc {number}"
+    return f"vertebra {number}, in part" if label > CANAL_LABEL else f"vertebra {number}"
+
+
+def with_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Append the mean over volumes, as the volume "all"; a value that is not defined does not count."""
+    table = table.astype({"value": float})
+    means = table.groupby(COLUMNS[1:-1], sort=False, as_index=False)["value"].mean().assign(volume=ALL)
+    return pd.concat([table, means], ignore_index=True)[COLUMNS]
+
+
+def score_lines(table: pd.DataFrame) -> list[str]:
+    """Return the lines to read: the means over volumes, and beside the challenge's score nnU-Net's as published."""
+    volumes = table[table["volume"] != ALL].groupby("score")["volume"].nunique()
+    means = table[table["volume"] == ALL]
+    classes = means[means["score"] == CLASS_SCORE]
+    titles = {
+        metric: TITLES[metric] if unit == RATIO else f"{TITLES[metric]} {unit}"
+        for metric, unit in zip(classes["metric"], classes["unit"], strict=True)
+    }
+    lines = [f"Classes in 3D, mean over volumes ({volumes[CLASS_SCORE]})", *_lines(_wide(classes, titles))]
+    if CHALLENGE_SCORE not in volumes:
+        return [*lines, "SPIDER's own score: none, as it needs numbered vertebrae and discs in both label maps"]
+    challenge = means[(means["score"] == CHALLENGE_SCORE) & means["structure"].isin(FOREGROUND)]
+    wide = _wide(challenge, CHALLENGE_TITLES)
+    wide["nnU-Net: Dice"], wide["ASD mm*"] = zip(*(NNUNET[kind] for kind in wide.index), strict=True)
+    title = f"SPIDER's own score, structure by structure, mean over volumes ({volumes[CHALLENGE_SCORE]})"
+    return [*lines, title, *_lines(wide), "* as published, of other patients, whom the challenge keeps secret"]
+
+
+def _read_pair(prediction: Path, reference: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    """Return reference, prediction, (D, H, W) uint16 in the order of the file's axes, and their spacing in mm."""
+    wanted, found = read_volume(reference), read_volume(prediction)
+    check_geometry(reference, wanted, prediction, found, what="reference")
+    return label_array(reference, wanted), label_array(prediction, found), wanted.GetSpacing()[::-1]
+
+
+def _classes(labels: np.ndarray) -> np.ndarray:
+    if not has_numbers(labels):
+        return labels.astype(np.uint8)
+    return np.stack([four_classes(one) for one in labels])  # a slice at a time, which needs less memory
+
+
+def _wide(rows: pd.DataFrame, titles: dict[str, str]) -> pd.DataFrame:
+    wide = rows.pivot(index="structure", columns="metric", values="value")
+    return wide.reindex(index=rows["structure"].unique(), columns=list(titles)).rename(columns=titles)
+
+
+def _lines(wide: pd.DataFrame) -> list[str]:
+    wide = wide.rename_axis(None).rename_axis(None, axis=1)
+    return wide.to_string(float_format="{:.3f}".format, na_rep="-").split("\n")
+
+
+def _by_name(source: Path | str) -> dict[str, Path]:
+    named: dict[str, Path] = {}
+    for path in find_volumes(source):
+        name = volume_name(path)
+        if name in named:
+            raise SpiderError(f"{path}: has the same name as {named[name]}; volumes are paired by name, rename one")
+        named[name] = path
+    return named

@@ -1,0 +1,71 @@
+"""Figures of notebook 04 on augmentation: what a level, and each of its changes, does to a slice and its mask."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.figures.style import (
+    CLASS_COLOURS,
+    DISPLAY_GAMMA,
+    class_patches,
+    legend_below,
+    new_figure,
+    note_source,
+    show_slice,
+)
+
+Pair = tuple[np.ndarray, np.ndarray]  # image (H, W) in 0..1 and mask (H, W) of classes 0..3
+
+
+def augmentation_levels(before: Pair, draws: Mapping[str, Sequence[Pair]], *, source: str) -> Figure:
+    """A slice as it is, and some draws of each level beside it, one row a level, with their masks' outlines."""
+    longest = max(len(pairs) for pairs in draws.values())
+    figure, grid = new_figure(len(draws), longest + 1, width_ratios=[1.6] + [1] * longest)
+    whole = grid[0, 0].get_gridspec()[:, 0]
+    for axes in grid[:, 0]:
+        axes.remove()
+    _show_pair(figure.add_subplot(whole), before, "none", before[0])
+    for row, (level, pairs) in zip(grid[:, 1:], draws.items(), strict=True):
+        for axes in row[len(pairs) :]:
+            axes.set_axis_off()
+        for number, (axes, pair) in enumerate(zip(row, pairs, strict=False), start=1):
+            _show_pair(axes, pair, f"{level}, draw {number}", before[0])
+    return _finished(figure, "What a network sees of one slice in different epochs", source)
+
+
+def augmentation_changes(before: Pair, changed: Mapping[str, Pair], *, source: str) -> Figure:
+    """A slice as it is, and after one named change each, with the masks' outlines."""
+    panels = {"as it is": before, **changed}
+    columns = (len(panels) + 1) // 2
+    figure, grid = new_figure(2, columns)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    for axes, (name, pair) in zip(grid.flat, panels.items(), strict=False):
+        _show_pair(axes, pair, name, before[0])
+    return _finished(figure, "The changes of “strong”, one at a time", source)
+
+
+def shown_as(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """Give a slice as uint8 on the grey scale that fits the reference slice, so that changes of brightness are seen."""
+    low, high = np.percentile(reference, (0.5, 99.9))
+    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
+    return (255 * scaled**DISPLAY_GAMMA).round().astype(np.uint8)
+
+
+def _show_pair(axes: Axes, pair: Pair, title: str, reference: np.ndarray) -> None:
+    image, mask = pair
+    show_slice(axes, np.repeat(shown_as(image, reference)[..., None], 3, axis=2), title)
+    for name in FOREGROUND:
+        inside = mask == CLASSES.index(name)
+        if inside.any() and not inside.all():
+            axes.contour(inside, levels=[0.5], colors=[CLASS_COLOURS[name]], linewidths=1.2)
+
+
+def _finished(figure: Figure, title: str, source: str) -> Figure:
+    figure.suptitle(title)
+    legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure

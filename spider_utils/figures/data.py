@@ -1,0 +1,290 @@
+"""Figures of notebooks 01 and 02: what is in the data, and the way from a volume to a slice."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from spider_utils.data.labels import CLASSES, FOREGROUND, classes_from_grey, four_classes
+from spider_utils.data.series import SEQUENCES
+from spider_utils.figures.style import (
+    CLASS_COLOURS,
+    LINE_COLOURS,
+    SEQUENCE_COLOURS,
+    SEQUENCE_MARKERS,
+    SLIDE,
+    class_patches,
+    legend_below,
+    new_figure,
+    note_source,
+    paint_classes,
+    show_slice,
+    spoken,
+)
+
+KEPT_COLOUR = "#0072B2"
+DROPPED_COLOURS = ("#EDEDED", "#D2D2D2", "#B0B0B0", "#8C8C8C")  # 1, 2, 3, 4 classes present
+STRIP_COLUMNS = 240  # positions across a row of the audit figure
+MOST_NAMES = 24  # more series than this are drawn without their names
+
+
+def series_counts(table: pd.DataFrame, *, source: str) -> Figure:
+    """Bars of the number of series by sequence and subset. `table`: one row a series, columns sequence and subset."""
+    figure, ((axes,),) = new_figure()
+    subsets = [name for name in ("training", "validation", "") if (table["subset"] == name).any()]
+    sequences = _sequences(table)
+    width = 0.8 / len(subsets)
+    for place, subset in enumerate(subsets):
+        counts = [((table["sequence"] == name) & (table["subset"] == subset)).sum() for name in sequences]
+        x = np.arange(len(sequences)) + (place - (len(subsets) - 1) / 2) * width
+        edges = [SEQUENCE_COLOURS[name] for name in sequences]
+        fill, hatch = (edges, "") if place == 0 else ("white", "//")
+        bars = axes.bar(x, counts, width * 0.92, color=fill, edgecolor=edges, hatch=hatch, linewidth=1.5)
+        axes.bar_label(bars, [f"{count}\n{subset or 'subset unknown'}" for count in counts], padding=3)
+    axes.set_xticks(range(len(sequences)), [spoken(name) for name in sequences], fontsize=13)
+    axes.set_ylabel("Number of series")
+    half = max(len(sequences), 3) / 2 + 0.1
+    axes.set_xlim((len(sequences) - 1) / 2 - half, (len(sequences) - 1) / 2 + half)
+    axes.margins(y=0.18)
+    figure.suptitle(f"{len(table)} series by sequence and subset")
+    note_source(figure, source)
+    return figure
+
+
+def spacing_scatter(table: pd.DataFrame, *, source: str) -> Figure:
+    """Distance of slices against pixel size, both in mm, one point a series.
+
+    `table`: columns sequence, pixel_mm_row and slice_mm; series with NaN (spacing not known) are counted, not drawn.
+    """
+    figure, ((axes,),) = new_figure()
+    known = table.dropna(subset=["pixel_mm_row", "slice_mm"])
+    for name in _sequences(known):
+        part = known[known["sequence"] == name]
+        label = f"{spoken(name)} ({len(part)} series)"
+        style = {"s": 80, "marker": SEQUENCE_MARKERS[name], "color": SEQUENCE_COLOURS[name], "alpha": 0.6}
+        axes.scatter(part["pixel_mm_row"], part["slice_mm"], label=label, clip_on=False, **style)
+    axes.set(xlabel="Pixel size within a slice, mm", ylabel="Distance of neighbouring slices, mm", xlim=(0, None))
+    axes.set_ylim(0, None)
+    axes.grid(alpha=0.3)
+    missing = f"{len(table) - len(known)} of {len(table)} series do not state their spacing"
+    if len(known):
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axes.set_title(missing if len(known) < len(table) else "", fontsize=12, color="#555555")
+    else:
+        axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", fontsize=14)
+        axes.set_axis_off()
+    figure.suptitle("Pixel size and distance of slices, by sequence")
+    note_source(figure, source)
+    return figure
+
+
+def overlay(image: np.ndarray, classes: np.ndarray, title: str, *, source: str, aspect: float = 1.0) -> Figure:
+    """One slice (H, W) without and with its classes 0..3 painted; `aspect` is row over column spacing."""
+    figure, ((plain, painted),) = new_figure(1, 2)
+    show_slice(plain, image, "MRI", aspect)
+    show_slice(painted, paint_classes(image, classes), "MRI with reference classes", aspect)
+    figure.suptitle(title)
+    legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def slice_grid(
+    images: Sequence[np.ndarray],
+    classes: Sequence[np.ndarray | None],
+    titles: Sequence[str],
+    *,
+    source: str,
+    heading: str = "Slices from the patient's right to the left",
+    aspect: float = 1.0,
+) -> Figure:
+    """Slices (H, W) in order of reading, with their classes painted where there are any; up to twelve are readable."""
+    columns = min(6, len(images)) if len(images) != 8 else 4
+    rows = -(-len(images) // columns)
+    figure, grid = new_figure(rows, columns, size=SLIDE if rows > 1 else (10, 3.3))
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, mask, title in zip(grid.flat, images, classes, titles, strict=False):
+        show_slice(axes, image if mask is None else paint_classes(image, mask), title, aspect)
+        axes.title.set_fontsize(11)
+    figure.suptitle(heading)
+    if any(mask is not None for mask in classes):
+        legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: str) -> Figure:
+    """Which values stand in each series' mask: one row a series, one column a value, coloured by class.
+
+    `values`: series name to the values found; `coding`: "spider" (label numbers) or "grey" (the released codes).
+    """
+    to_class = four_classes if coding == "spider" else classes_from_grey
+    columns = np.array(sorted(set().union(*(map(int, found) for found in values.values()))))
+    colours = np.array([to_rgb(CLASS_COLOURS[CLASSES[number]]) for number in to_class(columns)])
+    present = np.array([np.isin(columns, np.asarray(list(found))) for found in values.values()])
+    figure, ((axes,),) = new_figure()
+    axes.imshow(np.where(present[..., None], colours, 1.0), aspect="auto", interpolation="nearest")
+    axes.set_xticks(range(len(columns)), columns, rotation=90 if len(columns) > 20 else 0)
+    _name_rows(axes, list(values))
+    for edge in range(1, len(columns)):
+        axes.axvline(edge - 0.5, color="white", linewidth=1)
+    for edge in range(1, len(values) if len(values) <= MOST_NAMES else 0):
+        axes.axhline(edge - 0.5, color="white", linewidth=1)
+    axes.set_xlabel("SPIDER label number" if coding == "spider" else "Grey value in the mask")
+    figure.suptitle("Values found in each series' mask (white: absent)")
+    legend_below(figure, class_patches(CLASSES))
+    note_source(figure, source)
+    return figure
+
+
+def class_balance(table: pd.DataFrame, *, source: str) -> Figure:
+    """Share of pixels by class and sequence: of all pixels at the left, of the foreground at the right.
+
+    `table`: one row a slice, columns sequence and n_background, n_vertebrae, n_canal, n_discs (pixels).
+    """
+    sequences = _sequences(table)
+    counts = table.groupby("sequence")[[f"n_{name}" for name in CLASSES]].sum().loc[sequences]
+    half = max(len(sequences), 2) / 2 + 0.1
+    figure, ((whole, front),) = new_figure(1, 2, sharey=True)
+    for axes, names, title in ((whole, CLASSES, "All pixels"), (front, FOREGROUND, "Foreground pixels only")):
+        part = counts[[f"n_{name}" for name in names]].to_numpy(float)
+        share = 100 * part / part.sum(axis=1, keepdims=True)
+        left = np.zeros(len(sequences))
+        for column, name in enumerate(names):
+            width = share[:, column]
+            bars = axes.barh(
+                range(len(sequences)), width, left=left, color=CLASS_COLOURS[name], height=0.6, edgecolor="white"
+            )
+            labels = [f"{value:.1f} %" if value >= 12 else "" for value in width]
+            ink = "white" if name == "background" else "black"
+            axes.bar_label(bars, labels, label_type="center", color=ink, fontsize=12)
+            left += width
+        axes.set(title=title, xlabel="Share of pixels, %", xlim=(0, 100))
+        axes.set_ylim((len(sequences) - 1) / 2 + half, (len(sequences) - 1) / 2 - half)
+    whole.set_yticks(range(len(sequences)), [spoken(name) for name in sequences], fontsize=13)
+    figure.suptitle("Class balance by sequence")
+    legend_below(figure, class_patches(CLASSES))
+    note_source(figure, source)
+    return figure
+
+
+def pose(
+    stored: np.ndarray, spacing_mm: Sequence[float], common: np.ndarray, pixel_mm: Sequence[float], *, source: str
+) -> Figure:
+    """The middle plane along each axis of a stored volume, and the middle slice of the same series in the common pose.
+
+    `stored`: array as read from the file, with the spacing of its three axes; `common`: (D, H, W) of a SliceStack with
+    its pixel_mm (row, column).
+    """
+    planes = [np.take(stored, size // 2, axis=axis) for axis, size in enumerate(stored.shape)] + [
+        common[len(common) // 2]
+    ]
+    spacings = [np.delete(np.asarray(spacing_mm, float), axis) for axis in range(3)] + [np.asarray(pixel_mm, float)]
+    titles = [f"as stored, middle\nof array axis {axis}" for axis in range(3)] + ["common pose,\nmiddle slice"]
+    widths = np.array([plane.shape[1] * spacing[1] for plane, spacing in zip(planes, spacings, strict=True)])
+    figure, (row,) = new_figure(1, 4, size=(10, 4.6), width_ratios=np.maximum(widths, widths.max() * 0.6))
+    for axes, plane, spacing, title in zip(row, planes, spacings, titles, strict=True):
+        show_slice(axes, plane, title, spacing[0] / spacing[1])
+    for text, place in (
+        ("superior", (0.5, 0.98)),
+        ("inferior", (0.5, 0.02)),
+        ("anterior", (0.03, 0.5)),
+        ("posterior", (0.97, 0.5)),
+    ):
+        upright = text in ("superior", "inferior")
+        across = "center" if upright else {"anterior": "left", "posterior": "right"}[text]
+        down = {"superior": "top", "inferior": "bottom"}.get(text, "center")
+        style = {
+            "color": "white",
+            "fontsize": 11,
+            "bbox": {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 2},
+        }
+        row[3].text(
+            *place, text, transform=row[3].transAxes, ha=across, va=down, rotation=0 if upright else 90, **style
+        )
+    figure.suptitle("Direction cosines, not the order of the array, decide the pose")
+    note_source(figure, source)
+    return figure
+
+
+def preprocess_steps(
+    steps: Sequence[tuple[str, np.ndarray, np.ndarray | None]], *, source: str, aspects: Sequence[float] | None = None
+) -> Figure:
+    """One panel a step: (title, slice (H, W), classes or None), with the size in pixels under the title.
+
+    `aspects`: row over column spacing in each step, where it is not 1.
+    """
+    figure, (row,) = new_figure(1, len(steps), size=(10, 4.6))
+    for axes, (title, image, mask), aspect in zip(row, steps, aspects or [1.0] * len(steps), strict=True):
+        picture = image if mask is None else paint_classes(image, mask)
+        show_slice(axes, picture, f"{title}\n{image.shape[1]} × {image.shape[0]} px", aspect)
+        axes.title.set_fontsize(12)
+    figure.suptitle("One slice, step by step (width × height)")
+    if any(mask is not None for _, _, mask in steps):
+        legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def intensity_histograms(before: np.ndarray, after: Mapping[str, np.ndarray], *, source: str) -> Figure:
+    """Histograms of intensity as stored and after each named scaling to 0..255 (any shapes)."""
+    figure, (row,) = new_figure(1, 1 + len(after), sharey=True)
+    panels = {"as stored": before, **after}
+    for place, (axes, (title, values)) in enumerate(zip(row, panels.items(), strict=True)):
+        share, edges = np.histogram(np.asarray(values, np.float32).ravel(), bins=128)
+        axes.stairs(100 * share / share.sum(), edges, fill=True, color=LINE_COLOURS[min(place, 1)])
+        axes.set(title=title, xlabel="Intensity, a.u." if place == 0 else "Grey value", yscale="log")
+        axes.locator_params(axis="x", nbins=5)
+    row[0].set_ylabel("Share of pixels, %")
+    figure.suptitle("Intensities before and after scaling")
+    note_source(figure, source)
+    return figure
+
+
+def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
+    """Which slices were kept: one row a series from its first slice to its last, blue kept, grey dropped.
+
+    `audit`: one row a slice with series, sequence, slice_index, classes_present and kept.
+    """
+    colours = np.array([to_rgb(colour) for colour in (*DROPPED_COLOURS, KEPT_COLOUR)])
+    names, rows = [], []
+    for name in _sequences(audit):
+        for series, part in audit[audit["sequence"] == name].groupby("series", sort=True):
+            part = part.sort_values("slice_index")
+            code = np.where(part["kept"], 4, part["classes_present"].clip(1, 4) - 1).astype(int)
+            rows.append(colours[code[np.arange(STRIP_COLUMNS) * len(code) // STRIP_COLUMNS]])
+            names.append(series)
+    figure, ((axes,),) = new_figure()
+    axes.imshow(np.array(rows), aspect="auto", interpolation="nearest", extent=(0, 100, len(rows) - 0.5, -0.5))
+    for edge in range(1, len(rows) if len(rows) <= MOST_NAMES else 0):
+        axes.axhline(edge - 0.5, color="white", linewidth=2)
+    _name_rows(axes, names)
+    axes.set_xlabel("Position in the series, % (first slice to last)")
+    kept = int(audit["kept"].sum())
+    figure.suptitle(f"{kept} of {len(audit)} slices kept, {len(names)} series")
+    patches = [Patch(color=KEPT_COLOUR, label="kept")]
+    for number in sorted(audit.loc[~audit["kept"].astype(bool), "classes_present"].clip(1, 4).unique()):
+        patches.append(
+            Patch(
+                color=DROPPED_COLOURS[int(number) - 1], label=f"dropped, {number} class" + ("es" if number > 1 else "")
+            )
+        )
+    legend_below(figure, patches)
+    note_source(figure, source)
+    return figure
+
+
+def _sequences(table: pd.DataFrame) -> list[str]:
+    return [name for name in SEQUENCES if (table["sequence"] == name).any()]
+
+
+def _name_rows(axes, names: Sequence[str]) -> None:
+    if len(names) <= MOST_NAMES:
+        axes.set_yticks(range(len(names)), names)
+    else:
+        axes.set_yticks([])
+        axes.set_ylabel(f"{len(names)} series, one row each")

@@ -1,0 +1,177 @@
+"""Figures of notebook 02 on the masks themselves: their conventions, and what copying one to its neighbour scores."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.style import (
+    CLASS_COLOURS,
+    FOREGROUND_COLOUR,
+    LINE_COLOURS,
+    class_patches,
+    legend_below,
+    new_figure,
+    note_source,
+    paint_classes,
+    show_slice,
+)
+from spider_utils.masks.conventions import close_up
+
+CONVENTIONS = {"gap": (LINE_COLOURS[0], "o"), "touching": (LINE_COLOURS[1], "s")}
+COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR}
+SHOWN = (*FOREGROUND, "foreground")
+MOST_NAMES = 42  # more series than this are drawn without their names
+
+
+def reference_audit(
+    audit: pd.DataFrame, examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *, source: str
+) -> Figure:
+    """One row a series, narrowest gap at the top: gap with quartiles, touching contour, islands; examples at the right.
+
+    `audit`: the table of spider_utils.studies.reference; `examples`: (title, slice (H, W), classes), of which the
+    first two are shown, a disc close up.
+    """
+    examples = examples[:2]
+    measured = audit.dropna(subset=["gap_median"]).sort_values(["gap_median", "touching"], ascending=[True, False])
+    figure, grid = new_figure(len(examples), 4, width_ratios=(2.6, 1.4, 1.4, 2.2))
+    spec = grid[0, 0].get_gridspec()
+    for axes in grid[:, :3].flat:
+        axes.remove()
+    gap = figure.add_subplot(spec[:, 0])
+    touching, islands = (figure.add_subplot(spec[:, column], sharey=gap) for column in (1, 2))
+    for y, row in enumerate(measured.itertuples()):
+        colour, marker = CONVENTIONS[row.convention]
+        gap.plot((row.gap_q1, row.gap_q3), (y, y), color=colour, linewidth=3, alpha=0.45, solid_capstyle="butt")
+        gap.plot(row.gap_median, y, marker, color=colour, markersize=5.5, clip_on=False)
+        for axes, value in ((touching, 100 * row.touching), (islands, row.islands)):
+            axes.barh(y, value, color=colour, height=0.75)
+    names = measured["series"] if measured["patient"].duplicated().any() else measured["patient"]
+    few = len(measured) <= MOST_NAMES
+    gap.set_yticks(range(len(measured)) if few else [], names if few else [], fontsize=8 if len(measured) > 16 else 10)
+    gap.set(ylabel="Patient" if names.name == "patient" else "Series", xlabel="Gap, pixels (bar: quartiles)")
+    touching.set_xlabel("Touching, % of\nfacing contour")
+    islands.set_xlabel("Islands\na slice")
+    gap.set_ylim(len(measured) - 0.4, -0.6)
+    for axes in (gap, touching, islands):
+        axes.set_xlim(0, None)
+        axes.grid(axis="x", alpha=0.3)
+        axes.xaxis.label.set_fontsize(11)
+    for axes in (touching, islands):
+        axes.tick_params(axis="y", length=0, labelleft=False)
+    for axes, example in zip(grid[:, 3], examples, strict=True):
+        _show_example(axes, *example)
+    figure.suptitle(f"The reference's own conventions: {len(measured)} series, from disc to vertebra")
+    counts = measured["convention"].value_counts()
+    handles = [
+        Line2D([], [], linestyle="none", marker=marker, color=colour, label=f"{name}: {counts[name]} series")
+        for name, (colour, marker) in CONVENTIONS.items()
+        if name in counts
+    ]
+    legend_below(figure, handles + class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def reference_examples(examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *, source: str) -> Figure:
+    """A disc of each slice (title, slice (H, W), classes) close up; three fit on a slide."""
+    figure, (row,) = new_figure(1, len(examples), size=(10, 4.6))
+    for axes, example in zip(row, examples, strict=True):
+        _show_example(axes, *example)
+    figure.suptitle("The series whose references differ most, close up")
+    legend_below(figure, class_patches())
+    note_source(figure, source)
+    return figure
+
+
+def copying_dice(
+    scores: pd.DataFrame,
+    names: dict[str, str],
+    paper: pd.DataFrame | None = None,
+    *,
+    sequence: str = "all",
+    aggregation: str = "pooled",
+    source: str,
+) -> Figure:
+    """Dice by class of masks that were copied, with intervals, one panel a kind of copying, beside the paper's Dice.
+
+    `scores`: the table of spider_utils.studies.copying.copying_table; `names`: its value of `split` to the panel's
+    title, in order; `paper`: columns class, metric, value of the sequence to compare with. Each panel has its own
+    scale.
+    """
+    chosen = scores[(scores["metric"] == "dice") & (scores["sequence"] == sequence)]
+    chosen = chosen[chosen["aggregation"] == aggregation]
+    figure, (row,) = new_figure(1, len(names))
+    for axes, (split, title) in zip(row, names.items(), strict=True):
+        part = chosen[chosen["split"] == split].set_index("class")
+        for x, name in enumerate(SHOWN):
+            _point(axes, x, part.loc[name], COLOURS[name])
+        if paper is not None:
+            theirs = paper[paper["metric"] == "dice"].set_index("class")["value"]
+            known = [(x + 0.22, theirs[name]) for x, name in enumerate(FOREGROUND) if name in theirs]
+            axes.plot(*np.transpose(known), "D", markerfacecolor="none", color="#000000", markersize=9)
+        axes.set_xticks(range(len(SHOWN)), [*FOREGROUND, "their mean"])
+        axes.set(title=title, xlim=(-0.75, len(SHOWN) - 0.5))
+        low, high = axes.get_ylim()
+        axes.set_ylim(low if low > 0.5 else 0, min(high, 1.0))
+        axes.grid(axis="y", alpha=0.3)
+    row[0].set_ylabel("Dice")
+    figure.suptitle("No network, no look at the image: Dice of copied masks (each panel its own scale)")
+    handles = [Line2D([], [], marker="o", color="#444444", markersize=9, label="copied mask, 95 % interval")]
+    if paper is not None:
+        empty = {"linestyle": "none", "markerfacecolor": "none", "color": "#000000", "markersize": 9}
+        handles.append(Line2D([], [], marker="D", label="paper's network (T2 SPACE, its validation data)", **empty))
+    legend_below(figure, handles)
+    note_source(figure, source)
+    return figure
+
+
+def dice_by_distance(overlap: pd.DataFrame, *, aggregation: str = "pooled", source: str) -> Figure:
+    """Dice between masks of one series against their distance in slices, by class, with intervals over patients.
+
+    `overlap`: the table of spider_utils.studies.copying.neighbour_overlap.
+    """
+    figure, ((axes,),) = new_figure()
+    chosen = overlap[overlap["aggregation"] == aggregation]
+    for shift, name, marker in zip((-0.06, -0.02, 0.02, 0.06), SHOWN, "os^D", strict=True):
+        part = chosen[chosen["class"] == name].sort_values("apart")
+        spread = np.stack([part["value"] - part["ci_low"], part["ci_high"] - part["value"]]).clip(0)
+        label = "mean of the three" if name == "foreground" else name
+        axes.errorbar(
+            part["apart"] + shift,
+            part["value"],
+            yerr=spread,
+            fmt=f"{marker}-",
+            color=COLOURS[name],
+            markersize=9,
+            capsize=4,
+            label=label,
+        )
+    pairs = chosen.groupby("apart")["pairs"].first()
+    axes.set_xticks(pairs.index, [f"{apart}\n({count} pairs)" for apart, count in pairs.items()])
+    axes.set(
+        xlabel="Slices apart", ylabel="Dice of the two masks", xlim=(pairs.index.min() - 0.4, pairs.index.max() + 0.4)
+    )
+    axes.grid(axis="y", alpha=0.3)
+    figure.suptitle("How much two masks of one patient overlap (95 % intervals over patients)")
+    legend_below(figure, axes.get_legend_handles_labels()[0])
+    note_source(figure, source)
+    return figure
+
+
+def _show_example(axes: Axes, title: str, image: np.ndarray, mask: np.ndarray) -> None:
+    box = close_up(mask)
+    show_slice(axes, paint_classes(image[box], mask[box], 0.3), title)
+    axes.title.set_fontsize(10)
+
+
+def _point(axes: Axes, x: float, row: pd.Series, colour: str) -> None:
+    """A value, written at its left, with its interval, which need not be symmetric and is absent for one patient."""
+    spread = np.nan_to_num([[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]).clip(0)
+    axes.errorbar(x, row["value"], yerr=spread, fmt="o", color=colour, markersize=10, capsize=5, linewidth=2)
+    offset = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 11}
+    axes.annotate(f"{row['value']:.3f}", (x, row["value"]), (-8, 0), **offset)

@@ -1,0 +1,278 @@
+"""Figures of notebooks 05 and 06: scores beside the paper's, and where the predictions go wrong."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.data.series import SEQUENCES
+from spider_utils.figures.style import (
+    CLASS_COLOURS,
+    FOREGROUND_COLOUR,
+    SLIDE,
+    class_patches,
+    error_patches,
+    foreground_box,
+    legend_below,
+    new_figure,
+    note_source,
+    paint_classes,
+    paint_errors,
+    show_slice,
+    spoken,
+)
+
+METRIC_NAMES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "asd": "ASD",
+    "hd95": "HD95",
+    "nsd_1": "NSD at 1",
+    "nsd_2": "NSD at 2",
+}
+AGGREGATIONS = {"slices": "mean over slices", "patients": "mean over patients", "pooled": "all pixels pooled"}
+PAPER_SHIFT = 0.22  # the paper's marker stands beside ours, so that neither covers the other
+NAMES_UNDER = ("reference", "prediction", "errors")
+COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR}
+
+
+def score_points(
+    metrics: pd.DataFrame,
+    paper: pd.DataFrame | None = None,
+    *,
+    metric: str = "dice",
+    split: str = "test",
+    aggregation: str = "pooled",
+    source: str,
+) -> Figure:
+    """One metric by class with its 95 % interval, one panel a sequence, beside the paper's value (open diamonds).
+
+    `metrics`: the long table (split, sequence, class, aggregation, metric, unit, value, ci_low, ci_high, n); `paper`:
+    columns sequence, class, metric, value. The axis does not start at zero, hence points and no bars.
+    """
+    chosen = _chosen(metrics, split=split, aggregation=aggregation, metric=metric)
+    sequences = [name for name in SEQUENCES if (chosen["sequence"] == name).any()] or ["all"]
+    names = [name for name in (*FOREGROUND, "foreground") if (chosen["class"] == name).any()]
+    unit = chosen["unit"].iloc[0]
+    digits = 2 if unit in ("mm", "px") else 3
+    figure, (row,) = new_figure(1, len(sequences), sharey=True)
+    for axes, sequence in zip(row, sequences, strict=True):
+        part = chosen[chosen["sequence"] == sequence].set_index("class")
+        for x, name in enumerate(names):
+            _point(axes, x, part.loc[name], COLOURS[name], "o")
+            low = part.loc[name, ["value", "ci_low"]].min()
+            axes.annotate(
+                f"{part.loc[name, 'value']:.{digits}f}",
+                (x, low),
+                (0, -6),
+                textcoords="offset points",
+                ha="center",
+                va="top",
+            )
+        if paper is not None:
+            theirs = paper[(paper["sequence"] == sequence) & (paper["metric"] == metric)].set_index("class")["value"]
+            known = [(x + PAPER_SHIFT, theirs[name]) for x, name in enumerate(names) if name in theirs]
+            if known:
+                axes.plot(*np.transpose(known), "D", markerfacecolor="none", color="#000000", markersize=9)
+        turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(sequences) > 1 else {"fontsize": 13}
+        axes.set_xticks(range(len(names)), names, **turned)
+        axes.set(title=spoken(sequence), xlim=(-0.5, len(names) - 0.5))
+        axes.margins(y=0.12)
+        axes.grid(axis="y", alpha=0.3)
+    row[0].set_ylabel(_axis_name(metric, unit))
+    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} on {split} patients, {AGGREGATIONS[aggregation]}")
+    handles = [Line2D([], [], marker="o", color="#444444", markersize=9, label="this run, 95 % interval over patients")]
+    if paper is not None:
+        empty = {"linestyle": "none", "markerfacecolor": "none", "color": "#000000", "markersize": 9}
+        handles.append(Line2D([], [], marker="D", label="paper (its own validation data)", **empty))
+    legend_below(figure, handles)
+    note_source(figure, source)
+    return figure
+
+
+def aggregation_compare(
+    metrics: pd.DataFrame, *, metric: str = "dice", split: str = "test", sequence: str = "all", source: str
+) -> Figure:
+    """One metric by class, aggregated in the three ways, each with its 95 % interval over patients."""
+    chosen = _chosen(metrics, split=split, sequence=sequence, metric=metric)
+    names = [name for name in (*FOREGROUND, "foreground") if (chosen["class"] == name).any()]
+    figure, ((axes,),) = new_figure()
+    for shift, aggregation, marker in zip((-0.2, 0, 0.2), AGGREGATIONS, "os^", strict=True):
+        part = chosen[chosen["aggregation"] == aggregation].set_index("class")
+        for x, name in enumerate(names):
+            _point(axes, x + shift, part.loc[name], COLOURS[name], marker)
+    axes.set_xticks(range(len(names)), names, fontsize=13)
+    axes.set(ylabel=_axis_name(metric, chosen["unit"].iloc[0]), xlim=(-0.5, len(names) - 0.5))
+    axes.grid(axis="y", alpha=0.3)
+    figure.suptitle(
+        f"The same masks, three averages: {METRIC_NAMES.get(metric, metric)}, {spoken(sequence)}, {split} patients"
+    )
+    style = {"linestyle": "none", "color": "#444444", "markersize": 9}
+    legend_below(
+        figure, [Line2D([], [], marker=m, label=t, **style) for m, t in zip("os^", AGGREGATIONS.values(), strict=True)]
+    )
+    note_source(figure, source)
+    return figure
+
+
+def error_overlay(
+    image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, title: str, *, source: str
+) -> Figure:
+    """One slice (H, W): reference classes, predicted classes, and the foreground's hits and errors."""
+    figure, (row,) = new_figure(1, 3)
+    show_slice(row[0], paint_classes(image, reference), "reference")
+    show_slice(row[1], paint_classes(image, prediction), "prediction")
+    show_slice(row[2], paint_errors(image, reference, prediction), "hits and errors")
+    figure.suptitle(title)
+    legend_below(figure, class_patches() + error_patches())
+    note_source(figure, source)
+    return figure
+
+
+def overlay_grid(
+    images: Sequence[np.ndarray],
+    references: Sequence[np.ndarray],
+    predictions: Sequence[np.ndarray],
+    titles: Sequence[str],
+    heading: str,
+    *,
+    source: str,
+) -> Figure:
+    """Up to six slices, each cropped to its spine and shown as reference, prediction, and hits and errors.
+
+    A title of one line, such as "12_t2_SPACE, slice 60: Dice 0.91", leaves most room for the slices.
+    """
+    blocks = 3 if len(images) > 4 else min(len(images), 2)
+    rows = -(-len(images) // blocks)
+    ratios = ([1, 1, 1, 0.2] * blocks)[:-1]
+    figure, grid = new_figure(
+        rows, len(ratios), size=SLIDE if blocks == 3 else (10, 3.2 * rows + 1), width_ratios=ratios
+    )
+    figure.get_layout_engine().set(w_pad=0.04, wspace=0)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for place, (image, reference, prediction) in enumerate(zip(images, references, predictions, strict=True)):
+        row, column = place // blocks, 4 * (place % blocks)
+        box = foreground_box(reference, prediction)
+        painted = (
+            paint_classes(image, reference),
+            paint_classes(image, prediction),
+            paint_errors(image, reference, prediction),
+        )
+        for axes, picture, name in zip(grid[row, column : column + 3], painted, NAMES_UNDER, strict=True):
+            show_slice(axes, picture[box])
+            axes.text(0.5, -0.02, name, transform=axes.transAxes, ha="center", va="top", fontsize=10)
+        grid[row, column + 1].set_title(titles[place], fontsize=11)
+    figure.suptitle(heading)
+    legend_below(figure, class_patches() + error_patches())
+    note_source(figure, source)
+    return figure
+
+
+def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
+    """One metric by patient and class, patients from the worst to the best foreground mean.
+
+    `scores`: one row a patient and class with patient, class and the metric's column.
+    """
+    table = scores[scores["class"].isin(FOREGROUND)].pivot_table(index="patient", columns="class", values=metric)
+    table = table.loc[table.mean(axis=1).sort_values().index]
+    figure, ((axes,),) = new_figure()
+    for name, marker in zip(FOREGROUND, "os^", strict=True):
+        axes.plot(range(len(table)), table[name], marker, color=CLASS_COLOURS[name], markersize=9, label=name)
+    axes.plot(range(len(table)), table.mean(axis=1), "D", color=FOREGROUND_COLOUR, label="foreground mean")
+    small = len(table) > 30
+    axes.set_xticks(range(len(table)), table.index, rotation=90 if len(table) > 14 else 0, fontsize=8 if small else 11)
+    axes.set(xlabel="Patient, from worst to best", ylabel=METRIC_NAMES.get(metric, metric))
+    axes.grid(axis="y", alpha=0.3)
+    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by patient")
+    legend_below(figure, axes.get_legend_handles_labels()[0])
+    note_source(figure, source)
+    return figure
+
+
+def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
+    """One metric against a slice's lateral position in its series: points, and the mean of each tenth of the way.
+
+    `scores`: one row a slice and class with position (0 first kept slice, 1 last), class and the metric.
+    """
+    figure, (row,) = new_figure(1, len(FOREGROUND), sharey=True)
+    edges = np.linspace(0, 1, 11)
+    for axes, name in zip(row, FOREGROUND, strict=True):
+        part = scores[scores["class"] == name].dropna(subset=[metric])
+        axes.plot(100 * part["position"], part[metric], ".", color=CLASS_COLOURS[name], alpha=0.5, markersize=7)
+        means = part[metric].groupby(pd.cut(part["position"], edges, include_lowest=True), observed=False).mean()
+        axes.plot(100 * (edges[:-1] + edges[1:]) / 2, means, "o-", color="#000000", markersize=5)
+        axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
+        axes.grid(alpha=0.3)
+    row[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+    row[1].set_xlabel("Position in the series, % (first kept slice to last)")
+    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)")
+    note_source(figure, source)
+    return figure
+
+
+def confusion_matrix(counts: np.ndarray, *, source: str) -> Figure:
+    """Pixels by reference class (rows) and predicted class (columns), (4, 4), each row as percent of its sum."""
+    counts = np.asarray(counts, float)
+    share = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    figure, ((axes,),) = new_figure()
+    shown = axes.imshow(share, cmap="Blues", vmin=0, vmax=100)
+    for row, column in np.ndindex(share.shape):
+        ink = "white" if share[row, column] > 55 else "black"
+        axes.text(column, row, f"{share[row, column]:.2f} %", ha="center", va="center", color=ink, fontsize=13)
+    axes.set_xticks(range(len(CLASSES)), CLASSES)
+    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    axes.set(xlabel="Predicted class", ylabel="Reference class")
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    figure.colorbar(shown, label="Share of the reference class, %")
+    figure.suptitle("Where the pixels of each class go")
+    note_source(figure, source)
+    return figure
+
+
+def distance_histogram(distances: Mapping[str, np.ndarray], unit: str, *, source: str) -> Figure:
+    """Distances of predicted boundaries from the reference by class, in `unit` ("mm" or "px"), with their medians.
+
+    The last bin holds everything above the 99th percentile.
+    """
+    figure, (row,) = new_figure(1, len(distances), sharey=True, sharex=True)
+    top = max(np.percentile(np.concatenate([np.ravel(values) for values in distances.values()]), 99), 1e-6)
+    for axes, (name, values) in zip(row, distances.items(), strict=True):
+        share, edges = np.histogram(np.minimum(values, top), bins=30, range=(0, top))
+        axes.stairs(100 * share / max(share.sum(), 1), edges, fill=True, color=COLOURS[name])
+        axes.axvline(np.median(values), color="#000000", linestyle="--", label=f"median {np.median(values):.2f} {unit}")
+        axes.set(title=name, xlabel=f"Distance, {unit} (last bar: and more)")
+        axes.xaxis.label.set_fontsize(11)
+        axes.legend(loc="upper right")
+    row[0].set_ylabel("Share of boundary, %")
+    figure.suptitle("How far predicted boundaries lie from the reference")
+    note_source(figure, source)
+    return figure
+
+
+def _chosen(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
+    chosen = metrics[np.logical_and.reduce([metrics[column] == value for column, value in wanted.items()])]
+    if chosen.empty:
+        text = ", ".join(f"{column} {value}" for column, value in wanted.items())
+        raise SpiderError(
+            f"metrics table: expected rows with {text}, found none; name a split and metric that it holds"
+        )
+    return chosen
+
+
+def _point(axes, x: float, row: pd.Series, colour: str, marker: str) -> None:
+    """A value with its interval, which need not be symmetric."""
+    spread = np.array([[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]).clip(0)
+    axes.errorbar(x, row["value"], yerr=spread, fmt=marker, color=colour, markersize=10, capsize=5, linewidth=2)
+
+
+def _axis_name(metric: str, unit: str) -> str:
+    return f"{METRIC_NAMES.get(metric, metric)}" + (f", {unit}" if unit in ("mm", "px") else "")

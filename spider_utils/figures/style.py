@@ -1,0 +1,222 @@
+"""How every figure looks: colours, font sizes, attribution, painted slices, and saving for slides.
+
+The colours are those of Okabe and Ito (2008), which stay apart for colour-blind readers. They stand here once, so that
+a class, an error and a sequence keep their colour through all notebooks.
+"""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy.ndimage import binary_erosion
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path
+from spider_utils.data.labels import CLASSES, FOREGROUND
+
+CLASS_COLOURS = {"background": "#666666", "vertebrae": "#E69F00", "canal": "#56B4E9", "discs": "#CC79A7"}
+ERROR_COLOURS = {"true positive": "#009E73", "false positive": "#D55E00", "false negative": "#0072B2"}
+SEQUENCE_COLOURS = {"T1": "#0072B2", "T2": "#D55E00", "T2_SPACE": "#009E73"}
+SEQUENCE_MARKERS = {"T1": "o", "T2": "s", "T2_SPACE": "^"}
+FOREGROUND_COLOUR = "#000000"  # the mean of the three foreground classes
+LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000")  # series of a plot that are none of the above
+LINE_STYLES = ("-", "--", ":", "-.")
+
+SLIDE = (10.0, 5.625)  # inches, 16:9
+DECK = (5.7, 3.75)  # inches; the presentation shows it 1.4 times as large, beside its text
+DISPLAY_GAMMA = 0.7
+FOOT_INCHES = 0.24  # strip at the foot of every figure that holds the attribution
+SVG_DPI = 150  # of slices inside an SVG, or it grows to megabytes
+LETTER = 0.58  # mean width of a letter, in font sizes
+LEGEND_INCHES = 0.32  # strip above it for a legend of the whole figure
+SOURCE_NOTES = {
+    "phantom": "Synthetic phantom",
+    "released": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as released by Ahmed et al. 2025",
+    "spider": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0",
+    "exported": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as in the repository ejd230001/medvisor",
+    "chu": "MRI: Chu et al., PLoS ONE 2015, as resampled in the public repository JonathanRamos/fastcleverseg",
+    "sct": "MRI: tutorial data of the Spinal Cord Toolbox",
+}
+STYLE = {
+    "figure.dpi": 100,
+    "figure.facecolor": "white",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.w_pad": 0.08,  # inches
+    "figure.constrained_layout.h_pad": 0.06,
+    "font.family": "DejaVu Sans",
+    "font.size": 12,
+    "figure.titlesize": 15,
+    "axes.titlesize": 13,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "lines.linewidth": 2,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "hatch.linewidth": 0.8,
+    "svg.fonttype": "path",  # text keeps its look on a computer without this font
+}
+
+
+def use_style() -> None:
+    """Set matplotlib's parameters to the style of this project (16:9, readable on a slide)."""
+    mpl.rcParams.update(STYLE)
+
+
+def spoken(sequence: str) -> str:
+    """Give a sequence as it is said: "T2_SPACE" is "T2 SPACE"; "all" is "all sequences"."""
+    return "all sequences" if sequence == "all" else sequence.replace("_", " ")
+
+
+def new_figure(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = SLIDE, **options
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure in this style and its axes, always as an array (rows, columns).
+
+    `options` go to matplotlib.pyplot.subplots. The figure is taken off pyplot's list at once, so that a notebook shows
+    it one time (as the value of its cell) and holds no open figures.
+    """
+    use_style()
+    figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, **options)
+    plt.close(figure)
+    foot = FOOT_INCHES / size[1]
+    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
+    return figure, axes
+
+
+def note_source(figure: Figure, source: str) -> None:
+    """Write at the foot of the picture what its data are, by a name of SOURCE_NOTES.
+
+    Raises SpiderError on another source, since a picture of MRI must not go without its attribution.
+    """
+    if source not in SOURCE_NOTES:
+        raise SpiderError(
+            f"figure: expected a source out of {', '.join(SOURCE_NOTES)}, found {source!r}; name one of them"
+        )
+    note = SOURCE_NOTES[source]
+    size = min(9.5, 0.97 * 72 * figure.get_figwidth() / (LETTER * len(note)))
+    figure.text(0.99, 0.012, note, ha="right", va="bottom", fontsize=size, color="#555555")
+
+
+def save_figure(figure: Figure, folder: Path | str, name: str, dpi: int = 300) -> list[Path]:
+    """Write `folder`/`name`.png and .svg and return both paths. The same figure gives the same bytes each time."""
+    figure.draw_without_rendering()  # the layout settles before the first file is written
+    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}
+    paths = []
+    with mpl.rc_context({"svg.hashsalt": name}):
+        for suffix, facts in metadata.items():
+            path = Path(folder) / f"{name}.{suffix}"
+            with atomic_path(path) as temporary:
+                figure.savefig(temporary, dpi=dpi if suffix == "png" else min(dpi, SVG_DPI), metadata=facts)
+            paths.append(path)
+    return paths
+
+
+def keep(figure: Figure, folder: Path | str, name: str) -> Figure:
+    """Save a figure (see `save_figure`) and give it back, so that a notebook's cell ends with it and shows it."""
+    save_figure(figure, folder, name)
+    return figure
+
+
+def grey_levels(image: np.ndarray) -> np.ndarray:
+    """Give a slice (H, W) as uint8 for the screen: its 0.5 to 99.9 percentile on 0..255, brightened by a gamma of 0.7.
+
+    Only what is shown changes: near the coil fat is so bright that vertebrae would else stay black.
+    """
+    low, high = np.percentile(image, (0.5, 99.9))
+    scaled = np.clip((np.asarray(image, np.float32) - low) / max(high - low, 1e-6), 0, 1)
+    return (255 * scaled**DISPLAY_GAMMA).round().astype(np.uint8)
+
+
+def paint_classes(
+    image: np.ndarray, classes: np.ndarray, opacity: float = 0.35, shown: tuple[str, ...] = FOREGROUND
+) -> np.ndarray:
+    """Paint the classes `shown` over a slice: (H, W) image and classes 0..3 to (H, W, 3) uint8, with solid outlines."""
+    picture = _rgb(image)
+    for name in shown:
+        mask = np.asarray(classes) == CLASSES.index(name)
+        if opacity > 0:
+            width = max(1, round(mask.shape[0] / 400))
+            rim = mask & ~binary_erosion(mask, iterations=width, border_value=1)
+            _blend(picture, mask, CLASS_COLOURS[name], opacity)
+            _blend(picture, rim, CLASS_COLOURS[name], 1.0)
+    return picture.round().astype(np.uint8)
+
+
+def paint_errors(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, opacity: float = 0.3) -> np.ndarray:
+    """Paint hits and errors of the foreground over a slice, (H, W, 3) uint8.
+
+    True positive: the right foreground class. False negative: the reference is foreground and the prediction is
+    background. False positive: the prediction is foreground where the reference is background *or another class*.
+    Errors are three times as opaque as hits, so that they stand out without colour too.
+    """
+    picture = _rgb(image)
+    for name, mask in error_masks(reference, prediction).items():
+        share = opacity if name == "true positive" else min(1.0, 3 * opacity)
+        _blend(picture, mask, ERROR_COLOURS[name], share)
+    return picture.round().astype(np.uint8)
+
+
+def error_masks(reference: np.ndarray, prediction: np.ndarray) -> dict[str, np.ndarray]:
+    """Give the three masks of `paint_errors`, each (H, W) bool; no pixel is in two of them."""
+    reference, prediction = np.asarray(reference), np.asarray(prediction)
+    predicted = prediction > 0
+    return {
+        "true positive": predicted & (prediction == reference),
+        "false positive": predicted & (prediction != reference),
+        "false negative": ~predicted & (reference > 0),
+    }
+
+
+def show_slice(axes: Axes, picture: np.ndarray, title: str = "", aspect: float = 1.0) -> None:
+    """Show a slice (H, W) in grey, or a painted one (H, W, 3), without ticks; `aspect` is row over column spacing."""
+    picture = grey_levels(picture) if picture.ndim == 2 else picture
+    axes.imshow(picture, cmap="gray", vmin=0, vmax=255, aspect=aspect)
+    axes.set_title(title)
+    axes.set_axis_off()
+
+
+def class_patches(names: tuple[str, ...] = FOREGROUND) -> list[Patch]:
+    """Give the legend's entries for these classes."""
+    return [Patch(color=CLASS_COLOURS[name], label=name) for name in names]
+
+
+def error_patches() -> list[Patch]:
+    """Give the legend's entries for true positive, false positive and false negative (see `paint_errors`)."""
+    names = {"false positive": "false positive or wrong class"}
+    return [Patch(color=colour, label=names.get(name, name)) for name, colour in ERROR_COLOURS.items()]
+
+
+def legend_below(figure: Figure, handles: list) -> None:
+    """Put one legend for the whole figure under its axes, in one row, above the attribution."""
+    height = figure.get_figheight()
+    bottom = (FOOT_INCHES + LEGEND_INCHES) / height
+    figure.get_layout_engine().set(rect=(0, bottom, 1, 1 - bottom))
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, FOOT_INCHES / height), "borderaxespad": 0}
+    figure.legend(handles=handles, ncols=len(handles), columnspacing=1.4, handlelength=1.6, **place)
+
+
+def foreground_box(*masks: np.ndarray, margin: int = 20) -> tuple[slice, slice]:
+    """Give the rows and columns that hold the foreground of all masks (H, W), `margin` pixels wider on each side."""
+    foreground = np.any([np.asarray(mask) > 0 for mask in masks], axis=0)
+    if not foreground.any():
+        return slice(0, foreground.shape[0]), slice(0, foreground.shape[1])
+    edges = [np.flatnonzero(foreground.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    return tuple(slice(max(0, int(first) - margin), int(last) + margin + 1) for first, last in edges)
+
+
+def _rgb(image: np.ndarray) -> np.ndarray:
+    return np.repeat(grey_levels(image)[..., None], 3, axis=2).astype(np.float32)
+
+
+def _blend(picture: np.ndarray, mask: np.ndarray, colour: str, share: float) -> None:
+    """Mix a share of `colour` into `picture` (H, W, 3) float32 where `mask` is set, in place."""
+    picture[mask] = (1 - share) * picture[mask] + share * 255 * np.array(to_rgb(colour), np.float32)

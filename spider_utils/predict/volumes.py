@@ -1,0 +1,146 @@
+"""Label maps for volumes: python -m spider_utils predict --input FILE|DIR --output DIR.
+
+Volumes are read, segmented (see `volume_inference`) and written one after the other, so that memory does not grow with
+their number; a label map lies on its volume's own grid, voxel by voxel.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import SimpleITK as sitk
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
+from spider_utils.data.pose import acquired_axis, from_pose
+from spider_utils.data.volumes import find_volumes, read_volume, volume_name, volume_suffix, write_labels
+from spider_utils.masks.levels import Numbered, number_structures
+from spider_utils.predict.slices import ReadyNetwork, ready_network
+from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, read_volume_settings
+
+LABELS = ("four", "spider")
+FORMATS = ("mha", "input")
+SUMMARY_FILE, NOTE_FILE = "volumes.csv", "prediction.json"
+
+
+@dataclass(frozen=True)
+class VolumePrediction:
+    """What was done to a number of volumes: what was written, and for each volume left out what is wrong with it."""
+
+    label_maps: tuple[Path, ...]
+    left_out: dict[Path, str]
+    network: str  # what made the label maps, in words
+
+
+def predict_volumes(
+    source: Path | str,
+    output: Path | str,
+    weights: Path | str | None = None,
+    device: str = "auto",
+    labels: str = "four",
+    file_format: str = "mha",
+) -> VolumePrediction:
+    """Segment a volume, or every volume of a folder, and write label maps of the same names and grids to `output`.
+
+    `labels`: "four" writes the classes 0..3, "spider" numbers vertebrae and discs as SPIDER does (see `levels`).
+    `file_format`: "mha", compressed, or "input", that of each input (MHA for DICOM folders). Beside the label maps lies
+    volumes.csv, a row a volume: its grid, the volume of each class in ml and, with "spider", numbers of structures and
+    what was doubtful. Label maps of an earlier call with the same network and settings that are newer than their input
+    are left as they are; others are overwritten.
+
+    A volume that cannot be segmented is left out, and said so in the result. Raises SpiderError when there is no
+    volume, two of them have one name, the output is the volumes' own folder, the network is missing or does not fit, or
+    on unknown labels or formats.
+    """
+    for name, value, known in (("labels", labels, LABELS), ("format", file_format, FORMATS)):
+        if value not in known:
+            raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{value}'")
+    source, output = Path(source), Path(output)
+    files = find_volumes(source)
+    targets = {path: output / (volume_name(path) + output_suffix(path, file_format)) for path in files}
+    refuse_clashes(targets)
+    network = ready_network(weights, device)
+    settings = read_volume_settings(network)
+    made_with = {"network": network.name, "best": network.description.get("best"), "labels": labels}
+    made_with = json.loads(json.dumps(made_with | {"volumes": asdict(settings), "use": asdict(network.settings)}))
+    rows = read_rows(output) if read_json(output / NOTE_FILE) == made_with else {}
+    left_out = {}
+    for path in progress(files, desc="predict", unit="volume"):
+        target = targets[path]
+        if target.name in rows and target.is_file() and newest(path) <= target.stat().st_mtime:
+            continue
+        rows.pop(target.name, None)
+        try:
+            labelled, row = predict_file(path, network, settings, labels)
+            write_labels(labelled, target)
+        except SpiderError as error:
+            left_out[path] = f"{error}; {target} is of an earlier run" if target.exists() else str(error)
+            continue
+        rows[target.name] = {"label_map": target.name} | row
+        with atomic_path(output / SUMMARY_FILE) as temporary:
+            pd.DataFrame(list(rows.values())).sort_values("label_map").to_csv(temporary, index=False)
+        write_json(output / NOTE_FILE, made_with)
+    done = tuple(targets[path] for path in files if path not in left_out)
+    return VolumePrediction(done, left_out, network.name)
+
+
+def predict_file(
+    path: Path, network: ReadyNetwork, settings: VolumeSettings, labels: str
+) -> tuple[sitk.Image, dict[str, object]]:
+    """Segment one volume; return the label map on its own grid and its row of volumes.csv.
+
+    Raises SpiderError when the volume cannot be read or is not made of sagittal slices.
+    """
+    volume = read_volume(path)
+    axis = acquired_axis(volume)
+    if axis in ("coronal", "axial"):
+        raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
+    classes, spacing = predict_classes(volume, network, settings)
+    row = {"input": path.name, "spacing_mm": " x ".join(f"{step:.4g}" for step in volume.GetSpacing())}
+    row |= {"size": " x ".join(map(str, volume.GetSize())), "slices": len(classes)}
+    voxels = class_pixels(classes).sum(axis=0)
+    row |= {f"{name}_ml": round(voxels[CLASSES.index(name)] * math.prod(spacing) / 1000, 2) for name in FOREGROUND}
+    if labels == "spider":
+        numbered = number_structures(classes, spacing)
+        classes, row = numbered.labels, row | describe_numbers(numbered)
+    return from_pose(classes, volume), row
+
+
+def describe_numbers(numbered: Numbered) -> dict[str, object]:
+    """Return how many vertebrae and discs a label map has, and what was doubtful about it."""
+    found = np.unique(numbered.labels)
+    counts = {"vertebrae": int(((found > 0) & (found < 100)).sum()), "discs": int((found > 200).sum())}
+    return counts | {"notes": "; ".join(numbered.notes)}
+
+
+def output_suffix(path: Path, file_format: str) -> str:
+    """Return the suffix of a label map: ".mha", or that of its input."""
+    return (volume_suffix(path) if file_format == "input" else "") or ".mha"
+
+
+def refuse_clashes(targets: dict[Path, Path]) -> None:
+    """Raise SpiderError when a label map would overwrite a volume, or two volumes have one label map."""
+    owners: dict[Path, Path] = {}
+    for path, target in targets.items():
+        if target.exists() and any(target.samefile(other) for other in targets if other.exists()):
+            raise SpiderError(f"{target}: the label map would overwrite the volume; name another folder for them")
+        if target in owners:
+            raise SpiderError(f"{path}: has the same name as {owners[target]}; rename one, label maps go by the names")
+        owners[target] = path
+
+
+def newest(path: Path) -> float:
+    """Return the time of the last change of a volume: of its file, or of the newest file of its folder."""
+    return max((file.stat().st_mtime for file in path.iterdir()), default=0) if path.is_dir() else path.stat().st_mtime
+
+
+def read_rows(output: Path) -> dict[str, dict]:
+    """Return the rows of volumes.csv by label map, {} where there is none."""
+    path = output / SUMMARY_FILE
+    table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame({"label_map": []})
+    return {row["label_map"]: row for row in table.to_dict("records")}

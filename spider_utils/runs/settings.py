@@ -1,0 +1,67 @@
+"""All parameters of a run, in groups by the station that uses them, and the profiles: files with values for them."""
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import sort_parameters
+from spider_utils.data.preprocess import PreprocessSettings
+from spider_utils.data.splits import SplitSettings
+from spider_utils.train.trainer import TrainSettings
+
+PROFILES = Path(__file__).parent / "profiles"
+
+
+@dataclass(frozen=True)
+class PhantomSettings:
+    """The embedded synthetic data; other sources take no notice of it."""
+
+    patients: int = 12
+    phantom_seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How scores become intervals."""
+
+    bootstrap: int = 1000  # replicates over patients
+    bootstrap_seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.bootstrap < 1:
+            raise SpiderError(f"bootstrap: expected 1 replicate or more, found {self.bootstrap}")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that decides a run's result, apart from the data."""
+
+    phantom: PhantomSettings
+    preprocess: PreprocessSettings
+    split: SplitSettings
+    training: TrainSettings
+    evaluation: EvaluationSettings
+
+    def flat(self) -> dict[str, Any]:
+        """Return all parameters by name."""
+        return {name: value for group in asdict(self).values() for name, value in group.items()}
+
+
+def make_settings(values: dict[str, Any]) -> Settings:
+    """Sort parameters into their groups; what is not given keeps its default.
+
+    Raises SpiderError on an unknown name, a value of the wrong type, or one that a group refuses.
+    """
+    return Settings(**sort_parameters(values, {field.name: field.type for field in fields(Settings)}))
+
+
+def load_profile(name: str) -> dict[str, Any]:
+    """Read a profile's parameters. Raises SpiderError when there is no profile of that name."""
+    path = PROFILES / f"{name}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in PROFILES.glob("*.yaml")))
+        raise SpiderError(f"profile '{name}': no such profile; expected one of {known}")
+    return yaml.safe_load(path.read_text(encoding="utf-8"))

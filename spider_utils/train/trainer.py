@@ -1,0 +1,306 @@
+"""Training: batch 8, Adam. By default ("plateau") the learning rate is reduced on plateau, and early stopping and the
+checkpoint go by the validation mean IoU. With the schedule "cosine" all epochs are done, no validation side is needed,
+and the last epoch is the result: for studies, which must not choose an epoch on what they score.
+
+Everything an epoch needs is written at its end, in one file (`last.safetensors`): a run that is cut off goes on where
+it stopped and gives what an uncut run gives, since order and dropout of an epoch depend on the seed and the epoch's
+number alone.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path
+from spider_utils.common.progress import progress
+from spider_utils.data.labels import CLASSES
+from spider_utils.data.store import SliceStore, neighbour_rows
+from spider_utils.models.batches import memory_format, network_inputs, network_masks, shuffled_batches, to_input
+from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
+from spider_utils.models.paper import DIVISOR
+from spider_utils.predict.segment import NETWORK, select_device
+from spider_utils.train.augment import LEVELS, augment
+from spider_utils.train.checkpoints import (
+    STATE,
+    network_is_of,
+    read_state,
+    refuse_other,
+    restore,
+    write_network,
+    write_state,
+)
+from spider_utils.train.losses import DICE_SETS, LOSS, LOSSES, REDUCTIONS, Loss, make_loss
+
+AfterEpoch = Callable[[int, nn.Module], None]
+SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
+CHOICES = {
+    "model": tuple(MODELS),
+    "activation": ("published", *ACTIVATIONS),
+    "initialiser": tuple(INITIALISERS),
+    "precision": ("auto", "float32", "bfloat16"),
+    "schedule": ("plateau", "cosine"),
+    "loss": LOSSES,
+    "focal_reduction": REDUCTIONS,
+    "dice_over": DICE_SETS,
+    "augmentation": tuple(LEVELS),
+}
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One training run. The paper states batch size, epochs and the loss; the rest is ours (see the README)."""
+
+    model: str = "paper_text"
+    width: int = 16  # channels at full resolution
+    train_height: int = 640  # the network's input, pixels
+    train_width: int = 512
+    batch_size: int = 8
+    activation: str = "published"  # or one of models.ACTIVATIONS everywhere
+    initialiser: str = "glorot_uniform"
+    deep_supervision: bool = False  # a loss at every head of U-Net++
+    neighbours: int = 0  # slices on either side that the network sees as channels ("2.5D")
+    epochs: int = 100  # at most
+    learning_rate: float = 1e-3
+    schedule: str = "plateau"  # or "cosine": from the learning rate to 0 over all epochs
+    lr_factor: float = 0.5  # the learning rate is multiplied by this ...
+    lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU
+    stop_patience: int = 20  # training ends after so many
+    loss: str = "combined"  # the paper's; or another of losses.LOSSES
+    focal_share: float = 0.6
+    gamma: float = 4.0
+    focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image
+    dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"
+    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one
+    boundary_share: float = 0.1  # of the boundary loss at the last epoch
+    augmentation: str = "none"  # or "light", "strong"
+    precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "batch_size", "epochs", "lr_patience", "stop_patience", "train_height", "train_width"):
+            if getattr(self, name) < 1:
+                raise SpiderError(f"{name}: expected 1 or more, found {getattr(self, name)}")
+        for name in ("train_height", "train_width"):
+            if getattr(self, name) % DIVISOR:
+                raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {getattr(self, name)}")
+        if not self.learning_rate > 0:
+            raise SpiderError(f"learning_rate: expected more than 0, found {self.learning_rate}")
+        for name in ("focal_share", "fp_weight", "boundary_share"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SpiderError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
+        for name in ("gamma", "neighbours"):
+            if getattr(self, name) < 0:
+                raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
+        if self.deep_supervision and self.model not in SUPERVISED:
+            raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The network's input size, (height, width) in pixels."""
+        return self.train_height, self.train_width
+
+    def network(self) -> nn.Module:
+        """Build the network, its weights drawn from torch's generator."""
+        channels = 1 + 2 * self.neighbours
+        return build_model(self.model, in_channels=channels, **{name: getattr(self, name) for name in NETWORK})
+
+    def make_loss(self, epoch: int) -> Loss:
+        """Make the loss of an epoch; only the boundary loss has a weight that changes."""
+        return make_loss(**{name: getattr(self, name) for name in LOSS}, progress=epoch / self.epochs)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """Slices at the network's size: images (n, C, h, w) uint8, C with neighbours, and masks (n, h, w) uint8."""
+
+    images: Tensor
+    masks: Tensor
+
+
+def read_slices(store: SliceStore, rows: np.ndarray, settings: TrainSettings) -> Slices:
+    """Read slices of a store by their row numbers, with as many neighbours as the settings ask for."""
+    around = neighbour_rows(store.table, settings.neighbours)[rows]
+    return Slices(network_inputs(store.images, around, settings.size), network_masks(store.masks[rows], settings.size))
+
+
+class Trainer:
+    """Holds what an epoch changes: the network, the optimiser, the schedule, the log and the best epoch so far."""
+
+    def __init__(self, settings: TrainSettings, folder: Path, about: dict, log_file: Path):
+        self.settings, self.folder, self.about, self.log_file = settings, folder, about, log_file
+        self.device = select_device(settings.device)
+        torch.manual_seed(settings.seed)
+        torch.backends.cudnn.deterministic = True
+        model = settings.network()
+        self.model = model.to(self.device, memory_format=memory_format(self.device))
+        self.loss = settings.make_loss(0)
+        self.dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
+        self.schedule = self.make_schedule()
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.mixed and self.dtype == torch.float16)
+        self.log: list[dict] = []
+
+    @property
+    def mixed(self) -> bool:
+        """True when the forward pass runs in half precision: on CUDA by default, elsewhere with bfloat16 only."""
+        if self.settings.precision == "auto":
+            return self.device.type == "cuda"
+        return self.settings.precision == "bfloat16"
+
+    def make_schedule(self) -> torch.optim.lr_scheduler.LRScheduler:
+        """Make the schedule of the learning rate, which takes a step after every epoch."""
+        if self.settings.schedule == "cosine":
+            return torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, self.settings.epochs)
+        return torch.optim.lr_scheduler.ReduceLROnPlateau(
+            self.optimizer, mode="max", factor=self.settings.lr_factor, patience=self.settings.lr_patience
+        )
+
+    @property
+    def chooses(self) -> bool:
+        """True when the validation side chooses the epoch; else it is the last one."""
+        return self.settings.schedule == "plateau"
+
+    @property
+    def best(self) -> dict:
+        """The log row of the epoch with the highest validation mean IoU, or of the last one."""
+        return max(self.log, key=lambda row: row["val_mean_iou"]) if self.chooses else self.log[-1]
+
+    @property
+    def finished(self) -> bool:
+        """True when all epochs are done, or the validation mean IoU has not risen for `stop_patience` epochs."""
+        if not self.log:
+            return False
+        done = self.log[-1]["epoch"]
+        return done >= self.settings.epochs or done - self.best["epoch"] >= self.settings.stop_patience
+
+    def forward_loss(self, images: Tensor, masks: Tensor, augmentation: str = "none") -> tuple[Tensor, Tensor]:
+        """Return logits and loss of one batch; with several heads those of the last one, and the mean of the losses."""
+        inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
+        inputs = inputs.contiguous(memory_format=memory_format(self.device))
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
+            logits = self.model(inputs)
+        if logits.ndim == 5:  # deep supervision: (heads, N, classes, H, W)
+            return logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
+        return logits, self.loss(logits, target)
+
+    def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
+        """Train for one epoch and return the mean loss over its slices."""
+        torch.manual_seed(self.settings.seed * 100_003 + epoch)  # dropout's and augmentation's randomness
+        self.loss = self.settings.make_loss(epoch)
+        self.model.train()
+        total = 0.0
+        for rows in shuffled_batches(len(data.images), self.settings.batch_size, self.settings.seed, epoch):
+            _, loss = self.forward_loss(data.images[rows], data.masks[rows], self.settings.augmentation)
+            self.optimizer.zero_grad(set_to_none=True)
+            self.scaler.scale(loss).backward()
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            total += loss.item() * len(rows)
+            bar.update()
+        return total / len(data.images)
+
+    @torch.no_grad()
+    def validate(self, data: Slices) -> dict:
+        """Return the mean loss and the IoU of each class, pixels pooled, at the network's size."""
+        self.model.eval()
+        total, pairs = 0.0, torch.zeros(len(CLASSES) ** 2, dtype=torch.long)
+        for start in range(0, len(data.images), self.settings.batch_size):
+            part = slice(start, start + self.settings.batch_size)
+            logits, loss = self.forward_loss(data.images[part], data.masks[part])
+            total += loss.item() * len(logits)
+            codes = data.masks[part].long() * len(CLASSES) + logits.argmax(1).cpu()
+            pairs += torch.bincount(codes.flatten(), minlength=len(CLASSES) ** 2)
+        iou = class_iou(pairs.reshape(len(CLASSES), len(CLASSES)))
+        named = {f"val_iou_{name}": value for name, value in zip(CLASSES, iou.tolist(), strict=True)}
+        return {"val_loss": total / len(data.images), "val_mean_iou": iou.mean().item(), **named}
+
+    def fit(self, train: Slices, validation: Slices, after_epoch: AfterEpoch) -> None:
+        """Train until finished, writing log and checkpoints after every epoch."""
+        if self.chooses and not len(validation.images):
+            raise SpiderError("schedule 'plateau': needs a validation side; set validation_share, or take 'cosine'")
+        batches = -(-len(train.images) // self.settings.batch_size)
+        done = len(self.log)
+        with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
+            while not self.finished:
+                epoch = len(self.log) + 1
+                row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
+                row["train_loss"] = self.train_epoch(train, epoch, bar)
+                row |= self.validate(validation) if len(validation.images) else {}
+                after_epoch(epoch, self.model.eval())
+                self.log.append(row)
+                self.schedule.step(*([row["val_mean_iou"]] if self.chooses else []))
+                self.save()
+                bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name in SHOWN})
+
+    def save(self) -> None:
+        """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""
+        self.write_log()
+        rest = {"settings": asdict(self.settings), "about": self.about, "log": self.log}
+        rest |= {"schedule": self.schedule.state_dict(), "scaler": self.scaler.state_dict()}
+        write_state(self.model, self.optimizer, rest, self.folder)
+        if self.log[-1] is self.best:
+            self.write_best()
+
+    def write_best(self) -> None:
+        """Write the network, which is the best so far, and the JSON that says what it is."""
+        write_network(self.model, {"training": asdict(self.settings), "best": self.best} | self.about, self.folder)
+
+    def write_log(self) -> None:
+        """Write the log as a table, one row an epoch."""
+        with atomic_path(self.log_file) as path:
+            pd.DataFrame(self.log).to_csv(path, index=False)
+
+    def resume(self) -> None:
+        """Take up the state of `last.safetensors`. Raises SpiderError when it was made with other settings."""
+        tensors, rest = read_state(self.folder)
+        refuse_other(rest["settings"] | rest["about"], asdict(self.settings) | self.about, self.folder / STATE)
+        restore(self.model, self.optimizer, tensors, rest["groups"])
+        self.schedule.load_state_dict(rest["schedule"])
+        if rest["scaler"]:  # empty when the last session ran without mixed precision
+            self.scaler.load_state_dict(rest["scaler"])
+        self.log = rest["log"]
+        if self.log[-1] is self.best and not network_is_of(self.folder, self.best):
+            self.write_best()  # the last session ended between the two files
+
+
+def class_iou(pairs: Tensor) -> Tensor:
+    """Return the IoU of each class from a confusion matrix (reference, prediction); 1 for a class in neither."""
+    both = pairs.diag().double()
+    either = (pairs.sum(0) + pairs.sum(1)).double() - both
+    return torch.where(either > 0, both / either.clamp(min=1), torch.ones_like(both))
+
+
+def train(
+    settings: TrainSettings,
+    slices_of: Callable[[str], Slices],
+    folder: Path | str,
+    about: dict,
+    log_file: Path | str,
+    after_epoch: AfterEpoch = lambda epoch, model: None,
+) -> pd.DataFrame:
+    """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
+
+    `slices_of` gives the slices of a side ("train", "validation") and is not called when the training is finished.
+    `after_epoch` is given the epoch's number and the network in evaluation mode, before the epoch is written.
+    Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
+    `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
+    when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
+    is there already.
+    """
+    trainer = Trainer(settings, Path(folder), about, Path(log_file))
+    if (trainer.folder / STATE).is_file():
+        trainer.resume()
+    if not trainer.finished:
+        trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)
+    return pd.DataFrame(trainer.log)
