@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from small_unseen import BODIES, DISCS, make_unseen, spine
 
 from spider_utils.analysis.causes import add_causes
 from spider_utils.analysis.groups import group_table
@@ -15,6 +14,7 @@ from spider_utils.analysis.where import add_regions
 from spider_utils.analysis.worst import slice_table, worst_table
 from spider_utils.analysis.wrong import wrong_pixels
 from spider_utils.common.errors import SpiderError
+from tests.helpers.small_unseen import BODIES, DISCS, make_unseen, spine
 
 SERIES = ("1_t2_SPACE", "2_t2_SPACE")
 OVERVIEW = pd.DataFrame(

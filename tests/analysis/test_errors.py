@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from small_unseen import BODIES, CANAL, DISCS, make_unseen, spine
 
 from spider_utils.analysis.causes import CAUSES, add_causes, cause_table, suspected_faults
 from spider_utils.analysis.where import REGIONS, add_regions, distance_table, landmarks, region_table
 from spider_utils.analysis.wrong import share_table, wrong_pixels
+from tests.helpers.small_unseen import BODIES, CANAL, DISCS, make_unseen, spine
 
 
 def described(reference, prediction, number=0):

@@ -22,8 +22,8 @@ from spider_utils.predict import slices as predict
 from spider_utils.predict import volumes as predict_volumes
 from spider_utils.predict.volumes import predict_volumes as predict_all
 from spider_utils.studies.roundtrip import PerfectNetwork, same_grid
-from tests.test_predict import Ruler
-from tests.test_volume_inference import SHAPE, classes_at_random, volume_of
+from tests.predict.test_slices import Ruler
+from tests.predict.test_volume_inference import SHAPE, classes_at_random, volume_of
 
 SIZE = SHAPE[1:]
 

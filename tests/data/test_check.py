@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import SimpleITK as sitk
-from dicom_series import write_dicom
 
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
@@ -17,6 +16,7 @@ from spider_utils.data.check.overview import check_overview
 from spider_utils.data.phantom import phantom_series
 from spider_utils.data.spider import read_overview
 from spider_utils.data.volumes import read_volume
+from tests.helpers.dicom_series import write_dicom
 
 LABELS = (0, 1, 2, 3, 100, 201, 202, 203)
 PLACES = {kind: f"{kind}/{{}}.mha" for kind in ("images", "masks")}

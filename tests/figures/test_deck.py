@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figure_layout import check_layout
 from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
@@ -16,6 +15,7 @@ from spider_utils.figures import deck as figures_deck
 from spider_utils.figures.network import network_diagram
 from spider_utils.figures.style import DECK
 from spider_utils.models.build import build_model, trace_stages
+from tests.helpers.figure_layout import check_layout
 from tools.deck_figures import close_up, narrowed
 
 SHOWN = 1.4  # times as large on a slide

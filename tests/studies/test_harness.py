@@ -27,7 +27,7 @@ from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours
 from spider_utils.studies.study_file import FOLDER, load_study
-from tests.small_study import PATIENTS, SLICES, STUDY, make_small_store
+from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from spider_utils.predict.views import VIEWS
 from spider_utils.train.checkpoints import write_network
 from spider_utils.train.trainer import TrainSettings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 32)
 
 

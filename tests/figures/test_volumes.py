@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
@@ -19,6 +18,7 @@ from spider_utils.figures import volumes as figures_volumes
 from spider_utils.figures.surface import VIEWS
 from spider_utils.figures.volumes import SQUARE_MM
 from spider_utils.masks.measures import bland_altman, compare_measures
+from tests.helpers.figure_layout import check_layout
 
 SPACING = (4.0, 1.0, 0.8)
 AT = (4, 50, 20)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from test_preprocess import make_folder
+from tests.data.test_preprocess import make_folder
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.survey import label_lists, survey

@@ -7,13 +7,13 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from figure_layout import check_layout
 from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.figures import reference as figures_reference
 from spider_utils.figures import style
+from tests.helpers.figure_layout import check_layout
 
 KINDS = {"leaky": "nearest slice: LEAKY", "honest": "other patient"}
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from dicom_series import write_dicom
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
@@ -19,6 +18,7 @@ from spider_utils.data.volumes import (
     volume_suffix,
     write_labels,
 )
+from tests.helpers.dicom_series import write_dicom
 
 
 def noise_volume(size=(7, 6, 5), kind=np.int16) -> sitk.Image:

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from apta_reference import apta_images
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.filters import FILTERS
@@ -27,6 +26,7 @@ from spider_utils.data.preprocess import (
 from spider_utils.data.series import SliceStack
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.store import open_store
+from tests.helpers.apta_reference import apta_images
 
 SMALL = PreprocessSettings(store_height=64, store_width=32)
 

@@ -25,7 +25,7 @@ from spider_utils.predict.volume_inference import (
     slice_field,
 )
 from spider_utils.studies.roundtrip import Extent, roundtrip, same_grid, sampled_phantom, tilted
-from tests.test_predict import Ruler
+from tests.predict.test_slices import Ruler
 
 SHAPE = (5, 64, 32)  # of the volume in the common pose; its slices have the network's size
 SPACING = (3.0, 0.5, 0.75)

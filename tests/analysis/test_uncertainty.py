@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figure_layout import check_layout
 from scipy.stats import spearmanr
 
 from spider_utils.analysis import uncertainty
@@ -22,7 +21,8 @@ from spider_utils.analysis.uncertainty import (
 from spider_utils.analysis.unseen import Fold, Unseen
 from spider_utils.figures import calibration as figures_calibration
 from spider_utils.predict.views import Scale, Shift
-from tests.small_study import make_small_store
+from tests.helpers.figure_layout import check_layout
+from tests.helpers.small_study import make_small_store
 
 
 def one_hot(mask: np.ndarray) -> np.ndarray:

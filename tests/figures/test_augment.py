@@ -5,12 +5,12 @@ import matplotlib
 matplotlib.use("Agg")
 
 import numpy as np
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 
 from spider_utils.figures.augment import augmentation_changes, augmentation_levels, shown_as
 from spider_utils.figures.style import CLASS_COLOURS
+from tests.helpers.figure_layout import check_layout
 
 
 def pair(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
@@ -33,6 +32,7 @@ from spider_utils.figures import (
     style,
 )
 from spider_utils.models.build import Stage, build_model, count_parameters
+from tests.helpers.figure_layout import check_layout
 
 
 def colour(name: str) -> np.ndarray:

@@ -8,7 +8,6 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
@@ -17,6 +16,7 @@ from spider_utils.data.labels import FOREGROUND, apta_stages
 from spider_utils.data.series import SEQUENCES
 from spider_utils.figures import labels as figures_labels
 from spider_utils.figures import style
+from tests.helpers.figure_layout import check_layout
 
 
 def texts(figure) -> list[str]:

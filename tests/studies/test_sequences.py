@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from figure_layout import check_layout
 from PIL import Image
 
 from spider_utils.__main__ import main
@@ -33,6 +32,7 @@ from spider_utils.studies.sequences import (
     space_table,
     summarise_sequences,
 )
+from tests.helpers.figure_layout import check_layout
 
 BONE, CANAL, DISC = 1, 2, 3
 HEIGHT, DEPTH, THICK, TOP = 40, 50, 12, 20  # of bodies and discs in the drawn spine

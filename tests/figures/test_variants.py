@@ -6,7 +6,6 @@ matplotlib.use("Agg")
 
 import numpy as np
 import pytest
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
 from matplotlib.text import Annotation, Text
@@ -14,6 +13,7 @@ from matplotlib.text import Annotation, Text
 from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR
 from spider_utils.figures.variants import UP_COLOUR, attention_overlay, nested_grid
 from spider_utils.models.build import build_model
+from tests.helpers.figure_layout import check_layout
 
 
 def texts(figure) -> list[str]:

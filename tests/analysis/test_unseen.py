@@ -17,7 +17,7 @@ from spider_utils.runs.run import open_run
 from spider_utils.studies import errors
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.study_file import load_study
-from tests.small_study import PATIENTS, SLICES, STUDY, make_small_store
+from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,8 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from figure_layout import check_layout
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
-from small_unseen import make_unseen, spine
 
 from spider_utils.analysis.causes import add_causes, cause_table, suspected_faults
 from spider_utils.analysis.groups import group_table
@@ -18,6 +16,8 @@ from spider_utils.analysis.where import add_regions, distance_table, region_tabl
 from spider_utils.analysis.worst import worst_table
 from spider_utils.analysis.wrong import wrong_pixels
 from spider_utils.figures import errors as figures_errors
+from tests.helpers.figure_layout import check_layout
+from tests.helpers.small_unseen import make_unseen, spine
 
 
 def texts(figure) -> list[str]:

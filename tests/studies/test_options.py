@@ -13,7 +13,7 @@ from spider_utils.studies import options
 from spider_utils.studies.harness import plan
 from spider_utils.studies.options import OPTIONS, PLAIN, Ensemble, option_place, try_options
 from spider_utils.studies.study_file import load_study
-from tests.small_study import PATIENTS, SLICES, STUDY, make_small_store
+from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 ARMS = {"plain_net": {"title": "plain"}, "dice_net": {"title": "Dice alone", "values": {"focal_share": 0.0}}}
 

@@ -7,7 +7,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from figure_layout import check_layout
 from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
@@ -22,6 +21,7 @@ from spider_utils.figures.ablation import (
     arm_rows,
     patient_pairs,
 )
+from tests.helpers.figure_layout import check_layout
 
 ARMS = {  # title, kind, gain in Dice, adjusted p
     "tversky": ("Tversky (0.3 / 0.7)", "loss", -0.01, 0.2),
