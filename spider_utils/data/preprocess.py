@@ -25,7 +25,7 @@ from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refus
 INTENSITIES = ("slice_minmax", "volume_percentile")
 GEOMETRIES = ("stretch", "pad")
 LABELS = ("direct", "apta")
-PERCENTILES = (0.5, 99.5)
+CLIPPED = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
         low = image.min(axis=(1, 2), keepdims=True)
         high = image.max(axis=(1, 2), keepdims=True)
     else:
-        low, high = np.percentile(image, PERCENTILES)
+        low, high = np.percentile(image, CLIPPED)
     span = np.where(high > low, high - low, 1)
     return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)
 

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from test_preprocess import make_folder
+from tests.data.test_preprocess import make_folder
 
 from spider_utils.analysis import unseen
 from spider_utils.analysis.pathology import FINDINGS
