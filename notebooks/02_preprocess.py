@@ -132,7 +132,7 @@ else:
 
 # %%
 from spider_utils.figures.labels import apta_stages_figure, grey_codes
-from spider_utils.data.labels import apta_stages
+from spider_utils.data.apta import apta_stages
 
 if stack.coding == "spider":
     figure = apta_stages_figure(grey, apta_stages(grey), direct, source=run.source)
@@ -147,7 +147,7 @@ keep(figure, run.figures, "02_labels")
 # What does that do to a whole set? Every slice of up to 30 series, labelled both ways:
 
 # %%
-from spider_utils.data.labelling import compare_labels
+from spider_utils.data.survey import compare_labels
 
 if stack.coding == "spider":
     compared = compare_labels(run.series()[:30], settings)
@@ -182,7 +182,8 @@ figure
 
 # %%
 from spider_utils.figures.data import intensity_histograms
-from spider_utils.data.preprocess import INTENSITIES, resize_stack, scale_intensity
+from spider_utils.data.preprocess import INTENSITIES, resize_stack
+from spider_utils.data.intensity import scale_intensity
 
 scaled = {method: scale_intensity(stack.image, method) for method in INTENSITIES}
 keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, "02_intensity")
@@ -355,7 +356,8 @@ print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(
 # %%
 import pandas as pd
 
-from spider_utils.evaluate.scores import PAPER_TABLE, score_table
+from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.evaluate.tables import score_table
 
 copied = copying_table(store)
 pd.DataFrame({name: score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})

@@ -363,7 +363,7 @@ shares.round(0).astype(int).add_suffix(" %")
 # that the network has not met. (Whatever data this notebook runs on, these are the tables under `results/` of the repository.)
 
 # %%
-from spider_utils.runs.run import REPOSITORY
+from spider_utils.common.files import REPOSITORY
 
 published = REPOSITORY / "results" / "choices"  # there in a checkout of the repository, not in an installed package
 tables = {name: pd.read_csv(published / f"{name}.csv") for name in ("dice", "differences")} if published.is_dir() else None

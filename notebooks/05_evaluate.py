@@ -76,7 +76,7 @@ split = run.split()
 print("split:", split.label)
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.scores import score_table
+from spider_utils.evaluate.tables import score_table
 
 score_table(test)
 
@@ -102,7 +102,7 @@ assert not as_committed or value > 0.8, "far below what this profile reaches: lo
 # with anything: then the paper's table stands alone.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.scores import beside_paper
+from spider_utils.evaluate.tables import beside_paper
 
 compared = beside_paper(test)
 overlap = compared[compared["metric"].isin(["dice", "iou", "precision", "recall", "f1"]) & (compared["class"] != "background")]
@@ -111,7 +111,7 @@ overlap.pivot_table(index=["sequence", "class"], columns="metric", values=shown)
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.figures.results import score_points
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
 
 paper = None if run.source == "phantom" else PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="value")
 keep(score_points(test, paper, metric="dice", source=run.source), run.figures, "05_dice")
@@ -190,7 +190,7 @@ both[["split", "value", "ci_low", "ci_high"]].round(3).reset_index(drop=True)
 # %%
 import pandas as pd
 
-from spider_utils.runs.run import REPOSITORY
+from spider_utils.common.files import REPOSITORY
 
 published = REPOSITORY / "results"  # there in a checkout of the repository, not in an installed package
 names = ("dice", "gains", "copying", "neighbours", "ceiling") if published.is_dir() else ()
@@ -300,7 +300,7 @@ shipped["options_paired"][columns].round(4) if study else None
 # and state no spacing: with them this section has nothing to show.
 
 # %%
-from spider_utils.predict.slices import ready_network
+from spider_utils.predict.network import ready_network
 from spider_utils.predict.volume_inference import predict_classes
 from spider_utils.data.volumes import read_volume
 
@@ -378,7 +378,8 @@ pd.DataFrame(NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
 
 # %% tags=["nbval-ignore-output"]
 from spider_utils.figures.volumes import measure_agreement
-from spider_utils.masks.measures import canal_diameters, compare_measures, disc_heights
+from spider_utils.masks.measures import canal_diameters, disc_heights
+from spider_utils.evaluate.agreement import compare_measures
 
 pairs = []
 for name, (_, mm) in predicted.items():
@@ -397,7 +398,7 @@ keep(measure_agreement(agreement, source=run.source), run.figures, "05_measures"
 # scans at once, as a start for a reader's own measurement, never for a decision about a patient.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.masks.measures import bland_altman
+from spider_utils.evaluate.agreement import bland_altman
 
 kinds = agreement.groupby("measure") if pairs else {}
 rows = {name: vars(bland_altman(part["reference"].to_numpy(), part["other"].to_numpy())) for name, part in kinds}

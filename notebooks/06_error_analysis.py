@@ -214,7 +214,7 @@ keep(distance_histogram(repeated, unit, source=run.source), run.figures, "06_dis
 # %%
 import pandas as pd
 
-from spider_utils.runs.run import REPOSITORY
+from spider_utils.common.files import REPOSITORY
 
 published = REPOSITORY / "results" / "errors"  # there in a checkout of the repository, not in an installed package
 names = ("by_group", "pathology", "where", "distance", "causes", "reference", "worst")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from spider_utils.common.files import write_text
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.predict.slices import DEFAULT_MODEL
+from spider_utils.predict.network import DEFAULT_MODEL
 from spider_utils.studies.cost import network_cost
-from spider_utils.train.trainer import TrainSettings
+from spider_utils.train.settings import TrainSettings
 from tools.studies import markdown_table
 
 HEAD = """# The shipped networks

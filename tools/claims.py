@@ -16,7 +16,8 @@ import pandas as pd
 from spider_utils.common.files import write_text
 from spider_utils.data.download import read_manifest
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.scores import PAPER_TABLE, write_metrics
+from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.build import build_model, count_parameters
 from tools.notebooks import README, ROOT, with_block
 from tools.studies import markdown_table

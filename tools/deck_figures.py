@@ -12,7 +12,6 @@ import torch
 from matplotlib.figure import Figure
 from PIL import Image
 
-from spider_utils.analysis.unseen import read_unseen
 from spider_utils.analysis.worst import slice_table
 from spider_utils.common.files import read_json
 from spider_utils.data.labels import FOREGROUND
@@ -21,16 +20,18 @@ from spider_utils.data.pose import to_pose
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.store import open_store
 from spider_utils.data.volumes import read_volume
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import deck
 from spider_utils.figures.ablation import LEVEL
 from spider_utils.figures.network import network_diagram
+from spider_utils.figures.painting import foreground_box, paint_classes
 from spider_utils.figures.study import PAPER_TABLE_DICE
-from spider_utils.figures.style import class_patches, foreground_box, paint_classes
+from spider_utils.figures.style import class_patches
 from spider_utils.models.build import build_model, trace_stages
-from spider_utils.predict.slices import ready_network
+from spider_utils.predict.network import ready_network
 from spider_utils.predict.volume_inference import predict_classes
 from spider_utils.studies.bodies import SOURCE
+from spider_utils.studies.folds import read_unseen
 
 CAPTIONS = {
     "spine": "A T2 SPACE slice and its four classes (reference).",

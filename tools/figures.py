@@ -16,9 +16,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from spider_utils.commands.study import draw, study_store
+from spider_utils.commands.study import study_store
 from spider_utils.common.files import read_json, write_text
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.figures import draw
 from spider_utils.figures.model import training_curves
 from spider_utils.figures.results import score_points
 from spider_utils.figures.study import differences, roundtrip
@@ -84,10 +85,10 @@ def draw_studies(folder: Path, slices: Path | None) -> None:
         tables = {path.stem: pd.read_csv(path) for path in study.glob("*.csv") if path.read_text("utf-8").strip()}
         own = folder / "studies" / study.name
         if "reference_audit" not in tables:
-            draw(tables, None, own, source)
+            draw.save(draw.draw_study(tables, None, source), own)
         elif slices:
             with tempfile.TemporaryDirectory() as place:
-                draw(tables, study_store(Path(place), source, slices, {}), own, source)
+                draw.save(draw.draw_study(tables, study_store(Path(place), source, slices, {}), source), own)
         if "roundtrip_summary" in tables:
             save_figure(roundtrip(tables["roundtrip_summary"], source=source), own, "roundtrip")
         if "differences" in tables and not {"paired", "neighbours"} & set(tables):

@@ -18,7 +18,7 @@ import nbformat
 import pandas as pd
 
 from spider_utils.common.files import write_text
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import RUN_CAPTIONS, gallery
 from tools.notebooks import README, ROOT, cleaned, with_block
 from tools.studies import FIGURES, is_study, publish_figure, publish_study

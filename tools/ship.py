@@ -25,11 +25,13 @@ from spider_utils.common.provenance import provenance
 from spider_utils.data.intensity import find_landmarks
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.predict.segment import load_network, predict_masks, select_device
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.segment import predict_masks
 from spider_utils.predict.volume_inference import VolumeSettings
 from spider_utils.studies.options import OPTIONS, PLAIN
 from spider_utils.train.checkpoints import NETWORK_FILE
-from spider_utils.train.trainer import Slices, TrainSettings, read_slices, train
+from spider_utils.train.settings import TrainSettings
+from spider_utils.train.trainer import Slices, read_slices, train
 from tools.card import write_card
 from tools.notebooks import ROOT
 

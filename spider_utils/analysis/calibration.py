@@ -23,9 +23,8 @@ from spider_utils.analysis.uncertainty import band
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.scores import draw_patients
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.models.batches import network_masks
-from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 BINS = 15  # as Guo et al.
 REGIONS = ("all", "near")

@@ -22,8 +22,17 @@ from spider_utils.analysis.where import landmarks
 from spider_utils.analysis.wrong import share_table, speck
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.masks.conventions import DISCS, EIGHT, ROWS, VERTEBRAE, above_top_disc, disc_gaps, remove_islands
-from spider_utils.studies.reference import CUT_OFF, TOUCHING_GAP
+from spider_utils.masks.conventions import (
+    CUT_OFF,
+    DISCS,
+    EIGHT,
+    ROWS,
+    TOUCHING_GAP,
+    VERTEBRAE,
+    above_top_disc,
+    disc_gaps,
+    remove_islands,
+)
 
 NEAR = 3.0
 LEAST = 0.1

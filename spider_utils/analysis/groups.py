@@ -9,8 +9,9 @@ import pandas as pd
 
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.bootstrap import interval
+from spider_utils.evaluate.overlap import count_overlap, replicated_dice
 from spider_utils.evaluate.scores import lateral_position
-from spider_utils.studies.compare import count_overlap, interval, replicated_dice
 
 THIRDS = ("first third", "middle third", "last third")
 QUARTERS = ("1 smallest", "2", "3", "4 largest")

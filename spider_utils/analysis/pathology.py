@@ -9,8 +9,7 @@ neither a difficult patient nor a difficult level stands for the disease.
 import numpy as np
 import pandas as pd
 
-from spider_utils.evaluate.scores import draw_patients
-from spider_utils.studies.compare import REPLICATES, SEED, interval
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 
 PFIRRMANN = "Pfirrman grade"  # as the table spells it
 FINDINGS = {

@@ -28,12 +28,12 @@ from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.evaluate.metrics import dice
-from spider_utils.evaluate.scores import draw_patients, lateral_position
+from spider_utils.evaluate.scores import lateral_position
 from spider_utils.models.batches import network_inputs, to_input
-from spider_utils.predict.segment import load_network, select_device
+from spider_utils.models.saved import load_network, select_device
 from spider_utils.predict.views import VIEWS, predict_probabilities
-from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 BAND = 10  # pixels at the network's size
 SPREAD_VIEWS = ("shift_up", "shift_right", "scale_0.9", "scale_1.1")

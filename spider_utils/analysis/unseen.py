@@ -19,13 +19,10 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import network_inputs
-from spider_utils.predict.segment import load_network, predict_logits, select_device, to_mask
-from spider_utils.runs.run import Run
-from spider_utils.studies.harness import NOTE
-from spider_utils.train.checkpoints import NETWORK_FILE
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.segment import predict_logits, to_mask
 
 BATCH = 8  # as `inference.predict_masks`, so that both give the same masks
 
@@ -51,51 +48,6 @@ class Fold:
     number: int
     checkpoint: Path
     rows: np.ndarray
-
-
-def read_unseen(
-    study_out: Path | str, arm: str, store: SliceStore, seed: int = 0, kept: Path | str | None = None
-) -> Unseen:
-    """Return every held-out slice of a study's arm, segmented by the network of its fold.
-
-    `study_out`: the study's folder, only read but for what is kept in `kept` (default: <study_out>/unseen/<arm>).
-    Raises SpiderError when a fold's training is missing, not finished, leaky, or was made from another store.
-    """
-    folds = study_folds(Path(study_out), arm, store, seed)
-    return segment_unseen(folds, store, Path(kept) if kept else Path(study_out) / "unseen" / arm)
-
-
-def unseen_of_run(run: Run) -> Unseen:
-    """Return the test slices of a run, segmented by its network; kept under <run>/unseen. Trains where that is to do.
-
-    Raises SpiderError where the run's split is leaky.
-    """
-    run.train()
-    store, split = run.store(), run.split()
-    if split.leaky:
-        raise SpiderError(f"{run.path}: expected a split by patient, found {split.label}; take another run")
-    fold = Fold(run.settings.split.fold, run.path / "checkpoints" / NETWORK_FILE, split.rows(store.table, "test"))
-    return segment_unseen([fold], store, run.path / "unseen")
-
-
-def study_folds(study_out: Path, arm: str, store: SliceStore, seed: int = 0) -> list[Fold]:
-    """Find the networks of an arm's folds and what each of them holds out. Raises SpiderError as `read_unseen`."""
-    folds, place = [], study_out / "trainings" / arm
-    count = None
-    while count is None or len(folds) < count:
-        folder = place / f"fold{len(folds)}_seed{seed}"
-        made = read_json(folder / NOTE).get("made_from")
-        if made is None:
-            raise SpiderError(f"{folder}: expected a finished training, found no {NOTE}; let the study end first")
-        if made["fingerprint"] != store.info["fingerprint"]:
-            raise SpiderError(f"{folder}: trained on other slices than {store.path} holds; give the study's own store")
-        names = SplitSettings.__dataclass_fields__
-        split = make_split(store.table, SplitSettings(**{name: made[name] for name in names}))
-        if split.leaky:
-            raise SpiderError(f"{folder}: expected a split by patient, found {split.label}; name another arm")
-        folds.append(Fold(len(folds), folder / NETWORK_FILE, split.rows(store.table, "test")))
-        count = made["folds"]
-    return folds
 
 
 def segment_unseen(folds: list[Fold], store: SliceStore, folder: Path) -> Unseen:

@@ -27,9 +27,8 @@ from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.wrong import EVERY, share_table
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.scores import draw_patients
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.masks.conventions import DISCS, EIGHT, ISLAND_SHARE, ROWS, VERTEBRAE
-from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 CANAL = CLASSES.index("canal")
 LIMITS = (1, 2, 3, 5)  # pixels from the contour

@@ -6,7 +6,7 @@ from spider_utils.analysis.pathology import PFIRRMANN
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.metrics import dice
-from spider_utils.studies.compare import PLACE, count_overlap
+from spider_utils.evaluate.overlap import PLACE, count_overlap
 
 GRADED = {"Disc narrowing": "narrowed", "Disc bulging": "bulging", "Disc herniation": "herniated"}
 

@@ -19,9 +19,8 @@ from scipy import ndimage
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.scores import draw_patients
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.masks.conventions import ISLAND_SHARE
-from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 KINDS = ("missed", "false", "swapped")
 EVERY = "all"  # all foreground classes together

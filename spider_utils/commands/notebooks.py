@@ -21,7 +21,7 @@ import spider_utils
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.data.splits import SIDES, Split
-from spider_utils.evaluate.scores import summary_lines
+from spider_utils.evaluate.tables import summary_lines
 from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
 from spider_utils.runs.settings import load_profile
 

@@ -23,18 +23,16 @@ from spider_utils.common.provenance import provenance
 from spider_utils.data import filters
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other
-from spider_utils.evaluate.scores import PAPER_TABLE, summarise, write_metrics
-from spider_utils.predict.segment import select_device
+from spider_utils.evaluate.scores import summarise, write_metrics
+from spider_utils.models.saved import select_device
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.cost import cost_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
 from spider_utils.studies.options import option_names, option_tables, try_options
 from spider_utils.studies.paired import paired_table, study_patients
-from spider_utils.studies.study_file import FOLDER, Study, load_study
-from spider_utils.train.trainer import TrainSettings
-
-Tables = dict[str, pd.DataFrame]
+from spider_utils.studies.study_file import FOLDER, Study, Tables, load_study
+from spider_utils.train.settings import TrainSettings
 
 
 def run_command(
@@ -56,6 +54,8 @@ def run_command(
     `metadata`: the folder of SPIDER's tables, for the studies that need them. Raises SpiderError on an unknown study or
     a wrong parameter.
     """
+    from spider_utils.figures import draw
+
     out, overrides = Path(out), dict(overrides or {})
     if name in VOLUMES:
         return run_volume_study(name, out, data_dir, metadata, overrides)
@@ -77,14 +77,11 @@ def run_command(
         if study:
             tables = trained_study(study, store, out, workers, scheduler)
             if study.name == ERRORS:
-                from spider_utils.studies.errors import error_tables  # needs SimpleITK
-
-                folder = metadata or data_dir
-                tables |= error_tables(out, study.reference, store, Path(folder) if folder else None, source)
+                tables |= error_tables(out, study.reference, store, metadata or data_dir, source)
         else:
             store = without_validation(store)
             tables = AUDITS[name](store, source)
-        draw(tables, store, out / "figures", source)
+        draw.save(draw.draw_study(tables, store, source), out / "figures")
     device = str(select_device(given.get("device", "auto")))
     write_tables(tables, out, given | {"study": name, "source": source}, made_from, device)
     return tables
@@ -101,16 +98,26 @@ def run_volume_study(
     name: str, out: Path, data_dir: Path | str | None, metadata: Path | str | None, overrides: dict[str, Any]
 ) -> Tables:
     """Run a study of `studies.volumes`; these have no store, and no parameters but those in its TAKES."""
-    from spider_utils.figures.style import save_figure
+    from spider_utils.figures import draw
     from spider_utils.studies.volumes import TAKES, VOLUME_STUDIES  # needs SimpleITK, which a full store does not
 
     given = overrides | ({"metadata": metadata} if metadata else {})
     for other in given.keys() - TAKES.get(name, ()):
         raise SpiderError(f"study '{name}': takes no parameter '{other}'")
     done = VOLUME_STUDIES[name](data_dir, **given)
-    save_figure(done.figure, out / "figures", name)
+    draw.save(draw.draw_volumes(name, done), out / "figures")
     write_tables(done.tables, out, {"study": name, "source": done.source}, done.made_from, "cpu")
     return done.tables
+
+
+def error_tables(out: Path, arm: str, store: SliceStore, metadata: Path | str | None, source: str) -> Tables:
+    """Analyse the errors of a study's arm, draw them into `out`/figures, and return the tables."""
+    from spider_utils.figures import draw
+    from spider_utils.studies.errors import analyse_errors  # needs SimpleITK
+
+    found = analyse_errors(out, arm, store, Path(metadata) if metadata else None)
+    draw.save(draw.draw_errors(found, source), out / "figures")
+    return found.tables
 
 
 def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
@@ -213,48 +220,6 @@ def without_validation(store: SliceStore) -> SliceStore:
     return replace(store, images=store.images[kept], masks=store.masks[kept], table=table, audit=audit)
 
 
-def draw(tables: Tables, store: SliceStore, folder: Path, source: str) -> None:
-    """Draw the figure that belongs to each table."""
-    from spider_utils.figures import (
-        ablation as figures_ablation,
-    )
-    from spider_utils.figures import (
-        reference as figures_reference,
-    )
-    from spider_utils.figures import (
-        study as figures_study,
-    )
-    from spider_utils.figures.style import save_figure
-
-    if "reference_audit" in tables:
-        audit = tables["reference_audit"]
-        rows = reference.examples(audit, store.table)
-        pictures = [(title, store.images[row], store.masks[row]) for title, row in rows.items()]
-        save_figure(figures_reference.reference_audit(audit, pictures, source=source), folder, "reference_audit")
-        save_figure(figures_reference.reference_examples(pictures, source=source), folder, "reference_examples")
-    if "neighbour_overlap" in tables:
-        paper = (
-            None
-            if source == "phantom"
-            else PAPER_TABLE.query("sequence == 'T2_SPACE'").melt("class", ["dice"], "metric")
-        )
-        names = {copying.NEIGHBOUR: "nearest slice, split by slice: LEAKY", copying.OTHER_PATIENT: "another patient"}
-        save_figure(figures_reference.copying_dice(tables["copying"], names, paper, source=source), folder, "copying")
-        figure = figures_reference.dice_by_distance(tables["neighbour_overlap"], source=source)
-        save_figure(figure, folder, "neighbour_overlap")
-    if "neighbours" in tables:
-        save_figure(figures_study.leakage(tables, source=source), folder, "leakage")
-    elif len(tables.get("paired", ())):
-        paired, patients, cost = tables["paired"], tables["patients"], tables["cost"]
-        if paired["arm"].nunique() > 1:
-            save_figure(figures_ablation.ablation(paired, cost, source=source), folder, "ablation")
-            by_class = figures_ablation.ablation_by_class(tables["differences"], paired, source=source)
-            save_figure(by_class, folder, "ablation_by_class")
-            save_figure(figures_study.differences(tables["differences"], tables["dice"], source=source), folder, "arms")
-        else:
-            save_figure(figures_ablation.patient_pairs(patients, paired, cost, source=source), folder, "pairs")
-
-
 def reference_tables(store: SliceStore, source: str) -> Tables:
     """Measure by what conventions the reference masks were drawn."""
     audit = reference.audit_reference(store)
@@ -280,8 +245,8 @@ def filter_tables(store: SliceStore, source: str) -> Tables:
 
 def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
     """Label every slice directly and by APTA; returns the tables and the data's fingerprint."""
-    from spider_utils.data.labelling import compare_labels, summarise_labels
     from spider_utils.data.sources import fingerprint
+    from spider_utils.data.survey import compare_labels, summarise_labels
 
     compared = compare_labels(series, settings)
     return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from spider_utils.common.errors import SpiderError
 
+CLIPPED = (0.5, 99.5)
 PERCENTILES = (0, 1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
 SAMPLE = 8_000_000  # voxels that percentiles are taken from; of a larger volume every n-th row and column
 
@@ -40,3 +41,14 @@ def standardise(volume: np.ndarray, landmarks: Sequence[float]) -> np.ndarray:
     own, first = np.unique(own, return_index=True)
     target = np.asarray(landmarks, float)[first]
     return np.stack([np.rint(np.interp(one, own, target)).astype(np.uint8) for one in volume])
+
+
+def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
+    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or the volume's percentiles."""
+    if method == "slice_minmax":
+        low = image.min(axis=(1, 2), keepdims=True)
+        high = image.max(axis=(1, 2), keepdims=True)
+    else:
+        low, high = np.percentile(image, CLIPPED)
+    span = np.where(high > low, high - low, 1)
+    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)

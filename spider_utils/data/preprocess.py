@@ -16,8 +16,10 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, write_json
 from spider_utils.common.progress import progress
+from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTER_REASON, FILTERS, kept_by
-from spider_utils.data.labels import CLASSES, apta, class_pixels
+from spider_utils.data.intensity import scale_intensity
+from spider_utils.data.labels import CLASSES, class_pixels
 from spider_utils.data.series import Series, SliceStack
 from spider_utils.data.sources import fingerprint, read_stack
 from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other, write_store
@@ -25,7 +27,6 @@ from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refus
 INTENSITIES = ("slice_minmax", "volume_percentile")
 GEOMETRIES = ("stretch", "pad")
 LABELS = ("direct", "apta")
-CLIPPED = (0.5, 99.5)
 
 
 @dataclass(frozen=True)
@@ -77,17 +78,6 @@ class Processed:
     passed: np.ndarray  # (D,) bool, has a mask with min_classes classes
     kept: np.ndarray  # (D,) bool
     reasons: tuple[str, ...]  # why each slice is kept or dropped
-
-
-def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
-    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or the volume's percentiles."""
-    if method == "slice_minmax":
-        low = image.min(axis=(1, 2), keepdims=True)
-        high = image.max(axis=(1, 2), keepdims=True)
-    else:
-        low, high = np.percentile(image, CLIPPED)
-    span = np.where(high > low, high - low, 1)
-    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)
 
 
 def resampled_grid(

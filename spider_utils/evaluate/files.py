@@ -12,7 +12,8 @@ from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_clas
 from spider_utils.data.spider import check_geometry, label_array
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
 from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
-from spider_utils.evaluate.scores import RATIO, TITLES, write_metrics
+from spider_utils.evaluate.metrics import TITLES
+from spider_utils.evaluate.scores import RATIO, write_metrics
 from spider_utils.evaluate.volumes import MM, score_classes
 
 COLUMNS = ["volume", "score", "structure", "metric", "unit", "value"]

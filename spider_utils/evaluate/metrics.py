@@ -13,6 +13,7 @@ from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
 
+TITLES = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1", "missed": "Missed"}
 TOLERANCES = (1.0, 2.0)  # of the NSD, in the unit of the distances (mm or pixels)
 HAUSDORFF_QUANTILE = 0.95
 SLAB_PIXELS = 2**22  # that a contour is looked for at a time
@@ -53,6 +54,7 @@ def f1(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
 
 
 OVERLAP = {"dice": dice, "iou": iou, "precision": precision, "recall": recall, "f1": f1}
+COUNTED = (*OVERLAP, "missed")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ classes. Distances in mm and in pixels are never put into one number.
 """
 
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +19,11 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.bootstrap import _interval, draw_patients
 from spider_utils.evaluate.metrics import (
+    COUNTED,
     OVERLAP,
+    TITLES,
     TOLERANCES,
     Boundary,
     boundary_distances,
@@ -32,7 +34,6 @@ from spider_utils.evaluate.metrics import (
 SCORE_FILE, DISTANCE_FILE = "slice_scores.csv", "slice_distances.csv"
 AGGREGATIONS = ("slices", "patients", "pooled")
 RATIO = "ratio"  # the unit of the scores that need no pixel size
-COUNTED = (*OVERLAP, "missed")
 MEASURED = ("asd", "hd95", "nsd_1", "nsd_2")
 POOLED_TERMS = {  # pooled value = sum of the first column / sum of the second
     "asd": ("distance_sum", "boundary_pixels"),
@@ -40,26 +41,7 @@ POOLED_TERMS = {  # pooled value = sum of the first column / sum of the second
     "nsd_2": ("within_2", "boundary_length"),
 }
 COLUMNS = ["split", "sequence", "class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
-TITLES = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1", "missed": "Missed"}
 TITLES |= {"asd": "ASD", "hd95": "HD95", "nsd_1": "NSD at 1", "nsd_2": "NSD at 2"}
-
-# Ahmed et al. 2025, Table 2: validation data, split, tolerance of the NSD and unit of the ASD not stated.
-PAPER_TABLE = pd.read_csv(
-    StringIO("""sequence,class,iou,dice,asd,nsd,precision,recall,f1
-T2_SPACE,background,.9906,.9950,.0543,.9951,.9951,.9955,.9953
-T2_SPACE,discs,.9476,.9688,.0288,.9994,.9684,.9778,.9731
-T2_SPACE,vertebrae,.9461,.9712,.0464,.9944,.9745,.9701,.9723
-T2_SPACE,canal,.9501,.9671,.0361,.9963,.9761,.9727,.9744
-T1,background,.9891,.9893,.0578,.9901,.9899,.9921,.9917
-T1,discs,.9378,.9592,.0389,.9954,.9556,.9696,.9663
-T1,vertebrae,.9367,.9634,.0489,.9912,.9711,.9697,.9678
-T1,canal,.9445,.9628,.0372,.9893,.9711,.9692,.9725
-T2,background,.9867,.9877,.0533,.9921,.9856,.9933,.9867
-T2,discs,.9317,.9527,.0401,.9934,.9524,.9658,.9650
-T2,vertebrae,.9331,.9647,.0488,.9919,.9703,.9671,.9666
-T2,canal,.9439,.9625,.0371,.9856,.9689,.9697,.9709
-""")
-)
 
 
 @dataclass(frozen=True)
@@ -122,12 +104,6 @@ def summarise(scores: SliceScores, split: str, replicates: int = 1000, seed: int
     return pd.DataFrame(summary)[COLUMNS]
 
 
-def draw_patients(patients: int, replicates: int, seed: int) -> np.ndarray:
-    """Return how often each patient is drawn, (replicates, patients) int64; every row sums to `patients`."""
-    drawn = np.random.default_rng(seed).integers(0, patients, (replicates, patients))
-    return np.stack([np.bincount(row, minlength=patients) for row in drawn])
-
-
 def lateral_position(table: pd.DataFrame) -> pd.Series:
     """Return where each row's slice lies within its series' slices: -1 first, 0 middle, 1 last.
 
@@ -137,45 +113,6 @@ def lateral_position(table: pd.DataFrame) -> pd.Series:
     first, last = index.transform("min"), index.transform("max")
     half = ((last - first) / 2).where(last > first, 1.0)
     return ((table["slice_index"] - (first + last) / 2) / half).rename("lateral_position")
-
-
-def score_table(
-    summary: pd.DataFrame,
-    aggregation: str = "pooled",
-    metrics: tuple[str, ...] = ("dice", "iou", "hd95", "asd", "nsd_1"),
-    sequence: str = "all",
-) -> pd.DataFrame:
-    """Return a wide table for reading, classes in rows: "0.912 [0.890, 0.930]"; `summary` holds one split."""
-    chosen = summary[(summary["aggregation"] == aggregation) & (summary["sequence"] == sequence)]
-    columns = {}
-    for metric in metrics:
-        for unit, part in chosen[chosen["metric"] == metric].groupby("unit"):
-            columns[_title(metric, unit)] = part.set_index("class").apply(_with_interval, axis=1)
-    return pd.DataFrame(columns).reindex([*FOREGROUND, "foreground", "background"]).fillna("-").rename_axis("class")
-
-
-def beside_paper(summary: pd.DataFrame, aggregation: str = "pooled") -> pd.DataFrame:
-    """Put our scores beside PAPER_TABLE: sequence, class, metric, unit, ours, ci_low, ci_high, paper, difference.
-
-    The difference is ours - paper. The paper's NSD stands beside ours at tolerance 1 and its ASD beside ours in its
-    unit, though the paper states neither tolerance nor unit: those two differences compare unlike things.
-    """
-    paper = PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="paper").replace({"nsd": "nsd_1"})
-    ours = summary[summary["aggregation"] == aggregation].rename(columns={"value": "ours"})
-    ours = ours[["sequence", "class", "metric", "unit", "ours", "ci_low", "ci_high"]]
-    both = ours.merge(paper, on=["sequence", "class", "metric"], how="inner")
-    return both.assign(difference=both["ours"] - both["paper"])
-
-
-def summary_lines(summary: pd.DataFrame) -> list[str]:
-    """Return the five lines that end a run: a head, the three foreground classes and their mean, from pooled pixels."""
-    table = score_table(summary, metrics=("dice", "iou", "hd95")).loc[[*FOREGROUND, "foreground"]]
-    table["IoU"] = table["IoU"].str.split(" ").str[0]
-    table = table.rename(columns={"Dice": "Dice pooled [95 % CI]"}).reset_index()
-    columns = [[title, *table[title]] for title in table.columns]
-    widths = [max(len(cell) for cell in column) for column in columns]
-    padded = [[f"{cell:<{width}}" for cell in column] for column, width in zip(columns, widths, strict=True)]
-    return [" | ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
 
 
 def write_scores(scores: SliceScores, folder: Path | str) -> None:
@@ -282,25 +219,3 @@ def _pooled_hd95(distances: pd.DataFrame, code: pd.Series, weights: np.ndarray) 
         values, patient, counts = (side[name].to_numpy() for name in ("distance", "patient", "count"))
         sides.append([counted_quantile(values, counts * row[patient]) for row in weights])
     return np.max(sides, axis=0)
-
-
-def _interval(values: np.ndarray, patients: int) -> tuple[float, float]:
-    values = values[np.isfinite(values)]
-    if patients < 2 or not values.size:
-        return float("nan"), float("nan")
-    low, high = np.percentile(values, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _title(metric: str, unit: str) -> str:
-    if metric in COUNTED:
-        return TITLES[metric]
-    return f"{TITLES[metric]} {unit}" if metric in ("nsd_1", "nsd_2") else f"{TITLES[metric]} ({unit})"
-
-
-def _with_interval(row: pd.Series) -> str:
-    if np.isnan(row["value"]):
-        return "-"
-    digits = 2 if row["metric"] in ("asd", "hd95") else 3
-    value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
-    return value if np.isnan(row["ci_low"]) else f"{value} [{low}, {high}]"

@@ -7,15 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.figures.style import (
-    CLASS_COLOURS,
-    DISPLAY_GAMMA,
-    class_patches,
-    legend_below,
-    new_figure,
-    note_source,
-    show_slice,
-)
+from spider_utils.figures.painting import DISPLAY_GAMMA, show_slice
+from spider_utils.figures.style import CLASS_COLOURS, class_patches, legend_below, new_figure, note_source
 
 Pair = tuple[np.ndarray, np.ndarray]  # image (H, W) in 0..1 and mask (H, W) of classes 0..3
 

@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 from spider_utils.analysis.calibration import BINS, TOP
 from spider_utils.analysis.uncertainty import BAND, LOOKED_AT, WORST, tenth
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
@@ -22,8 +23,6 @@ from spider_utils.figures.style import (
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    show_slice,
     spoken,
 )
 from spider_utils.studies.sequences import REFERENCE, SHIPPED, SHOWN, UNSEEN, Segmented

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from spider_utils.data.labels import CLASSES, FOREGROUND, classes_from_grey, four_classes
 from spider_utils.data.series import SEQUENCES
+from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     LINE_COLOURS,
@@ -20,8 +21,6 @@ from spider_utils.figures.style import (
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    show_slice,
     spoken,
 )
 

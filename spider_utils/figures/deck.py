@@ -13,6 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from spider_utils.data.labels import four_classes
 from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, paint_errors, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     DECK,
@@ -20,14 +21,9 @@ from spider_utils.figures.style import (
     LINE_COLOURS,
     LINE_STYLES,
     class_patches,
-    foreground_box,
-    grey_levels,
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    paint_errors,
-    show_slice,
 )
 from spider_utils.figures.surface import VIEWS, distance_fields, render
 from spider_utils.figures.volumes import SURFACE_MM

@@ -14,20 +14,16 @@ from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.where import LIMITS, REGIONS
 from spider_utils.analysis.wrong import EVERY
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, paint_errors, show_slice
 from spider_utils.figures.results import scores_by_patient
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
     class_patches,
     error_patches,
-    foreground_box,
-    grey_levels,
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    paint_errors,
-    show_slice,
 )
 
 COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR, EVERY: FOREGROUND_COLOUR}

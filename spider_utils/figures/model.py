@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import CLASSES
+from spider_utils.figures.painting import show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
@@ -15,7 +16,6 @@ from spider_utils.figures.style import (
     legend_below,
     new_figure,
     note_source,
-    show_slice,
 )
 
 

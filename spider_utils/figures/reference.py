@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
@@ -17,8 +18,6 @@ from spider_utils.figures.style import (
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    show_slice,
 )
 from spider_utils.masks.conventions import close_up
 

@@ -10,19 +10,16 @@ from matplotlib.lines import Line2D
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
+from spider_utils.figures.painting import foreground_box, paint_classes, paint_errors, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
     SLIDE,
     class_patches,
     error_patches,
-    foreground_box,
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    paint_errors,
-    show_slice,
     spoken,
 )
 

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     LINE_COLOURS,
@@ -17,8 +18,6 @@ from spider_utils.figures.style import (
     legend_below,
     new_figure,
     note_source,
-    paint_classes,
-    show_slice,
 )
 
 LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]

@@ -9,7 +9,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch
 
 from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR, STAGE_COLOURS
-from spider_utils.figures.style import LINE_COLOURS, legend_below, new_figure, note_source, show_slice
+from spider_utils.figures.painting import show_slice
+from spider_utils.figures.style import LINE_COLOURS, legend_below, new_figure, note_source
 from spider_utils.models.variants import NestedUNet
 
 UP_COLOUR = LINE_COLOURS[2]

@@ -15,19 +15,11 @@ from scipy.ndimage import label as label_pieces
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_classes
-from spider_utils.figures.style import (
-    CLASS_COLOURS,
-    class_patches,
-    foreground_box,
-    grey_levels,
-    legend_below,
-    new_figure,
-    note_source,
-    paint_classes,
-    show_slice,
-)
+from spider_utils.evaluate.agreement import bland_altman
+from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, show_slice
+from spider_utils.figures.style import CLASS_COLOURS, class_patches, legend_below, new_figure, note_source
 from spider_utils.figures.surface import VIEWS, View, distance_fields, render
-from spider_utils.masks.measures import FIRST_DISC, bland_altman, structure_name
+from spider_utils.masks.measures import FIRST_DISC, structure_name
 
 SQUARE_MM = 0.35  # pixels of a plane as it is drawn
 BARS_MM = (50, 20, 10)  # the longest that fits is drawn

@@ -15,14 +15,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import is_static
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.metrics import dice, overlap_counts
-from spider_utils.figures.style import (
-    CLASS_COLOURS,
-    ERROR_COLOURS,
-    SOURCE_NOTES,
-    grey_levels,
-    paint_classes,
-    paint_errors,
-)
+from spider_utils.figures.painting import grey_levels, paint_classes, paint_errors
+from spider_utils.figures.style import CLASS_COLOURS, ERROR_COLOURS, SOURCE_NOTES
 
 PICTURE_HEIGHT = 640  # pixels on the screen, as many as a stored slice has rows
 PICTURES_KEPT = 100  # encoded pictures of the last steps, about 0.4 MB each

@@ -6,7 +6,8 @@ The growth parts the class where it is narrow, as at the facet joints, where the
 import numpy as np
 from scipy import ndimage
 
-from spider_utils.masks.spine import Spine, components, grow, points_of
+from spider_utils.masks.pieces import components, points_of
+from spider_utils.masks.spine import Spine, grow
 
 NEAR_DISC = 0.25  # of a body's height: so close to its discs a body's voxels are no markers, the growth decides
 ARCH_HANGS = 0.3  # of the pitch: the arch of a vertebra lies so much below the middle of its body

@@ -9,6 +9,8 @@ from scipy import ndimage
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
 
+TOUCHING_GAP = 1.0  # pixels; of the 30 released series here one has a median of 0, the others 2.2 to 4.8
+CUT_OFF = (8.0, 90.0)  # rows above the highest disc: with fewer no vertebra is seen, with more the spine left the slice
 ROWS = 640  # of a slice that the sizes in pixels are stated for
 REACH = 15.0  # pixels: a contour pixel of a disc faces a vertebra that is no farther away
 ISLAND_SHARE = 1e-4  # of the slice's pixels: 33 of 640 x 512

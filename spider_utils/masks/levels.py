@@ -16,16 +16,15 @@ from scipy import ndimage
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, CLASSES
 from spider_utils.masks.arches import grow_levels
+from spider_utils.masks.pieces import components, points_of
 from spider_utils.masks.spine import (
     Border,
     Spine,
     borders_between,
     canal_course,
-    components,
     distances,
     find_discs,
     levels_between,
-    points_of,
 )
 
 VERTEBRAE, CANAL, DISCS = (CLASSES.index(name) for name in ("vertebrae", "canal", "discs"))

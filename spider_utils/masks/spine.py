@@ -11,7 +11,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-TOUCHING = np.ones((3, 3, 3), bool)  # neighbours that belong together
+from spider_utils.masks.pieces import TOUCHING, components, points_of
+
 UP = np.array([0.0, -1.0, 0.0])
 HALF_DEPTH_MM = 19.0  # from a disc's centre to the front of the canal, where there is no canal to tell
 CANAL_DEPTH_MM = 14.0  # the same, for the canal
@@ -84,19 +85,6 @@ class Spine:
     levels: list[Level]
     course: Course
     pitch: float
-
-
-def components(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Number the pieces of a mask (D, H, W) bool from 1: (D, H, W) int32, and their volumes in mm3 by number."""
-    pieces, count = ndimage.label(mask, TOUCHING)
-    mm3 = np.bincount(pieces.ravel(), minlength=count + 1) * float(np.prod(spacing))
-    mm3[0] = 0.0
-    return pieces, mm3
-
-
-def points_of(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
-    """Give the mask's voxels as points (n, 3) float32, in the order of np.nonzero."""
-    return np.argwhere(mask).astype(np.float32) * np.asarray(spacing, np.float32)
 
 
 def grow(markers: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:

@@ -5,9 +5,6 @@ network's output is brought back to the slice's own size. What else is done (vie
 beside the weights, under "inference", so that a network predicts as it was measured.
 """
 
-import re
-import struct
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,45 +13,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
-from spider_utils.masks.cleanup import CleanupSettings
+from spider_utils.data.png import png_files, read_grey, slice_key
 from spider_utils.models.batches import network_images
-from spider_utils.predict.segment import InferenceSettings, load_network, segment, select_device
+from spider_utils.predict.network import ReadyNetwork, ready_network, trained_on
+from spider_utils.predict.segment import segment
 
-DEFAULT_MODEL = "spine_t2space"
-MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
-NUMBERED = re.compile(r"(.*?)(\d+)\.png", re.IGNORECASE)  # a slice's series, and its number in it
-UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
-SIXTEEN_BIT = ("I", "I;16", "I;16B")  # what Pillow calls a grey PNG of 16 bits
 ALONE = {"intensity": "slice_minmax", "geometry": "stretch"}  # the preprocessing that needs nothing but the slice
-
-
-@dataclass(frozen=True)
-class ReadyNetwork:
-    """A trained network on its device, with what its JSON says of how it is used."""
-
-    model: nn.Module
-    device: torch.device
-    size: tuple[int, int]  # of its input, (height, width) in pixels
-    neighbours: int  # slices on either side that it sees as channels
-    settings: InferenceSettings
-    description: dict  # the JSON beside the weights
-    weights: Path
-
-    @property
-    def name(self) -> str:
-        """The network in words."""
-        training = self.description["training"]
-        return f"{self.weights.name} ({training['model']}, width {training['width']})"
-
-    @property
-    def batch_size(self) -> int:
-        """Slices at a time: 1 on a CPU, which is faster there than several."""
-        return 1 if self.device.type == "cpu" else 8
 
 
 @dataclass(frozen=True)
@@ -119,25 +88,6 @@ def predict_folder(
     return Prediction(tuple(masks), left_out, network.name)
 
 
-def ready_network(weights: Path | str | None = None, device: str = "auto") -> ReadyNetwork:
-    """Load a network by its weights, its JSON beside them; None: the shipped one.
-
-    Raises SpiderError when it is missing or does not fit, or is to be used in a way that is not known.
-    """
-    weights = Path(weights) if weights else MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors"
-    chosen = select_device(device)
-    model, description = load_network(weights, chosen)
-    training = description["training"]
-    size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
-    return ReadyNetwork(model, chosen, size, neighbours, read_inference(description, weights), description, weights)
-
-
-def trained_on(description: dict) -> dict:
-    """Return the preprocessing settings of the slices that a network has learnt from, {} where they are not told."""
-    parts = [description.get(part, {}) for part in ("data", "split")]  # of a run, and of a study's training
-    return next((part["preprocess"] for part in parts if "preprocess" in part), {})
-
-
 def refuse_alone(network: ReadyNetwork) -> None:
     """Raise SpiderError when a network learnt from slices that were made in a way that needs more than the slice."""
     made = trained_on(network.description)
@@ -147,17 +97,6 @@ def refuse_alone(network: ReadyNetwork) -> None:
                 f"{network.weights}: trained with {name} '{made[name]}', which a PNG slice on its own does not allow; "
                 f"take a network trained with '{possible}'"
             )
-
-
-def read_inference(description: dict, weights: Path) -> InferenceSettings:
-    """Return how the network is to be used, from the JSON beside it. Raises SpiderError on unknown views or rules."""
-    found = dict(description.get("inference") or {})
-    try:
-        found["views"] = tuple(found.get("views", InferenceSettings.views))
-        found["cleanup"] = CleanupSettings(**found["cleanup"]) if found.get("cleanup") is not None else None
-        return InferenceSettings(**found)
-    except (SpiderError, TypeError) as error:
-        raise SpiderError(f"{weights.with_suffix('.json')}: inference: {error}") from error
 
 
 def find_slices(source: Path | str) -> tuple[list[Path], Path]:
@@ -190,18 +129,6 @@ def holds_slices(source: Path | str) -> bool:
     return source.suffix.lower() == ".png"
 
 
-def png_files(folder: Path) -> list[Path]:
-    """List the PNG files of a folder, hidden ones left out, each series in the order of its slices' numbers."""
-    found = [path for path in folder.iterdir() if path.suffix.lower() == ".png" and not path.name.startswith(".")]
-    return sorted((path for path in found if path.is_file()), key=lambda path: (*slice_key(path), path.name))
-
-
-def slice_key(path: Path) -> tuple[str, int]:
-    """Return series and number of a slice, by a file name like 12_t2_SPACE_slice61.png; -1 where there is no number."""
-    match = NUMBERED.fullmatch(path.name)
-    return (match[1], int(match[2])) if match else (path.name, -1)
-
-
 def with_neighbours(
     path: Path,
     siblings: dict[tuple[str, int], Path],
@@ -229,29 +156,9 @@ def with_neighbours(
 
 def read_slice(path: Path) -> np.ndarray:
     """Read a PNG slice as (H, W) uint8, scaled to 0..255 by its minimum and maximum. Raises as `read_grey`."""
-    from spider_utils.data.preprocess import scale_intensity
+    from spider_utils.data.intensity import scale_intensity
 
     return scale_intensity(read_grey(path)[None].astype(np.float32), "slice_minmax")[0]
-
-
-def read_grey(path: Path) -> np.ndarray:
-    """Read a grey PNG of any depth as (H, W). A colour file must have equal channels; transparency is not used.
-
-    Raises SpiderError on a file that is cut off, is no PNG or is in colour.
-    """
-    try:
-        with Image.open(path, formats=("PNG",)) as picture:
-            picture.load()
-            if picture.mode in SIXTEEN_BIT:
-                return np.asarray(picture)
-            if picture.mode in ("1", "L", "LA"):
-                return np.asarray(picture.convert("L"))
-            colours = np.asarray(picture.convert("RGB"))
-    except UNREADABLE as error:
-        raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
-    if not (colours == colours[..., :1]).all():
-        raise SpiderError(f"{path}: expected a grey slice, found a picture in colour; store it as grey")
-    return colours[..., 0]
 
 
 def write_mask(mask: np.ndarray, path: Path) -> None:

@@ -15,12 +15,12 @@ from torch import Tensor
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
-from spider_utils.data.intensity import check_landmarks, standardise
+from spider_utils.data.intensity import check_landmarks, scale_intensity, standardise
 from spider_utils.data.pose import to_pose
-from spider_utils.data.preprocess import resampled_grid, scale_intensity
+from spider_utils.data.preprocess import resampled_grid
 from spider_utils.models.batches import network_images
+from spider_utils.predict.network import ReadyNetwork, trained_on
 from spider_utils.predict.segment import segment
-from spider_utils.predict.slices import ReadyNetwork, trained_on
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
 

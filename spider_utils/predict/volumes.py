@@ -20,7 +20,7 @@ from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
 from spider_utils.data.pose import acquired_axis, from_pose
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name, volume_suffix, write_labels
 from spider_utils.masks.levels import Numbered, number_structures
-from spider_utils.predict.slices import ReadyNetwork, ready_network
+from spider_utils.predict.network import ReadyNetwork, ready_network
 from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, read_volume_settings
 
 LABELS = ("four", "spider")

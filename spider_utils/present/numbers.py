@@ -16,9 +16,8 @@ import pandas as pd
 import yaml
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import read_json
-from spider_utils.evaluate.scores import PAPER_TABLE
-from spider_utils.runs.run import REPOSITORY
+from spider_utils.common.files import REPOSITORY, read_json
+from spider_utils.evaluate.paper import PAPER_TABLE
 
 RESULTS = REPOSITORY / "results"  # there in a checkout of the repository, not in an installed package
 REGISTRY = Path(__file__).with_name("numbers.yaml")

@@ -7,8 +7,8 @@ from typing import Any
 import yaml
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import REPOSITORY
 from spider_utils.present.numbers import RESULTS, Numbers, read_numbers
-from spider_utils.runs.run import REPOSITORY
 
 SLIDES = Path(__file__).with_name("slides.yaml")
 FIGURES = REPOSITORY / "figures"

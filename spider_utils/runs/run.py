@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.files import REPOSITORY, atomic_path, read_json, write_json
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.phantom import make_phantom
@@ -34,14 +34,14 @@ from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.data.store import refuse_other as refuse_other_store
 from spider_utils.data.survey import survey
 from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices, summarise, write_metrics, write_scores
-from spider_utils.predict.segment import load_network, predict_masks, select_device
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.segment import predict_masks
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.train.checkpoints import refuse_other as refuse_other_training
 from spider_utils.train.trainer import Slices, read_slices, train
 
 SETTINGS_FILE, LOG_FILE = "settings.json", "train_log.csv"
 SCORED = ("validation", "test")
-REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.data.preprocess import PreprocessSettings
 from spider_utils.data.splits import SplitSettings
-from spider_utils.train.trainer import TrainSettings
+from spider_utils.train.settings import TrainSettings
 
 PROFILES = Path(__file__).parent / "profiles"
 

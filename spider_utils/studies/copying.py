@@ -17,8 +17,8 @@ import pandas as pd
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.metrics import OVERLAP
+from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, lateral_position, score_slices, summarise
-from spider_utils.studies.compare import count_overlap
 
 NEIGHBOUR, OTHER_PATIENT = "neighbour copied (random_slice, LEAKY)", "other patient copied (patient_kfold)"
 

@@ -11,7 +11,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.models.build import count_parameters
 from spider_utils.models.facts import multiply_adds
 from spider_utils.studies.harness import NOTE, Training
-from spider_utils.train.trainer import TrainSettings
+from spider_utils.train.settings import TrainSettings
 
 COSTS = ("parameters", "multiply_adds", "seconds")
 

@@ -1,10 +1,10 @@
 """What the study "errors" does after its trainings: what the networks get wrong on patients that they have not met.
 
 Scanner and pathology need SPIDER's overview.csv and radiological_gradings.csv, from the folder that `--metadata` names
-or the data's own. Without them these tables are left out, or lack their columns, and it is said. The figures are drawn
-here, since some show predicted slices.
+or the data's own. Without them these tables are left out, or lack their columns, and it is said.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -16,21 +16,26 @@ from spider_utils.analysis.groups import group_table
 from spider_utils.analysis.pathology import pathology_table
 from spider_utils.analysis.structures import structure_table
 from spider_utils.analysis.uncertainty import summarise_uncertainty, uncertainty_table, view_spread
-from spider_utils.analysis.unseen import Unseen, read_unseen, study_folds
+from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.where import add_regions, distance_table, region_table
 from spider_utils.analysis.worst import worst_table
 from spider_utils.analysis.wrong import wrong_pixels
 from spider_utils.data.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
 from spider_utils.data.store import SliceStore
-from spider_utils.figures import calibration as figures_calibration
-from spider_utils.figures import errors as figures_errors
-from spider_utils.figures.style import save_figure
+from spider_utils.studies.folds import read_unseen, study_folds
 
 
-def error_tables(
-    out: Path, arm: str, store: SliceStore, metadata: Path | None, source: str = "released"
-) -> dict[str, pd.DataFrame]:
-    """Return the tables of the error analysis of a finished study's arm; draw its figures into `out`/figures.
+@dataclass(frozen=True)
+class ErrorAnalysis:
+    """What the study has found, and the slices that its figures show."""
+
+    tables: dict[str, pd.DataFrame]
+    unseen: Unseen
+    wrong: pd.DataFrame  # the wrong pixels with region, fault and cause
+
+
+def analyse_errors(out: Path, arm: str, store: SliceStore, metadata: Path | None) -> ErrorAnalysis:
+    """Analyse the errors of a finished study's arm.
 
     Masks are kept under `out`/unseen. `metadata`: the folder of SPIDER's tables; None: that of data made in `out`.
     """
@@ -60,33 +65,4 @@ def error_tables(
     else:
         structures = structure_table(unseen, overview, gradings)
         tables |= {"errors_by_disc": structures, "errors_pathology": pathology_table(structures)}
-    draw_errors(tables, unseen, wrong, out / "figures", source)
-    return tables
-
-
-def draw_errors(
-    tables: dict[str, pd.DataFrame], unseen: Unseen, wrong: pd.DataFrame, folder: Path, source: str
-) -> None:
-    """Draw the figures of `error_tables`; `wrong`: the wrong pixels with region, fault and cause."""
-    figures = {
-        "errors_groups": figures_errors.groups(tables["errors_by_group"], source=source),
-        "errors_patients": figures_errors.patients(tables["errors_by_group"], source=source),
-        "errors_distance": figures_errors.distances(tables["errors_distance"], source=source),
-        "errors_where": figures_errors.shares(tables["errors_where"], "region", source=source),
-        "errors_causes": figures_errors.shares(tables["errors_causes"], "cause", source=source),
-        "errors_example": figures_errors.example(unseen, wrong, tables["errors_worst"], source=source),
-        "errors_worst": figures_errors.worst_slices(unseen, tables["errors_worst"], source=source),
-    }
-    figures |= {
-        "reliability": figures_calibration.reliability(tables["reliability"], tables["calibration"], source=source),
-        "uncertainty": figures_calibration.uncertainty(
-            tables["uncertainty"], tables["uncertainty_summary"], source=source
-        ),
-    }
-    if len(tables["errors_reference"]):
-        figures["errors_reference"] = figures_errors.faults(unseen, wrong, tables["errors_reference"], source=source)
-    if len(tables.get("errors_by_disc", ())):
-        figures["errors_levels"] = figures_errors.levels(tables["errors_by_disc"], source=source)
-        figures["errors_pathology"] = figures_errors.pathology(tables["errors_pathology"], source=source)
-    for name, figure in figures.items():
-        save_figure(figure, folder, name)
+    return ErrorAnalysis(tables, unseen, wrong)

@@ -28,13 +28,15 @@ from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
+from spider_utils.evaluate.overlap import count_overlap, pooled_dice
 from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
-from spider_utils.predict.segment import predict_masks, select_device
-from spider_utils.studies.compare import count_overlap, pooled_dice
+from spider_utils.models.saved import select_device
+from spider_utils.predict.segment import predict_masks
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.study_file import Study
 from spider_utils.train.checkpoints import STATE, refuse_other, write_network
-from spider_utils.train.trainer import Slices, TrainSettings, read_slices, train
+from spider_utils.train.settings import TrainSettings
+from spider_utils.train.trainer import Slices, read_slices, train
 
 NOTE = "training.json"  # written last: without it a training is not finished
 

@@ -16,8 +16,9 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.overlap import count_overlap, pooled_dice
 from spider_utils.models.batches import network_masks
-from spider_utils.studies.compare import count_overlap, dice_table, difference_table, pooled_dice
+from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.copying import copying_table, every_slice_once
 from spider_utils.studies.harness import plan
 from spider_utils.studies.reference import audit_reference

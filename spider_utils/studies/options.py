@@ -21,10 +21,12 @@ from spider_utils.common.progress import progress
 from spider_utils.data.intensity import find_landmarks, standardise
 from spider_utils.data.splits import make_split
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
+from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import read_scores, score_slices, summarise, write_metrics, write_scores
 from spider_utils.masks.cleanup import CleanupSettings
-from spider_utils.predict.segment import ONE_LOOK, InferenceSettings, load_network, predict_masks, select_device
-from spider_utils.studies.compare import count_overlap, dice_table
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.segment import ONE_LOOK, InferenceSettings, predict_masks
+from spider_utils.studies.compare import dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.harness import Training, join_scores, snapshot
 from spider_utils.studies.paired import paired_table, patient_table

@@ -19,8 +19,9 @@ from scipy.stats import wilcoxon
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.scores import RATIO, SliceScores, draw_patients
-from spider_utils.studies.compare import REPLICATES, SEED, interval, pooled_dice
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.overlap import pooled_dice
+from spider_utils.evaluate.scores import RATIO, SliceScores
 from spider_utils.studies.harness import Training, read_final_scores
 
 BETTER = {"dice": 1, "hd95": -1, "asd": -1}  # the sign of a difference that is an improvement

@@ -19,27 +19,25 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
 from spider_utils.masks.conventions import (
+    CUT_OFF,
     DISCS,
     EIGHT,
     ROWS,
+    TOUCHING_GAP,
     VERTEBRAE,
     above_top_disc,
     count_holes,
     disc_gaps,
     remove_islands,
 )
-from spider_utils.studies.compare import pooled_dice
 from spider_utils.studies.copying import copying_scores, slices_apart
 
-TOUCHING_GAP = 1.0  # pixels; of the 30 released series here one has a median of 0, the others 2.2 to 4.8
 SPECKLED = 2.0  # islands a slice; of the 30 released series here twenty have fewer than 1, ten have 2.8 to 39
-CUT_OFF = (8.0, 90.0)  # rows above the highest disc: with fewer no vertebra is seen, with more the spine left the slice
 JUMPS = [f"next_{name}{end}" for name in FOREGROUND for end in ("", "_min")]
 
 
@@ -143,26 +141,6 @@ def examples(audit: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
             chosen.setdefault(series, what)
     rows = {series: table.index[table["series"] == series] for series in chosen}
     return {f"{series}: {what}": int(rows[series][len(rows[series]) // 2]) for series, what in chosen.items()}
-
-
-def by_convention(scores: pd.DataFrame, audit: pd.DataFrame) -> pd.DataFrame:
-    """Join each series' scores with the convention of its masks, worst first: do the worst ones share a convention?
-
-    `scores` has a row a slice and class: series, patient, slice_index, class, tp, fp, fn (as `SliceScores.table`).
-    Returns series, patient, slices, dice_<class>, dice_foreground (pooled pixels of the series' scored slices, the
-    last the mean of the three), convention, edges, gap_median, touching, islands and rank (1: lowest foreground Dice).
-    Raises SpiderError when a scored series is not in the audit.
-    """
-    table = pooled_dice(scores, ["series", "patient"]).add_prefix("dice_")
-    table["dice_foreground"] = table.mean(axis=1, skipna=False)
-    slices = scores.groupby(["series", "patient"])["slice_index"].nunique().rename("slices")
-    table = table.join(slices).reset_index()
-    unknown = sorted(set(table["series"]) - set(audit["series"]))
-    if unknown:
-        raise SpiderError(f"audit: no row for the scored series {unknown[0]}; audit the store that was scored")
-    conventions = audit[["series", "convention", "edges", "gap_median", "touching", "islands"]]
-    table = table.merge(conventions, on="series").sort_values("dice_foreground", ignore_index=True)
-    return table.assign(rank=np.arange(1, len(table) + 1))
 
 
 def _gap_columns(gaps: list[pd.DataFrame], shape: tuple[int, int]) -> dict[str, float | str]:

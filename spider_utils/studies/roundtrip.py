@@ -27,8 +27,8 @@ from spider_utils.data.phantom.anatomy import make_anatomy
 from spider_utils.data.pose import from_pose, to_pose
 from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.models.batches import network_masks
+from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.segment import ONE_LOOK
-from spider_utils.predict.slices import ReadyNetwork
 from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, slice_field
 
 PATIENT, SEED = 3, 0

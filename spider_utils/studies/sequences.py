@@ -25,18 +25,17 @@ from spider_utils.analysis.uncertainty import expected_dice
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
-from spider_utils.data.intensity import standardise
-from spider_utils.data.preprocess import scale_intensity
-from spider_utils.evaluate.scores import draw_patients
+from spider_utils.data.intensity import scale_intensity, standardise
+from spider_utils.data.png import png_files, read_grey
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.masks.cleanup import clean_up
 from spider_utils.masks.counting import SpineCount, count_structures
 from spider_utils.models.batches import network_images
+from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.segment import to_mask
-from spider_utils.predict.slices import ReadyNetwork, png_files, read_grey
 from spider_utils.predict.views import VIEWS, predict_probabilities
 from spider_utils.predict.volume_inference import margins, read_volume_settings
 from spider_utils.studies.bodies import AS_TRAINED, STANDARD
-from spider_utils.studies.compare import REPLICATES, SEED, interval
 
 FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
 SQUARE, STRETCHED = "padded to a square", "as stored"

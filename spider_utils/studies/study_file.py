@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import yaml
 
 from spider_utils.common.errors import SpiderError
+
+Tables = dict[str, pd.DataFrame]
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from spider_utils.analysis.unseen import read_unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import read_json
 from spider_utils.data.sources import fingerprint_files
 from spider_utils.data.spider import read_overview
 from spider_utils.data.store import open_store
-from spider_utils.figures import calibration as figures_calibration
-from spider_utils.figures import study as figures_study
-from spider_utils.predict.slices import ready_network
+from spider_utils.predict.network import ready_network
 from spider_utils.studies import bodies, roundtrip, sequences
+from spider_utils.studies.folds import read_unseen
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class VolumeStudy:
     """What such a study has found."""
 
     tables: dict[str, pd.DataFrame]
-    figure: Figure
+    cases: list  # what its figure shows beside the tables
     source: str  # a name of style.SOURCE_NOTES
     made_from: str  # the data's fingerprint, or what the phantom was made with
 
@@ -37,9 +34,8 @@ def run_roundtrip(data_dir: Path | str | None) -> VolumeStudy:
         raise SpiderError("study 'roundtrip': makes its own phantom, found --data-dir; leave it out")
     table = roundtrip.roundtrip_table()
     summary = roundtrip.summarise_roundtrip(table)
-    figure = figures_study.roundtrip(summary, source="phantom")
     made_from = f"phantom, patient {roundtrip.PATIENT}, seed {roundtrip.SEED}"
-    return VolumeStudy({"roundtrip": table, "roundtrip_summary": summary}, figure, "phantom", made_from)
+    return VolumeStudy({"roundtrip": table, "roundtrip_summary": summary}, [], "phantom", made_from)
 
 
 def run_bodies(data_dir: Path | str | None) -> VolumeStudy:
@@ -48,8 +44,7 @@ def run_bodies(data_dir: Path | str | None) -> VolumeStudy:
         raise SpiderError("study 'bodies': expected --data-dir with volumes and label maps of bodies, found none")
     pairs = bodies.find_pairs(data_dir)
     tables, cases = bodies.bodies_tables(pairs)
-    figure = figures_study.bodies(cases, tables["bodies"], source=bodies.SOURCE)
-    return VolumeStudy(tables, figure, bodies.SOURCE, fingerprint_files(path for pair in pairs for path in pair[1:]))
+    return VolumeStudy(tables, cases, bodies.SOURCE, fingerprint_files(path for pair in pairs for path in pair[1:]))
 
 
 def run_sequences(
@@ -73,8 +68,7 @@ def run_sequences(
         unseen = read_unseen(errors, arm, open_store(Path(errors) / "store"))
         table = pd.concat([table, sequences.space_table(unseen, overview)], ignore_index=True)
     tables = {"sequences": table, "sequences_summary": sequences.summarise_sequences(table)}
-    figure = figures_calibration.sequences(cases, **tables, source=sequences.SOURCE)
-    return VolumeStudy(tables, figure, sequences.SOURCE, fingerprint_files(files.values()))
+    return VolumeStudy(tables, cases, sequences.SOURCE, fingerprint_files(files.values()))
 
 
 VOLUME_STUDIES: dict[str, Callable[..., VolumeStudy]] = {

@@ -8,7 +8,7 @@ from spider_utils.analysis import calibration
 from spider_utils.analysis.calibration import BINS, CURVES, TOP, bin_pixels, calibration_table, reliability_table
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.scores import draw_patients
+from spider_utils.evaluate.bootstrap import draw_patients
 from spider_utils.figures import calibration as figures_calibration
 from tests.helpers.figure_layout import check_layout
 

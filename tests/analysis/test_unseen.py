@@ -7,14 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from tests.data.test_preprocess import make_folder
 
 from spider_utils.analysis import unseen
 from spider_utils.analysis.pathology import FINDINGS
-from spider_utils.analysis.unseen import read_unseen, unseen_of_run
+from spider_utils.commands.study import error_tables
 from spider_utils.common.errors import SpiderError
-from spider_utils.runs.run import open_run
-from spider_utils.studies import errors
+from spider_utils.figures import draw
+from spider_utils.studies.folds import read_unseen
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.study_file import load_study
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
@@ -85,8 +84,8 @@ def test_the_study_makes_its_error_tables_and_says_what_it_lacks(study, store, t
     out = tmp_path / "out"
     shutil.copytree(study[0], out)
     drawn = []
-    monkeypatch.setattr(errors, "save_figure", lambda figure, folder, name: drawn.append(folder / name))
-    tables = errors.error_tables(out, "unseen", store, None, source="phantom")
+    monkeypatch.setattr(draw, "save", lambda figures, folder: drawn.extend(folder / name for name in figures))
+    tables = error_tables(out, "unseen", store, None, "phantom")
     assert "errors_pathology" not in tables
     assert "no overview.csv and radiological_gradings.csv" in capsys.readouterr().out
     assert {out / "figures" / "errors_where", out / "figures" / "errors_worst"} <= set(drawn)
@@ -98,18 +97,6 @@ def test_the_study_makes_its_error_tables_and_says_what_it_lacks(study, store, t
     overview.assign(PixelSpacing="[1.0, 1.0]").to_csv(tmp_path / "overview.csv", index=False)
     gradings = dict.fromkeys(FINDINGS, 0) | {"Patient": 1, "IVD label": 1}
     pd.DataFrame([gradings]).to_csv(tmp_path / "radiological_gradings.csv", index=False)
-    known = errors.error_tables(out, "unseen", store, tmp_path, source="phantom")
+    known = error_tables(out, "unseen", store, tmp_path, "phantom")
     assert set(known) - set(tables) == {"errors_by_disc", "errors_pathology"}
     assert (known["errors_by_group"].query("group == 'maker'")["value"] == "SIEMENS").all()
-
-
-def test_of_a_run_the_test_slices_are_those_that_it_predicts(tmp_path):
-    small = {"store_height": 64, "store_width": 32, "train_height": 32, "train_width": 32, "width": 2, "epochs": 1}
-    folder = make_folder(tmp_path / "data", patients=5)
-    run = open_run(tmp_path / "run", "spider", folder, "smoke", split="patient_kfold", folds=3, device="cpu", **small)
-    masks, table = run.predictions()
-    found = unseen_of_run(run)
-    test = (table["split"] == "test").to_numpy()
-    assert len(found) == test.sum() > 0
-    assert (found.table["row"].to_numpy() == table.loc[test, "row"].to_numpy()).all()
-    assert (found.prediction == masks[test]).all()

@@ -5,9 +5,9 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.labelling import compare_labels
 from spider_utils.data.preprocess import PreprocessSettings
 from spider_utils.data.sources import find_series
+from spider_utils.data.survey import compare_labels
 
 SETTINGS = PreprocessSettings(store_height=64, store_width=64)
 

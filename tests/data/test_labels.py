@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.labels import APTA_PASSES, apta, apta_stages, class_pixels, classes_from_grey, four_classes
+from spider_utils.data.apta import APTA_PASSES, apta, apta_stages
+from spider_utils.data.labels import class_pixels, classes_from_grey, four_classes
 from tests.helpers.apta_reference import apta_images
 
 # Grey values that stand for black, red (vertebrae), green (canal) and blue (discs)

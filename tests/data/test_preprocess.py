@@ -8,8 +8,10 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTERS
-from spider_utils.data.labels import apta, class_pixels, four_classes
+from spider_utils.data.intensity import scale_intensity
+from spider_utils.data.labels import class_pixels, four_classes
 from spider_utils.data.phantom import make_phantom
 from spider_utils.data.preprocess import (
     PreprocessSettings,
@@ -20,7 +22,6 @@ from spider_utils.data.preprocess import (
     preprocess_stack,
     resampled_grid,
     resize_stack,
-    scale_intensity,
     stored_masks,
 )
 from spider_utils.data.series import SliceStack

@@ -8,21 +8,19 @@ from pandas.testing import assert_frame_equal
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.metrics import OVERLAP, boundary_distances, overlap_counts
+from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import (
     AGGREGATIONS,
     COLUMNS,
-    PAPER_TABLE,
     SliceScores,
-    beside_paper,
     lateral_position,
     read_scores,
     score_slices,
-    score_table,
     summarise,
-    summary_lines,
     write_metrics,
     write_scores,
 )
+from spider_utils.evaluate.tables import beside_paper, score_table, summary_lines
 
 REPLICATES, SEED = 60, 4
 MM = (0.6, 0.5)

@@ -31,7 +31,7 @@ from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from spider_utils.figures.style import paint_classes, paint_errors
+from spider_utils.figures.painting import paint_classes, paint_errors
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 90  # seconds; a kernel starts slowly on a busy machine

@@ -11,8 +11,9 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
+from spider_utils.data.apta import apta_stages
 from spider_utils.data.filters import FILTERS
-from spider_utils.data.labels import FOREGROUND, apta_stages
+from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.series import SEQUENCES
 from spider_utils.figures import labels as figures_labels
 from spider_utils.figures import style

@@ -13,11 +13,11 @@ from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND, four_classes
+from spider_utils.evaluate.agreement import bland_altman, compare_measures
 from spider_utils.figures import style
 from spider_utils.figures import volumes as figures_volumes
 from spider_utils.figures.surface import VIEWS
 from spider_utils.figures.volumes import SQUARE_MM
-from spider_utils.masks.measures import bland_altman, compare_measures
 from tests.helpers.figure_layout import check_layout
 
 SPACING = (4.0, 1.0, 0.8)

@@ -9,7 +9,8 @@ from PIL import Image
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.figures import widgets
-from spider_utils.figures.style import SOURCE_NOTES, grey_levels, paint_classes, paint_errors
+from spider_utils.figures.painting import grey_levels, paint_classes, paint_errors
+from spider_utils.figures.style import SOURCE_NOTES
 
 
 @pytest.fixture

@@ -9,14 +9,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.phantom import phantom_series
 from spider_utils.data.phantom.anatomy import Disc, make_anatomy
 from spider_utils.data.phantom.canal import make_course
-from spider_utils.masks.measures import (
-    FIRST_DISC,
-    bland_altman,
-    canal_diameters,
-    compare_measures,
-    disc_heights,
-    structure_name,
-)
+from spider_utils.evaluate.agreement import bland_altman, compare_measures
+from spider_utils.masks.measures import FIRST_DISC, canal_diameters, disc_heights, structure_name
 
 SPACINGS = [(1.0, 1.0, 1.0), (4.0, 0.6, 0.6), (4.4, 0.95, 0.7), (0.9, 0.47, 0.59)]
 PARTS = ["anterior_mm", "middle_mm", "posterior_mm"]

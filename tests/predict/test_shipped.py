@@ -11,8 +11,9 @@ from safetensors import safe_open
 
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate.metrics import dice
-from spider_utils.predict.segment import load_network, select_device
-from spider_utils.predict.slices import DEFAULT_MODEL, MODELS_FOLDER, predict_folder
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.network import DEFAULT_MODEL, MODELS_FOLDER
+from spider_utils.predict.slices import predict_folder
 from tools.card import write_card
 from tools.notebooks import ROOT
 

@@ -19,14 +19,16 @@ from torch import nn
 
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.png import read_grey, slice_key
 from spider_utils.masks.cleanup import CleanupSettings, clean_up
+from spider_utils.models.saved import load_network
 from spider_utils.predict import segment as inference
 from spider_utils.predict import slices as predict
-from spider_utils.predict.segment import InferenceSettings, load_network, predict_masks
-from spider_utils.predict.slices import predict_folder, read_grey, slice_key
+from spider_utils.predict.segment import InferenceSettings, predict_masks
+from spider_utils.predict.slices import predict_folder
 from spider_utils.predict.views import VIEWS
 from spider_utils.train.checkpoints import write_network
-from spider_utils.train.trainer import TrainSettings
+from spider_utils.train.settings import TrainSettings
 
 ROOT = Path(__file__).resolve().parents[2]
 SIZE = (64, 32)

@@ -13,8 +13,8 @@ import torch
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.phantom.acquisition import ORIENTATIONS, reorient
 from spider_utils.data.pose import from_pose
+from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.segment import ONE_LOOK
-from spider_utils.predict.slices import ReadyNetwork
 from spider_utils.predict.volume_inference import (
     VolumeSettings,
     margins,

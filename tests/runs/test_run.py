@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
-from tests.data.test_preprocess import make_folder
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.survey import label_lists, survey
 from spider_utils.runs.run import default_run_dir, open_run
+from tests.data.test_preprocess import make_folder
 
 TINY = {
     "store_height": 64,

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from spider_utils.data.labels import CLASSES
-from spider_utils.studies.compare import dice_table, difference_table, replicated_dice
+from spider_utils.evaluate.overlap import replicated_dice
+from spider_utils.studies.compare import dice_table, difference_table
 
 
 def counts(arm: str, per_patient: dict[int, list[tuple[int, int, int]]], epoch: int = 1) -> pd.DataFrame:

@@ -21,7 +21,8 @@ from spider_utils.commands.study import run_command, without_validation
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import make_split
 from spider_utils.evaluate.metrics import dice
-from spider_utils.predict.segment import load_network, predict_masks
+from spider_utils.models.saved import load_network
+from spider_utils.predict.segment import predict_masks
 from spider_utils.studies import harness
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import plan, read_final_scores, run_study

@@ -6,15 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.common.errors import SpiderError
-from spider_utils.data.labels import CLASSES
 from spider_utils.data.released import find_released_series, read_released_stack
 from spider_utils.data.store import SliceStore
 from spider_utils.masks.conventions import above_top_disc, close_up, count_holes, disc_gaps, remove_islands
 from spider_utils.studies.reference import (
     audit_reference,
     audit_summary,
-    by_convention,
     eroded_overlap,
     examples,
     island_cost,
@@ -227,26 +224,6 @@ def test_close_up_shows_the_disc_with_most_islands_else_the_middle_one():
     edge[0:10, 0:40] = 3
     assert close_up(edge) == (slice(0, 108), slice(0, 108))
     assert edge[close_up(np.zeros(SHAPE, np.uint8))].shape == (108, 108)
-
-
-def test_scores_beside_conventions(tmp_path):
-    store = make_store({"1_t2": [spine()] * 2, "2_t2": [spine(0, 0)] * 2}, tmp_path)
-    audit = audit_reference(store)
-    counts = {1: (8, 1, 1), 2: (5, 5, 5)}  # Dice 16/18 and 1/2
-    rows = [
-        (f"{patient}_t2", patient, number, name, *counts[patient])
-        for patient in (1, 2)
-        for number in (0, 1)
-        for name in CLASSES
-    ]
-    scores = pd.DataFrame(rows, columns=["series", "patient", "slice_index", "class", "tp", "fp", "fn"])
-    table = by_convention(scores, audit)
-    assert table["patient"].tolist() == [2, 1] and table["rank"].tolist() == [1, 2]
-    assert table["convention"].tolist() == ["touching", "gap"]
-    assert table["dice_foreground"].tolist() == pytest.approx([0.5, 16 / 18])
-    assert table["slices"].tolist() == [2, 2]
-    with pytest.raises(SpiderError, match="2_t2"):
-        by_convention(scores, audit[audit["patient"] == 1])
 
 
 def test_real_masks_follow_different_conventions(shared_data, tmp_path):

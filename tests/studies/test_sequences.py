@@ -14,11 +14,13 @@ from spider_utils.__main__ import main
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
+from spider_utils.data.png import read_grey
 from spider_utils.data.spider import read_overview
 from spider_utils.figures import calibration as figures_calibration
 from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
+from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import InferenceSettings
-from spider_utils.predict.slices import predict_folder, read_grey, ready_network
+from spider_utils.predict.slices import predict_folder
 from spider_utils.studies import sequences
 from spider_utils.studies.bodies import AS_TRAINED, STANDARD
 from spider_utils.studies.sequences import (

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from spider_utils.__main__ import make_parser
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.claims import (
     NOT_REPRODUCED,
     REPRODUCED,

@@ -5,7 +5,7 @@ import re
 import pandas as pd
 import pytest
 
-from spider_utils.evaluate.scores import PAPER_TABLE
+from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import RUN_CAPTIONS, gallery
 from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
 from tools.publish import command, describe, score_rows

@@ -12,9 +12,11 @@ from safetensors.torch import load_file
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import network_images, network_masks, shuffled_batches
-from spider_utils.predict.segment import load_network, predict_masks, select_device
+from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.segment import predict_masks
 from spider_utils.train.losses import CombinedLoss, boundary_loss
-from spider_utils.train.trainer import Slices, Trainer, TrainSettings, class_iou, read_slices, train
+from spider_utils.train.settings import TrainSettings
+from spider_utils.train.trainer import Slices, Trainer, class_iou, read_slices, train
 
 SMALL = {"width": 2, "train_height": 32, "train_width": 32, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
 ABOUT = {"data": "squares"}

@@ -1,0 +1,92 @@
+"""The figures of a finished study, from what it has found: {file name: figure}. `save` writes them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.figures import ablation, calibration, errors, reference, study
+from spider_utils.figures.style import save_figure
+from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT
+from spider_utils.studies.reference import examples
+from spider_utils.studies.study_file import Tables
+
+if TYPE_CHECKING:  # these import SimpleITK
+    from spider_utils.studies.errors import ErrorAnalysis
+    from spider_utils.studies.volumes import VolumeStudy
+
+Figures = dict[str, Figure]
+
+
+def save(figures: Figures, folder: Path) -> None:
+    """Write figures into a folder, as PNG and SVG."""
+    for name, figure in figures.items():
+        save_figure(figure, folder, name)
+
+
+def draw_study(tables: Tables, store: SliceStore, source: str) -> Figures:
+    """Draw what belongs to the tables of a study on a slice store."""
+    figures: Figures = {}
+    if "reference_audit" in tables:
+        audit = tables["reference_audit"]
+        rows = examples(audit, store.table)
+        pictures = [(title, store.images[row], store.masks[row]) for title, row in rows.items()]
+        figures["reference_audit"] = reference.reference_audit(audit, pictures, source=source)
+        figures["reference_examples"] = reference.reference_examples(pictures, source=source)
+    if "neighbour_overlap" in tables:
+        paper = PAPER_TABLE.query("sequence == 'T2_SPACE'").melt("class", ["dice"], "metric")
+        names = {NEIGHBOUR: "nearest slice, split by slice: LEAKY", OTHER_PATIENT: "another patient"}
+        beside = None if source == "phantom" else paper
+        figures["copying"] = reference.copying_dice(tables["copying"], names, beside, source=source)
+        figures["neighbour_overlap"] = reference.dice_by_distance(tables["neighbour_overlap"], source=source)
+    if "neighbours" in tables:
+        figures["leakage"] = study.leakage(tables, source=source)
+    elif len(tables.get("paired", ())):
+        figures |= draw_arms(tables, source)
+    return figures
+
+
+def draw_arms(tables: Tables, source: str) -> Figures:
+    """Draw the arms of a comparison: of two arms patient by patient, of more each arm's gain and cost."""
+    paired, cost = tables["paired"], tables["cost"]
+    if paired["arm"].nunique() == 1:
+        return {"pairs": ablation.patient_pairs(tables["patients"], paired, cost, source=source)}
+    return {
+        "ablation": ablation.ablation(paired, cost, source=source),
+        "ablation_by_class": ablation.ablation_by_class(tables["differences"], paired, source=source),
+        "arms": study.differences(tables["differences"], tables["dice"], source=source),
+    }
+
+
+def draw_errors(found: "ErrorAnalysis", source: str) -> Figures:
+    """Draw the error analysis of a study's arm."""
+    tables, unseen, wrong = found.tables, found.unseen, found.wrong
+    figures = {
+        "errors_groups": errors.groups(tables["errors_by_group"], source=source),
+        "errors_patients": errors.patients(tables["errors_by_group"], source=source),
+        "errors_distance": errors.distances(tables["errors_distance"], source=source),
+        "errors_where": errors.shares(tables["errors_where"], "region", source=source),
+        "errors_causes": errors.shares(tables["errors_causes"], "cause", source=source),
+        "errors_example": errors.example(unseen, wrong, tables["errors_worst"], source=source),
+        "errors_worst": errors.worst_slices(unseen, tables["errors_worst"], source=source),
+        "reliability": calibration.reliability(tables["reliability"], tables["calibration"], source=source),
+        "uncertainty": calibration.uncertainty(tables["uncertainty"], tables["uncertainty_summary"], source=source),
+    }
+    if len(tables["errors_reference"]):
+        figures["errors_reference"] = errors.faults(unseen, wrong, tables["errors_reference"], source=source)
+    if len(tables.get("errors_by_disc", ())):
+        figures["errors_levels"] = errors.levels(tables["errors_by_disc"], source=source)
+        figures["errors_pathology"] = errors.pathology(tables["errors_pathology"], source=source)
+    return figures
+
+
+def draw_volumes(name: str, found: "VolumeStudy") -> Figures:
+    """Draw the one figure of a study of `studies.volumes`."""
+    tables, source = found.tables, found.source
+    if name == "roundtrip":
+        return {name: study.roundtrip(tables["roundtrip_summary"], source=source)}
+    if name == "bodies":
+        return {name: study.bodies(found.cases, tables["bodies"], source=source)}
+    return {name: calibration.sequences(found.cases, **tables, source=source)}

@@ -1,0 +1,64 @@
+"""Saved networks: weights with the JSON that says what they are, and the device they run on."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from spider_utils.common.errors import SpiderError
+from spider_utils.models.batches import memory_format
+from spider_utils.models.build import build_model
+
+NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def select_device(name: str = "auto") -> torch.device:
+    """Return the device of that name; "auto" takes CUDA, else Apple's, else the CPU.
+
+    Raises SpiderError if it is not there.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        name = next(device for device in ("cuda", "mps", "cpu") if available[device])
+    if name not in available:
+        raise SpiderError(f"device: expected one of {', '.join(DEVICES)}, found '{name}'")
+    if not available[name]:
+        raise SpiderError(f"device: '{name}' is not available on this machine; use 'auto' or 'cpu'")
+    return torch.device(name)
+
+
+def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Module, dict]:
+    """Load a network and the JSON that says what it is (`<stem>.json` beside `<stem>.safetensors`).
+
+    Returns the network in evaluation mode and the description. Raises SpiderError when a file is missing or does not
+    fit.
+    """
+    checkpoint = Path(checkpoint)
+    description_file = checkpoint.with_suffix(".json")
+    for path in (checkpoint, description_file):
+        if not path.is_file():
+            raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
+    try:
+        description = json.loads(description_file.read_text(encoding="utf-8"))
+        training = description["training"]
+        training["model"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpiderError(
+            f"{description_file}: expected the JSON that a training writes beside its weights, found another; "
+            "take the one that belongs to the weights"
+        ) from error
+    channels = 1 + 2 * training.get("neighbours", 0)
+    parts = {name: training[name] for name in NETWORK if name in training}
+    model = build_model(training["model"], in_channels=channels, **parts)
+    try:
+        model.load_state_dict(load_file(checkpoint))
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise SpiderError(
+            f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
+        ) from error
+    return model.to(device, memory_format=memory_format(device)).eval(), description
