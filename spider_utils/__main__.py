@@ -65,9 +65,9 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 def download(options: argparse.Namespace) -> None:
     """Fetch the released slices or the SPIDER dataset and check every file."""
-    from spider_utils.data import download as downloads
+    from spider_utils.data.download import download_released, download_spider
 
-    fetch = {"released": downloads.download_released, "spider": downloads.download_spider}[options.source]
+    fetch = {"released": download_released, "spider": download_spider}[options.source]
     fetch(options.out)
 
 
@@ -150,7 +150,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="a volume (MHA, NIfTI, NRRD, or the folder of a DICOM series), a folder of them, or of grey PNG slices",
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="OUT", help="folder for the label maps, another than IN")
-    parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it (default: in models/)")
+    parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it (default: the shipped one)")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     parser.add_argument(
         "--labels", default="four", help="of volumes: four (0..3) or spider (vertebrae and discs numbered)"

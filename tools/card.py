@@ -1,4 +1,4 @@
-"""The model card of the shipped networks, models/README.md, written from the JSON beside each: no number is typed."""
+"""The model card of the shipped networks, weights/README.md, written from the JSON beside each: no number is typed."""
 
 import json
 from pathlib import Path

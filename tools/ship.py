@@ -2,8 +2,8 @@
 
 The training has the arm's settings and every patient that SPIDER does not keep for validation; no slice is left to
 score it on, so its scores are those of the study's cross-validation, where the same settings met other patients. It is
-kept in STUDY_DIR/shipped/ARM and goes on where it was cut off. Written: models/NAME.safetensors (half precision),
-models/NAME.json (what the network is, how it is used on slices and on volumes, what it scores) and models/README.md,
+kept in STUDY_DIR/shipped/ARM and goes on where it was cut off. Written into spider_utils/weights: NAME.safetensors
+(half precision), NAME.json (what the network is, how it is used on slices and on volumes, what it scores), README.md,
 the model card.
 
 OPTION is a name of `spider_utils.studies.options.OPTIONS` that the study has tried; without it: one look at a slice.
@@ -26,6 +26,7 @@ from spider_utils.data.intensity import find_landmarks
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
 from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.network import WEIGHTS
 from spider_utils.predict.segment import predict_masks
 from spider_utils.predict.volume_inference import VolumeSettings
 from spider_utils.studies.options import OPTIONS, PLAIN
@@ -33,9 +34,7 @@ from spider_utils.train.checkpoints import NETWORK_FILE
 from spider_utils.train.settings import TrainSettings
 from spider_utils.train.trainer import Slices, read_slices, train
 from tools.card import write_card
-from tools.notebooks import ROOT
 
-MODELS = ROOT / "models"
 CHECKED = 40  # slices on which half and full precision are compared
 LIMIT = 20e6  # bytes
 # Of SPIDER's T2 SPACE series, by its overview.csv: pixels of 0.46875 mm, slices 1 mm apart. The matrix is not told
@@ -52,7 +51,7 @@ def main() -> None:
     options = parser.parse_args()
     folder, settings = train_on_all(options.study, options.arm)
     store = open_store(options.study / "store")
-    agreement = write_half(folder, MODELS / f"{options.name}.safetensors", store, settings)
+    agreement = write_half(folder, WEIGHTS / f"{options.name}.safetensors", store, settings)
     description = json.loads((folder / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
     description |= {
         "provenance": json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
@@ -63,8 +62,8 @@ def main() -> None:
         "scores": scores(options.study, options.arm, options.option),
         "command": f"python -m tools.ship runs/{options.study.name} {options.arm} {options.name} {options.option}",
     }
-    write_json(MODELS / f"{options.name}.json", description)
-    write_card(MODELS)
+    write_json(WEIGHTS / f"{options.name}.json", description)
+    write_card(WEIGHTS)
 
 
 def train_on_all(study: Path, arm: str) -> tuple[Path, TrainSettings]:

@@ -325,7 +325,7 @@ def bodies_page(folder: Path) -> list[str]:
         for row in table.itertuples()
     ]
     told = (
-        "The share of each labelled vertebral body that the shipped network (models/spine_t2space) calls vertebra, "
+        "The share of each labelled vertebral body that the shipped network (spine_t2space) calls vertebra, "
         "mean and lowest over a volume's bodies. The network has learnt from T2 SPACE of one data set alone; these are "
         "T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
         "else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles "

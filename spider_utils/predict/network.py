@@ -12,7 +12,7 @@ from spider_utils.models.saved import load_network, select_device
 from spider_utils.predict.segment import InferenceSettings
 
 DEFAULT_MODEL = "spine_t2space"
-MODELS_FOLDER = Path(__file__).resolve().parents[2] / "models"
+WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def ready_network(weights: Path | str | None = None, device: str = "auto") -> Re
 
     Raises SpiderError when it is missing or does not fit, or is to be used in a way that is not known.
     """
-    weights = Path(weights) if weights else MODELS_FOLDER / f"{DEFAULT_MODEL}.safetensors"
+    weights = Path(weights) if weights else WEIGHTS / f"{DEFAULT_MODEL}.safetensors"
     chosen = select_device(device)
     model, description = load_network(weights, chosen)
     training = description["training"]

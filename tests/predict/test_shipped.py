@@ -12,16 +12,16 @@ from safetensors import safe_open
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate.metrics import dice
 from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.network import DEFAULT_MODEL, MODELS_FOLDER
+from spider_utils.predict.network import DEFAULT_MODEL, WEIGHTS
 from spider_utils.predict.slices import predict_folder
 from tools.card import write_card
 from tools.notebooks import ROOT
 
-SHIPPED = sorted(path.stem for path in MODELS_FOLDER.glob("*.safetensors"))
+SHIPPED = sorted(path.stem for path in WEIGHTS.glob("*.safetensors"))
 
 
 def described(name):
-    return json.loads((MODELS_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return json.loads((WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def test_the_best_network_and_the_papers_are_shipped():
@@ -32,14 +32,14 @@ def test_the_best_network_and_the_papers_are_shipped():
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_shipped_network_is_small_and_of_half_precision(name):
-    path = MODELS_FOLDER / f"{name}.safetensors"
+    path = WEIGHTS / f"{name}.safetensors"
     assert path.stat().st_size < 20e6
     with safe_open(path, framework="pt") as file:
         kinds = {file.get_slice(key).get_dtype() for key in file.keys() if not key.endswith("num_batches_tracked")}
     assert kinds == {"F16"}
     model, _ = load_network(path, select_device("cpu"))
     assert not model.training
-    assert not re.search(r"/(home|root|tmp|work|Users)/", (MODELS_FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    assert not re.search(r"/(home|root|tmp|work|Users)/", (WEIGHTS / f"{name}.json").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -59,13 +59,11 @@ def test_its_scores_are_those_of_the_published_study(name):
 
 
 def test_the_card_is_written_from_the_descriptions(tmp_path):
-    for path in MODELS_FOLDER.glob("*.*"):
+    for path in WEIGHTS.glob("*.*"):
         if path.name != "README.md":
             (tmp_path / path.name).write_bytes(path.read_bytes())
     write_card(tmp_path)
-    assert (tmp_path / "README.md").read_text(encoding="utf-8") == (MODELS_FOLDER / "README.md").read_text(
-        encoding="utf-8"
-    )
+    assert (tmp_path / "README.md").read_text(encoding="utf-8") == (WEIGHTS / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_shipped_network_segments_real_slices(shared_data, tmp_path):

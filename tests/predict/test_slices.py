@@ -22,8 +22,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.png import read_grey, slice_key
 from spider_utils.masks.cleanup import CleanupSettings, clean_up
 from spider_utils.models.saved import load_network
+from spider_utils.predict import network
 from spider_utils.predict import segment as inference
-from spider_utils.predict import slices as predict
 from spider_utils.predict.segment import InferenceSettings, predict_masks
 from spider_utils.predict.slices import predict_folder
 from spider_utils.predict.views import VIEWS
@@ -54,7 +54,7 @@ def use(monkeypatch):
     def put(model, training=None, **description):
         settings = {"model": "ruler", "width": 1, "train_height": SIZE[0], "train_width": SIZE[1]}
         described = {"training": settings | (training or {})} | description
-        monkeypatch.setattr(predict, "load_network", lambda weights, device: (model, described))
+        monkeypatch.setattr(network, "load_network", lambda weights, device: (model, described))
         return model
 
     return put
@@ -245,12 +245,12 @@ def test_what_cannot_start_is_one_line(slices, tmp_path, use, capsys, source, ou
 
 def test_missing_weights_are_named(slices, tmp_path, monkeypatch, capsys):
     save(slices / "a.png", blocks(0) * 85)
-    monkeypatch.setattr(predict, "MODELS_FOLDER", tmp_path / "models")
+    monkeypatch.setattr(network, "WEIGHTS", tmp_path / "weights")
     line = ["predict", "--input", str(slices), "--output", str(tmp_path / "masks")]
     assert main(line) == 2
     assert main([*line, "--weights", str(tmp_path / "mine.safetensors")]) == 2
     default, named = capsys.readouterr().err.splitlines()
-    assert default.startswith(f"error: {tmp_path / 'models' / 'spine_t2space.safetensors'}: no such checkpoint")
+    assert default.startswith(f"error: {tmp_path / 'weights' / 'spine_t2space.safetensors'}: no such checkpoint")
     assert named.startswith(f"error: {tmp_path / 'mine.safetensors'}: no such checkpoint")
     assert not (tmp_path / "masks").exists()
 

@@ -18,7 +18,7 @@ from spider_utils.data.phantom.acquisition import reorient
 from spider_utils.data.pose import to_pose
 from spider_utils.data.volumes import read_volume
 from spider_utils.masks.levels import number_structures
-from spider_utils.predict import slices as predict
+from spider_utils.predict import network
 from spider_utils.predict import volumes as predict_volumes
 from spider_utils.predict.volumes import predict_volumes as predict_all
 from spider_utils.studies.roundtrip import PerfectNetwork, same_grid
@@ -34,7 +34,7 @@ def use(monkeypatch):
 
     def put(model=None, size=SIZE, **description):
         training = {"model": "ruler", "width": 1, "train_height": size[0], "train_width": size[1]}
-        monkeypatch.setattr(predict, "load_network", lambda *_: (model, {"training": training} | description))
+        monkeypatch.setattr(network, "load_network", lambda *_: (model, {"training": training} | description))
         return model
 
     put(Ruler())
