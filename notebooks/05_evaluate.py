@@ -256,11 +256,11 @@ claims["verdict"].value_counts().to_frame("claims") if study else None
 # less the same patient's score with the paper's network. An interval that holds 0, or an adjusted p above 0.05, shows no difference.
 
 # %%
-from spider_utils.figures.ablation import ablation, ablation_by_class, patient_pairs
+from spider_utils.figures.ablation import ablation_arms, ablation_by_class, patient_pairs
 
 parts = ("paired", "cost", "differences", "dice", "patients")
 better = {name: pd.read_csv(published / "ablation" / f"{name}.csv") for name in parts} if study else None
-figure = keep(ablation(better["paired"], better["cost"], source="released"), run.figures, "05_ablation") if study else None
+figure = keep(ablation_arms(better["paired"], better["cost"], source="released"), run.figures, "05_ablation") if study else None
 figure
 
 # %% [markdown]

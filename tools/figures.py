@@ -22,7 +22,6 @@ from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import draw
 from spider_utils.figures.model import training_curves
 from spider_utils.figures.results import score_points
-from spider_utils.figures.study import differences, roundtrip
 from spider_utils.figures.style import save_figure
 from tools import deck_figures
 from tools.notebooks import ROOT
@@ -89,10 +88,6 @@ def draw_studies(folder: Path, slices: Path | None) -> None:
         elif slices:
             with tempfile.TemporaryDirectory() as place:
                 draw.save(draw.draw_study(tables, study_store(Path(place), source, slices, {}), source), own)
-        if "roundtrip_summary" in tables:
-            save_figure(roundtrip(tables["roundtrip_summary"], source=source), own, "roundtrip")
-        if "differences" in tables and not {"paired", "neighbours"} & set(tables):
-            save_figure(differences(tables["differences"], tables["dice"], source=source), own, "arms")
         for picture in own.glob("*.*"):
             picture.rename(folder / f"{study.name}_{picture.name}")
 
