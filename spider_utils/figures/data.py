@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -21,7 +22,6 @@ from spider_utils.figures.style import (
     finish,
     found_in,
     new_figure,
-    rgb,
     spoken,
 )
 
@@ -108,10 +108,10 @@ def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: st
     """
     to_class = four_classes if coding == "spider" else classes_from_grey
     columns = np.array(sorted(set().union(*(map(int, found) for found in values.values()))))
-    colours = np.array([rgb(CLASS_COLOURS[CLASSES[number]]) for number in to_class(columns)])
+    colours = np.array([to_rgb(CLASS_COLOURS[CLASSES[number]]) for number in to_class(columns)])
     present = np.array([np.isin(columns, np.asarray(list(found))) for found in values.values()])
     figure, ((axes,),) = new_figure()
-    axes.imshow(np.where(present[..., None], colours, 255), aspect="auto", interpolation="nearest")
+    axes.imshow(np.where(present[..., None], colours, 1.0), aspect="auto", interpolation="nearest")
     axes.set_xticks(range(len(columns)), columns, rotation=90 if len(columns) > 20 else 0)
     _name_rows(axes, list(values))
     for edge in range(1, len(columns)):
@@ -212,7 +212,7 @@ def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
 
     `audit`: one row a slice with series, sequence, slice_index, classes_present and kept.
     """
-    colours = np.array([rgb(colour) for colour in (*DROPPED_COLOURS, KEPT_COLOUR)])
+    colours = np.array([to_rgb(colour) for colour in (*DROPPED_COLOURS, KEPT_COLOUR)])
     names, rows = [], []
     for name in found_in(audit["sequence"], SEQUENCES):
         for series, part in audit[audit["sequence"] == name].groupby("series", sort=True):
