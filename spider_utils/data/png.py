@@ -44,5 +44,5 @@ def read_grey(path: Path) -> np.ndarray:
     except UNREADABLE as error:
         raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
     if not (colours == colours[..., :1]).all():
-        raise SpiderError(f"{path}: expected a grey slice (equal colour channels), found a coloured picture; store it as grey")
+        raise SpiderError(f"{path}: expected a grey slice (equal colour channels), found a colour; store it as grey")
     return colours[..., 0]
