@@ -297,7 +297,7 @@ from spider_utils.figures.model import loss_terms
 target = network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
 chosen_options = settings.gamma, settings.focal_reduction, settings.dice_over
-combined = losses.CombinedLoss(settings.focal_share, *chosen_options)
+combined = losses.make_loss("combined", **dict(zip(losses.COMBINED, (settings.focal_share, *chosen_options))))
 
 # %% [markdown]
 # The sweep over p:
@@ -333,7 +333,7 @@ pair_logits = torch.log(pair_truth * confidence + (1 - pair_truth) * (1 - confid
 
 # %%
 options = [(exponent, reduction, over) for exponent in (4.0, 0.4) for reduction in losses.REDUCTIONS for over in losses.DICE_SETS]
-values = [losses.CombinedLoss(settings.focal_share, *option)(pair_logits, pair).item() for option in options]
+values = [losses.combined_loss(pair_logits, pair, settings.focal_share, *option).item() for option in options]
 by_option = pd.Series(values, index=pd.MultiIndex.from_tuples(options, names=["gamma", "focal_reduction", "dice_over"]), name="loss")
 by_option.unstack().round(4)
 
@@ -445,7 +445,7 @@ batches = [batch for epoch in range(96) for batch in shuffled_batches(len(chosen
 # %% tags=["nbval-ignore-output"]
 optimiser, course = torch.optim.Adam(gated.parameters(), lr=0.003), []
 for batch in batches:
-    value = losses.CombinedLoss()(gated(to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
+    value = losses.combined_loss(gated(to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
     optimiser.zero_grad()
     value.backward()
     optimiser.step()
@@ -484,7 +484,7 @@ pairs = {
     "Focal, γ = 0, is cross-entropy": (losses.focal_loss(noise, target, 0.0), torch.nn.functional.cross_entropy(noise, target)),
     "Tversky, false-pixel weight 0.5, is Dice": (losses.tversky_loss(noise, target, 0.5), losses.dice_loss(noise, target)),
     "focal Tversky, exponent 1, is Tversky": (losses.focal_tversky_loss(noise, target, gamma=1.0), losses.tversky_loss(noise, target)),
-    "boundary, before training, is combined": (losses.make_loss("boundary", progress=0.0)(noise, target), losses.CombinedLoss()(noise, target)),
+    "boundary, before training, is combined": (losses.make_loss("boundary", progress=0.0)(noise, target), losses.combined_loss(noise, target)),
 }
 for name, (one, other) in pairs.items():
     assert torch.isclose(one, other, rtol=1e-4)

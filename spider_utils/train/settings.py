@@ -9,7 +9,7 @@ from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVI
 from spider_utils.models.paper import DIVISOR
 from spider_utils.models.saved import NETWORK
 from spider_utils.train.augment import LEVELS
-from spider_utils.train.losses import DICE_SETS, LOSS, LOSSES, REDUCTIONS, Loss, make_loss
+from spider_utils.train.losses import DICE_SETS, LOSSES, REDUCTIONS, Loss, make_loss
 
 CHOICES = {
     "model": tuple(MODELS),
@@ -88,4 +88,4 @@ class TrainSettings:
 
     def make_loss(self, epoch: int) -> Loss:
         """Make the loss of an epoch; only the boundary loss has a weight that changes."""
-        return make_loss(**{name: getattr(self, name) for name in LOSS}, progress=epoch / self.epochs)
+        return make_loss(**vars(self), progress=epoch / self.epochs)

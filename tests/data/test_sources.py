@@ -49,7 +49,7 @@ def test_unknown_source_is_refused_with_the_known_ones(tmp_path):
 
 
 def test_another_source_is_added_in_one_place(tmp_path, monkeypatch):
-    """An array file a patient: listed in SOURCES, it is fetched, found and read, and its pictures bear its note."""
+    """An array file a patient: listed in SOURCES, it is fetched, found and read."""
 
     def fetch(folder):
         folder.mkdir()
