@@ -296,8 +296,8 @@ from spider_utils.figures.model import loss_terms
 
 target = network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
-chosen_options = settings.gamma, settings.focal_reduction, settings.dice_over
-combined = losses.make_loss("combined", **dict(zip(losses.COMBINED, (settings.focal_share, *chosen_options))))
+combined = losses.make_loss("combined", **{name: getattr(settings, name) for name in losses.COMBINED})
+
 
 # %% [markdown]
 # The sweep over p:
