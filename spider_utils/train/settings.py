@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import check_choices
 from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
 from spider_utils.models.paper import DIVISOR
 from spider_utils.models.saved import NETWORK
@@ -70,9 +71,7 @@ class TrainSettings:
         for name in ("gamma", "neighbours"):
             if getattr(self, name) < 0:
                 raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
+        check_choices(self, CHOICES)
         if self.deep_supervision and self.model not in SUPERVISED:
             raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")
 

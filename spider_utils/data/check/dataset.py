@@ -107,10 +107,10 @@ def _check_series(found: list[Finding], seen: files.Files, name: str) -> None:
 
 
 def _check_tables(found: list[Finding], seen: files.Files) -> None:
+    tables = {}
     for name, read in ((OVERVIEW, read_overview), (GRADINGS, read_gradings)):
         if (seen.root / name).is_file():
-            table = _tried(found, seen.root, seen.root / name, lambda path, read=read: read(path.parent))
-            if name == OVERVIEW and table is not None:
-                found += run_checks(
-                    "overview", overview.Listed.of(table, sorted(seen.images, key=natural), seen.counts)
-                )
+            tables[name] = _tried(found, seen.root, seen.root / name, lambda path, read=read: read(path.parent))
+    if tables.get(OVERVIEW) is not None:
+        images = sorted(seen.images, key=natural)
+        found += run_checks("overview", overview.Listed.of(tables[OVERVIEW], images, seen.counts))

@@ -79,6 +79,8 @@ def implausible_spacing(where: str, image: sitk.Image) -> list[Finding]:
 
 def other_geometry(where: str, mask: Mask) -> list[Finding]:
     """Return a finding for each of size, spacing, origin and direction that a mask does not share with its image."""
+    if mask.image is None:
+        return []
     return [
         Finding(
             ERROR,
@@ -86,7 +88,7 @@ def other_geometry(where: str, mask: Mask) -> list[Finding]:
             f"expected the {name} of its image, {expected}, found {found}",
             "use the mask that belongs to this image",
         )
-        for name, expected, found in (geometry_differences(mask.image, mask.volume) if mask.image else ())
+        for name, expected, found in geometry_differences(mask.image, mask.volume)
     ]
 
 
