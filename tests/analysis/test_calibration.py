@@ -9,7 +9,7 @@ from spider_utils.analysis.calibration import BINS, CURVES, TOP, bin_pixels, cal
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES
 from spider_utils.evaluate.bootstrap import draw_patients
-from spider_utils.figures import calibration as figures_calibration
+from spider_utils.figures.calibration import reliability
 from tests.helpers.figure_layout import check_layout
 
 
@@ -124,7 +124,7 @@ def test_the_reference_is_reduced_to_the_networks_size():
 def test_the_curves_are_drawn_with_their_error_in_words(noisy):
     sums = bin_pixels(noisy)
     summary = calibration_table(sums)
-    figure = figures_calibration.reliability(reliability_table(sums), summary, source="phantom")
+    figure = reliability(reliability_table(sums), summary, source="phantom")
     check_layout("reliability", figure)
     told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert told[0] == f"predicted class: ECE {value(summary, 'ece'):.3f}" and len(told) == 4
