@@ -259,8 +259,7 @@ import numpy as np
 
 target = models.network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
-chosen_options = settings.gamma, settings.focal_reduction, settings.dice_over
-combined = train.losses.CombinedLoss(settings.focal_share, *chosen_options)
+combined = train.losses.make_loss("combined", **{name: getattr(settings, name) for name in train.losses.COMBINED})
 
 # %% [markdown]
 # The sweep over p:
@@ -296,7 +295,7 @@ pair_logits = torch.log(pair_truth * confidence + (1 - pair_truth) * (1 - confid
 
 # %%
 options = [(exponent, reduction, over) for exponent in (4.0, 0.4) for reduction in train.losses.REDUCTIONS for over in train.losses.DICE_SETS]
-values = [train.losses.CombinedLoss(settings.focal_share, *option)(pair_logits, pair).item() for option in options]
+values = [train.losses.combined_loss(pair_logits, pair, settings.focal_share, *option).item() for option in options]
 by_option = pd.Series(values, index=pd.MultiIndex.from_tuples(options, names=["gamma", "focal_reduction", "dice_over"]), name="loss")
 by_option.unstack().round(4)
 
@@ -398,7 +397,7 @@ batches = [batch for epoch in range(96) for batch in models.shuffled_batches(len
 # %% tags=["nbval-ignore-output"]
 optimiser, course = torch.optim.Adam(gated.parameters(), lr=0.003), []
 for batch in batches:
-    value = train.losses.CombinedLoss()(gated(models.to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
+    value = train.losses.combined_loss(gated(models.to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
     optimiser.zero_grad()
     value.backward()
     optimiser.step()
@@ -434,7 +433,7 @@ pairs = {
     "Focal, γ = 0, is cross-entropy": (train.losses.focal_loss(noise, target, 0.0), torch.nn.functional.cross_entropy(noise, target)),
     "Tversky, false-pixel weight 0.5, is Dice": (train.losses.tversky_loss(noise, target, 0.5), train.losses.dice_loss(noise, target)),
     "focal Tversky, exponent 1, is Tversky": (train.losses.focal_tversky_loss(noise, target, gamma=1.0), train.losses.tversky_loss(noise, target)),
-    "boundary, before training, is combined": (train.losses.make_loss("boundary", progress=0.0)(noise, target), train.losses.CombinedLoss()(noise, target)),
+    "boundary, before training, is combined": (train.losses.make_loss("boundary", progress=0.0)(noise, target), train.losses.combined_loss(noise, target)),
 }
 for name, (one, other) in pairs.items():
     assert torch.isclose(one, other, rtol=1e-4)

@@ -10,12 +10,12 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from spider_utils.analysis.worst import slice_table
 from spider_utils.common.files import read_json
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.phantom import phantom_series
+from spider_utils.data.png import read_grey
 from spider_utils.data.pose import to_pose
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.store import open_store
@@ -135,7 +135,7 @@ def slice_figures(slices: Path, others: Path | None = None) -> dict[str, Figure]
         panels = [("MRI", image[box]), ("with its classes", paint_classes(image, classes)[box])]
         drawn[name] = deck.pictures(panels, source="released", patches=class_patches())
     if others:
-        read = {name: np.asarray(Image.open(others / f"{PATIENT}_{name}.png").convert("L")) for name in ("t1", "t2")}
+        read = {name: read_grey(others / f"{PATIENT}_{name}.png") for name in ("t1", "t2")}
         panels = [("T1", read["t1"][::-1]), ("T2", read["t2"][::-1]), ("T2 SPACE", image)]  # the sacrum is at their top
         drawn["sequences"] = deck.pictures([(title, narrowed(picture)) for title, picture in panels], source="spider")
     return drawn

@@ -21,6 +21,7 @@ from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
 from spider_utils.data import filters
+from spider_utils.data.sources import find_series, fingerprint, provide
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other
 from spider_utils.evaluate.scores import summarise, write_metrics
@@ -195,18 +196,9 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
 
 def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
     """Find the data's series, after fetching or making them where no folder is given."""
-    from spider_utils.data.sources import find_series
-
     if data_dir is None:
         data_dir = out / "data"
-        if source == "phantom":
-            from spider_utils.data.phantom import make_phantom
-
-            make_phantom(data_dir)
-        else:
-            from spider_utils.data import download
-
-            {"released": download.download_released, "spider": download.download_spider}[source](data_dir)
+        provide(source, data_dir)
     return find_series(source, data_dir)
 
 
@@ -245,7 +237,6 @@ def filter_tables(store: SliceStore, source: str) -> Tables:
 
 def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
     """Label every slice directly and by APTA; returns the tables and the data's fingerprint."""
-    from spider_utils.data.sources import fingerprint
     from spider_utils.data.survey import compare_labels, summarise_labels
 
     compared = compare_labels(series, settings)

@@ -1,5 +1,6 @@
 """Parameters by name, sorted into the frozen dataclasses of the stations that use them."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -21,6 +22,13 @@ def sort_parameters(values: dict[str, Any], groups: dict[str, type]) -> dict[str
     if unknown:
         raise SpiderError(f"parameter '{unknown[0]}': not known; expected one of {', '.join(sorted(known))}")
     return made
+
+
+def check_choices(settings: Any, choices: Mapping[str, Collection[str]]) -> None:
+    """Raise SpiderError unless each named field of a dataclass has one of its known values."""
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(settings, name)}'")
 
 
 def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from matplotlib.patches import Patch
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.data.sources import SOURCES
 
 CLASS_COLOURS = {"background": "#666666", "vertebrae": "#E69F00", "canal": "#56B4E9", "discs": "#CC79A7"}
 ERROR_COLOURS = {"true positive": "#009E73", "false positive": "#D55E00", "false negative": "#0072B2"}
@@ -41,10 +42,7 @@ FOOT_INCHES = 0.24  # strip at the foot of every figure that holds the attributi
 SVG_DPI = 150  # of slices inside an SVG, or it grows to megabytes
 LETTER = 0.58  # mean width of a letter, in font sizes
 LEGEND_INCHES = 0.32  # strip above it for a legend of the whole figure
-SOURCE_NOTES = {
-    "phantom": "Synthetic phantom",
-    "released": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as released by Ahmed et al. 2025",
-    "spider": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0",
+SOURCE_NOTES = {name: one.note for name, one in SOURCES.items()} | {  # and of slices and volumes that are no source
     "exported": "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as in the repository ejd230001/medvisor",
     "chu": "MRI: Chu et al., PLoS ONE 2015, as resampled in the public repository JonathanRamos/fastcleverseg",
     "sct": "MRI: tutorial data of the Spinal Cord Toolbox",
