@@ -28,7 +28,7 @@ from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
 from spider_utils.evaluate.metrics import dice
 from spider_utils.evaluate.scores import lateral_position
 from spider_utils.models.batches import network_inputs, to_input
@@ -157,17 +157,15 @@ def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
         patients, code = np.unique(part["patient"], return_inverse=True)
         slices = [np.flatnonzero(code == number) for number in range(len(patients))]
         own = [_correlation(part[score].to_numpy()[rows], 1 - part["dice"].to_numpy()[rows]) for rows in slices]
-        drawn = np.vstack([np.ones((1, len(patients)), int), draw_patients(len(patients), REPLICATES, SEED)])
         values = []
-        for weights in drawn:
+        for weights in patient_weights(len(patients)):
             chosen = np.concatenate([np.tile(slices[number], count) for number, count in enumerate(weights)])
             measured = discrimination(part[score].to_numpy()[chosen], 1 - part["dice"].to_numpy()[chosen])
             within = np.repeat(own, weights)
             values.append(measured | {"within": np.nanmean(within) if np.isfinite(within).any() else np.nan})
         row = {"score": score, "slices": len(part), "patients": len(patients)}
         for name, column in pd.DataFrame(values).items():
-            low, high = interval(column.to_numpy()) if len(patients) > 1 else (np.nan, np.nan)
-            row |= {name: column[0], f"{name}_low": low, f"{name}_high": high}
+            row |= estimate(name, column.to_numpy(), len(patients), bounds=name)
         bias = (1 - part[score] - part["dice"]).mean() if score == "expected_error" else np.nan
         rows.append(row | {"bias": bias})
     return pd.DataFrame(rows)

@@ -27,7 +27,7 @@ from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.wrong import EVERY, share_table
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
 from spider_utils.masks.conventions import DISCS, EIGHT, ISLAND_SHARE, ROWS, VERTEBRAE
 
 CANAL = CLASSES.index("canal")
@@ -118,7 +118,7 @@ def distance_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     bootstrap over patients. The last class is "all".
     """
     patients, code = np.unique(unseen.table["patient"], return_inverse=True)
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
     owner, rows = code[wrong["slice"].to_numpy()], []
     for name in (*FOREGROUND, EVERY):
         chosen = np.ones(len(wrong), bool) if name == EVERY else (wrong["class"] == name).to_numpy()
@@ -127,9 +127,8 @@ def distance_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
             near = chosen & (wrong["distance"] <= limit).to_numpy()
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = (weights @ np.bincount(owner[near], minlength=len(patients))) / whole
-            low, high = interval(shares) if len(patients) > 1 else (float("nan"), float("nan"))
-            row = {"class": name, "within": limit, "pixels": int(near.sum()), "share": shares[0]}
-            rows.append(row | {"ci_low": low, "ci_high": high})
+            row = {"class": name, "within": limit, "pixels": int(near.sum())}
+            rows.append(row | estimate("share", shares, len(patients)))
     return pd.DataFrame(rows)
 
 

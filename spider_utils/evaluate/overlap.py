@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients
+from spider_utils.evaluate.bootstrap import patient_weights, weighted_mean
 from spider_utils.evaluate.metrics import confusion, dice
 
 PLACE = ["series", "patient", "sequence", "slice_index"]
@@ -42,7 +42,7 @@ def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndar
     `counts` has the columns patient, class, tp, fp, fn. Aggregations as in `spider_utils.evaluate.scores`.
     """
     patients = np.sort(counts["patient"].unique())
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
     values = {}
     for name in CLASSES:
         own = counts[counts["class"] == name]
@@ -56,7 +56,6 @@ def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndar
                 sums = by_patient["dice"].agg(["sum", "count"]).reindex(patients).to_numpy()
                 values[name] = np.divide(*(weights @ sums).T)
             else:
-                means = by_patient["dice"].mean().reindex(patients)
-                values[name] = (weights @ means.fillna(0).to_numpy()) / (weights @ means.notna().to_numpy())
+                values[name] = weighted_mean(weights, by_patient["dice"].mean().reindex(patients).to_numpy())
     values["foreground"] = np.mean([values[name] for name in FOREGROUND], axis=0)
     return values

@@ -19,7 +19,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import _interval, draw_patients
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, estimate, patient_weights, weighted_mean
 from spider_utils.evaluate.metrics import (
     COUNTED,
     OVERLAP,
@@ -84,7 +84,7 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
     return SliceScores(pd.DataFrame(rows), pd.concat(distances, ignore_index=True))
 
 
-def summarise(scores: SliceScores, split: str, replicates: int = 1000, seed: int = 0) -> pd.DataFrame:
+def summarise(scores: SliceScores, split: str, replicates: int = REPLICATES, seed: int = SEED) -> pd.DataFrame:
     """Aggregate slice scores to the long table COLUMNS: for each sequence and "all", class, aggregation and metric.
 
     ci_low and ci_high are the percentile bootstrap 95 % interval over patients (Efron 1979): patients are drawn with
@@ -167,8 +167,7 @@ def _aggregate(
     """Return rows of class, aggregation, metric, value, interval and n for slices of one unit."""
     patients, code = np.unique(part["patient"], return_inverse=True)
     code = pd.Series(code, index=part.index)
-    # One row of weights a replicate; the first row, each patient once, gives the value itself.
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), replicates, seed)])
+    weights = patient_weights(len(patients), replicates, seed)
     rows = []
     for aggregation in AGGREGATIONS:
         for metric in metrics:
@@ -179,9 +178,8 @@ def _aggregate(
             values, numbers = zip(*(results[name] for name in FOREGROUND), strict=True)
             results["foreground"] = np.mean(values, axis=0), max(numbers)
             for name, (values, n) in results.items():
-                low, high = _interval(values[1:], len(patients))
                 row = {"class": name, "aggregation": aggregation, "metric": metric}
-                rows.append(row | {"value": values[0], "ci_low": low, "ci_high": high, "n": n})
+                rows.append(row | estimate("value", values, len(patients)) | {"n": n})
     return rows
 
 
@@ -197,8 +195,7 @@ def _values(
     sums, slices = patient_sums(table[metric]), patient_sums(defined)
     with np.errstate(divide="ignore", invalid="ignore"):
         if aggregation == "patients":
-            means = np.nan_to_num(sums / slices)
-            return (weights @ means) / (weights @ (slices > 0)), int((slices > 0).sum())
+            return weighted_mean(weights, sums / slices), int((slices > 0).sum())
         n = int(defined.sum())
         if aggregation == "slices" or metric == "missed":  # the pooled share of slices is their mean
             return (weights @ sums) / (weights @ slices), n

@@ -7,7 +7,7 @@ by patient. Seeds are taken together: their counts are added up, their slices' D
 
 import pandas as pd
 
-from spider_utils.evaluate.bootstrap import interval
+from spider_utils.evaluate.bootstrap import estimate
 from spider_utils.evaluate.overlap import AGGREGATIONS, replicated_dice
 
 
@@ -21,9 +21,8 @@ def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -
         sizes = {"patients": part["patient"].nunique(), "slices": part.groupby(["series", "slice_index"]).ngroups}
         for aggregation in AGGREGATIONS:
             for name, values in replicated_dice(part, aggregation).items():
-                low, high = interval(values)
                 row = dict(zip(keys, key, strict=True)) | {"aggregation": aggregation, "class": name}
-                rows.append(row | {"value": values[0], "ci_low": low, "ci_high": high} | sizes)
+                rows.append(row | estimate("value", values) | sizes)
     return pd.DataFrame(rows)
 
 
@@ -40,9 +39,7 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
                 if arm == reference:
                     continue
                 for name, values in replicated_dice(own, aggregation).items():
-                    gain = values - base[name]
-                    low, high = interval(gain)
                     row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation}
-                    row |= {"class": name, "difference": gain[0], "ci_low": low, "ci_high": high}
+                    row |= {"class": name} | estimate("difference", values - base[name])
                     rows.append(row | {"patients": part["patient"].nunique()})
     return pd.DataFrame(rows)

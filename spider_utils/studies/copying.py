@@ -16,6 +16,7 @@ import pandas as pd
 
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
+from spider_utils.evaluate.bootstrap import REPLICATES
 from spider_utils.evaluate.metrics import OVERLAP
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, lateral_position, score_slices, summarise
@@ -118,7 +119,7 @@ def copying_scores(
 
 
 def copying_table(
-    store: SliceStore, folds: int = 5, seed: int = 0, boundaries: bool = False, replicates: int = 1000
+    store: SliceStore, folds: int = 5, seed: int = 0, boundaries: bool = False, replicates: int = REPLICATES
 ) -> pd.DataFrame:
     """Score both kinds of copying over all folds: the long table of `scores.summarise`.
 
@@ -140,7 +141,7 @@ def copying_table(
 
 
 def neighbour_overlap(
-    masks: np.ndarray, table: pd.DataFrame, apart: Sequence[int] = (1, 2, 3), replicates: int = 1000
+    masks: np.ndarray, table: pd.DataFrame, apart: Sequence[int] = (1, 2, 3), replicates: int = REPLICATES
 ) -> pd.DataFrame:
     """Dice between the masks of one series that lie 1, 2, 3 slices apart.
 

@@ -19,7 +19,7 @@ from scipy.stats import wilcoxon
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights, weighted_mean
 from spider_utils.evaluate.overlap import pooled_dice
 from spider_utils.evaluate.scores import RATIO, SliceScores
 from spider_utils.studies.harness import Training, read_final_scores
@@ -85,7 +85,7 @@ def paired_table(
         raise SpiderError(f"paired: expected distances of one unit, found {', '.join(units)}")
     means = patients.groupby(["arm", "patient"])[[*METRICS, "missed"]].mean()
     everyone = np.sort(patients["patient"].unique())
-    weights = np.vstack([np.ones((1, len(everyone)), np.int64), draw_patients(len(everyone), REPLICATES, SEED)])
+    weights = patient_weights(len(everyone))
     base, rows = means.loc[reference].reindex(everyone), []
     for arm in (name for name in arms if name != reference):
         own = means.loc[arm].reindex(everyone)
@@ -105,15 +105,12 @@ def paired_table(
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:
     """Return n, difference, ci_low, ci_high and p of each patient's difference (patients,), NaN where there is none.
 
-    `weights` (1 + replicates, patients) says how often each patient counts; its first row takes each of them once.
+    `weights` (1 + replicates, patients): how often each patient counts, see `bootstrap.patient_weights`.
     """
     there = ~np.isnan(gain)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = (weights @ np.nan_to_num(gain)) / (weights @ there)
     n, differing = int(there.sum()), gain[there & (gain != 0)]
-    low, high = interval(values) if n > 1 else (float("nan"), float("nan"))
     p = float(wilcoxon(differing).pvalue) if differing.size else (1.0 if n else float("nan"))
-    return {"n": n, "difference": float(values[0]), "ci_low": low, "ci_high": high, "p": p}
+    return {"n": n} | estimate("difference", weighted_mean(weights, gain), n) | {"p": p}
 
 
 def holm(p: pd.Series) -> pd.Series:
