@@ -12,6 +12,8 @@ pixels along the contour, on either side: those that are right once the contour 
 between pixel centres, in pixels of the stored slice.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -39,6 +41,25 @@ def wrong_pixels(unseen: Unseen) -> pd.DataFrame:
     table["kind"] = pd.Categorical.from_codes(table["kind"], KINDS)
     table["class"] = pd.Categorical.from_codes(table["class"] - 1, FOREGROUND)
     return table[["slice", "row", "column", "reference", "predicted", "class", "kind", "distance"]]
+
+
+def sort_out(
+    unseen: Unseen,
+    wrong: pd.DataFrame,
+    name: str,
+    categories: Sequence[str],
+    sort_slice: Callable[[np.ndarray, np.ndarray, pd.DataFrame], np.ndarray],
+) -> pd.DataFrame:
+    """Return the wrong pixels with a column `name`, one of `categories`.
+
+    `sort_slice` gives the categories' numbers for one slice, from its reference, its prediction and its wrong pixels.
+    """
+    codes = np.empty(len(wrong), np.int8)
+    groups = wrong.groupby("slice", sort=False).indices
+    for number, places in progress(groups.items(), desc=name, unit="slice"):
+        reference, prediction = np.asarray(unseen.reference[number]), np.asarray(unseen.prediction[number])
+        codes[places] = sort_slice(reference, prediction, wrong.iloc[places])
+    return wrong.assign(**{name: pd.Categorical.from_codes(codes, categories)})
 
 
 def share_table(unseen: Unseen, wrong: pd.DataFrame, by: str, largest: bool = False) -> pd.DataFrame:

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
+from spider_utils.masks.pieces import label_pieces, small_pieces
 
 STATED_PIXELS = 640 * 512  # of the slice that numbers of pixels are stated for; they scale with a slice's pixels
-EIGHT = np.ones((3, 3), bool)  # neighbours that belong together in a structure; in the background it is four
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,14 @@ def drop_pieces(mask: np.ndarray, label: int, smallest: float = 0.0, share: floa
     """Make the pieces of one class background, in place, that have fewer pixels than `smallest`, or than `share` of
     the largest piece.
     """
-    pieces, count = ndimage.label(mask == label, EIGHT)
-    if count == 0:
-        return
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    small = sizes < max(smallest, share * sizes.max())
-    small[0] = False
-    mask[small[pieces]] = 0
+    mask[small_pieces(mask == label, smallest, share)] = 0
 
 
 def fill_holes(mask: np.ndarray, largest: float, fillable: np.ndarray) -> None:
     """Fill the background pieces of at most `largest` pixels that touch one class alone and not the slice's edge, in
-    place, where `fillable` (H, W) bool allows it.
+    place, where `fillable` (H, W) bool allows it. Background belongs together that touches at a side.
     """
-    pieces, count = ndimage.label(mask == 0)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    pieces, sizes = label_pieces(mask == 0, corners=False)
     edge = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
     candidates = sizes <= largest
     candidates[0], candidates[edge] = False, False

@@ -16,6 +16,7 @@ from scipy import ndimage
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, CLASSES
 from spider_utils.masks.arches import grow_levels
+from spider_utils.masks.conventions import CANAL, DISCS, VERTEBRAE
 from spider_utils.masks.pieces import components, points_of
 from spider_utils.masks.spine import (
     Border,
@@ -27,7 +28,6 @@ from spider_utils.masks.spine import (
     levels_between,
 )
 
-VERTEBRAE, CANAL, DISCS = (CLASSES.index(name) for name in ("vertebrae", "canal", "discs"))
 DISC_LABEL = 200  # plus the number of the vertebra above
 DROPPED = np.uint16(65535)
 WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
