@@ -52,7 +52,7 @@ def _rows(counts: pd.DataFrame, group: str) -> pd.DataFrame:
     rows = []
     for value, part in counts.groupby(group, sort=True, observed=True):
         there = part[part[["tp", "fp", "fn"]].sum(axis=1) > 0]
-        for name, values in replicated_dice(part, "patients").items():
+        for name, values in replicated_dice(part)["patients"].items():
             if name == CLASSES[0]:
                 continue
             own = there if name == "foreground" else there[there["class"] == name]

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy import ndimage
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu, spearmanr
 
 from spider_utils.analysis.unseen import BATCH, Fold, Unseen
 from spider_utils.analysis.worst import slice_table
@@ -29,7 +29,7 @@ from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.evaluate.bootstrap import estimate, patient_weights
-from spider_utils.evaluate.metrics import dice
+from spider_utils.evaluate.metrics import class_counts, confusion, dice
 from spider_utils.evaluate.scores import lateral_position
 from spider_utils.models.batches import network_inputs, to_input
 from spider_utils.models.saved import load_network, select_device
@@ -120,10 +120,7 @@ def mean_dice(first: np.ndarray, second: np.ndarray) -> float:
     """Return the mean Dice of the foreground classes of two masks (h, w), those that neither has left out; 1 for two
     masks of background.
     """
-    pairs = np.bincount((first * len(CLASSES) + second).ravel(), minlength=len(CLASSES) ** 2)
-    pairs = pairs.reshape(len(CLASSES), len(CLASSES))
-    tp, rows, columns = np.diag(pairs)[1:], pairs.sum(axis=1)[1:], pairs.sum(axis=0)[1:]
-    values = dice(tp, columns - tp, rows - tp)
+    values = dice(*class_counts(confusion(first[None], second[None])))[1:]
     return float(np.nanmean(values)) if np.isfinite(values).any() else 1.0
 
 
@@ -176,9 +173,9 @@ def discrimination(score: np.ndarray, error: np.ndarray) -> dict[str, float]:
     order = np.argsort(-error, kind="stable")
     worst = np.zeros(len(error), bool)
     worst[order[: tenth(len(error), WORST)]] = True
-    ranks = rankdata(score)
     bad, good = worst.sum(), (~worst).sum()
-    auroc = (ranks[worst].sum() - bad * (bad + 1) / 2) / (bad * good) if good else np.nan
+    above = mannwhitneyu(score[worst], score[~worst], method="asymptotic").statistic if good else np.nan
+    auroc = above / (bad * good) if good else np.nan
     found = {}
     for share in LOOKED_AT:
         looked = np.argsort(-score, kind="stable")[: tenth(len(score), share)]
@@ -195,4 +192,4 @@ def _correlation(score: np.ndarray, error: np.ndarray) -> float:
     """Return Spearman's rank correlation; NaN where one of both is constant."""
     if np.ptp(score) == 0 or np.ptp(error) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(score), rankdata(error))[0, 1])
+    return float(spearmanr(score, error).statistic)

@@ -12,7 +12,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from spider_utils.data.labels import four_classes
-from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, paint_errors, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,

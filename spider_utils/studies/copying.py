@@ -17,7 +17,7 @@ import pandas as pd
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.bootstrap import REPLICATES
-from spider_utils.evaluate.metrics import OVERLAP
+from spider_utils.evaluate.metrics import COUNTS, counted
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, lateral_position, score_slices, summarise
 
@@ -162,12 +162,10 @@ def neighbour_overlap(
 
 def _overlap_scores(counts: pd.DataFrame) -> SliceScores:
     """Scores of slices from their counts of overlap; distances are not measured."""
-    terms = [counts[name].to_numpy() for name in ("tp", "fp", "fn")]
-    tp, fp, fn = terms
-    missed = np.where(sum(terms) > 0, ((tp + fp > 0) != (tp + fn > 0)).astype(float), np.nan)
-    ratios = {metric: ratio(*terms) for metric, ratio in OVERLAP.items()}
+    terms = [counts[name].to_numpy() for name in COUNTS]
+    values = {metric.name: metric.of_counts(*terms) for metric in counted()}
     distances = pd.DataFrame(columns=["row", "direction", "distance", "count"])
-    return SliceScores(counts.assign(**ratios, missed=missed, unit=np.nan), distances)
+    return SliceScores(counts.assign(**values, unit=np.nan), distances)
 
 
 def _pairs(rows: list[tuple[int, int, float]]) -> pd.DataFrame:

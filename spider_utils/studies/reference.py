@@ -22,7 +22,8 @@ from scipy import ndimage
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.store import SliceStore
-from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import dice, overlap_counts, pool_boundaries
 from spider_utils.masks.conventions import (
     DISCS,
     VERTEBRAE,
@@ -193,14 +194,13 @@ def _jumps(masks: np.ndarray, table: pd.DataFrame) -> dict[str, dict[str, float]
 
 def _compare(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Score pairs of a mask and a part of it, boolean (H, W)."""
-    counts, within, length, hd95 = np.zeros(3, np.int64), np.zeros(2), 0.0, []
+    counts, boundaries = np.zeros(3, np.int64), []
     for whole, part in pairs:
         if whole.any():
             box = ndimage.find_objects(whole.astype(np.uint8))[0]
             whole, part = np.pad(whole[box], 1), np.pad(part[box], 1)
             counts += overlap_counts(whole, part)
-            boundary = boundary_distances(whole, part)
-            within, length = within + boundary.within, length + boundary.length
-            hd95.append(boundary.hd95)
-    scores = {"dice": float(dice(*counts)), "hd95": float(np.nanmean(hd95)) if hd95 else np.nan}
-    return scores | dict(zip(("nsd_1", "nsd_2"), (within / length if length else [np.nan] * 2), strict=True))
+            boundaries.append(boundary_distances(whole, part))
+    hd95 = float(np.nanmean([boundary.hd95 for boundary in boundaries])) if boundaries else np.nan
+    scores = {"dice": float(dice(*counts)), "hd95": hd95}
+    return scores | {name: pool_boundaries(name, boundaries) for name in ("nsd_1", "nsd_2")}
