@@ -101,5 +101,5 @@ def _structure_rows(
             "pixels": int(np.count_nonzero(reference)),
         }
         row |= dict(zip(COUNTS, counts, strict=True))
-        rows.append(row | {name: float(METRICS[name].of_counts(*counts)) for name in ("dice", "recall", "precision")})
+        rows.append(row | {name: float(METRICS[name].measure(*counts)) for name in ("dice", "recall", "precision")})
     return rows

@@ -142,19 +142,18 @@ def counted_quantile(values: np.ndarray, counts: np.ndarray, quantile: float = H
 
 
 def as_masks(reference: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return two masks as contiguous arrays, bool. Raises SpiderError where their shapes differ."""
-    reference, prediction = np.ascontiguousarray(reference, dtype=bool), np.ascontiguousarray(prediction, dtype=bool)
+    """Return two masks of one shape as contiguous arrays, bool."""
+    check_shapes(reference, prediction)
+    return np.ascontiguousarray(reference, dtype=bool), np.ascontiguousarray(prediction, dtype=bool)
+
+
+def check_shapes(reference: np.ndarray, prediction: np.ndarray) -> None:
+    """Raise SpiderError where two masks or maps differ in shape."""
     if reference.shape != prediction.shape:
-        raise SpiderError(shapes_differ(reference, prediction))
-    return reference, prediction
-
-
-def shapes_differ(reference: np.ndarray, prediction: np.ndarray) -> str:
-    """Say what is wrong with two masks of different shapes."""
-    return (
-        f"masks: expected a prediction of the reference's shape {reference.shape}, found {prediction.shape}; "
-        "bring the prediction to the slices' full resolution"
-    )
+        raise SpiderError(
+            f"masks: expected a prediction of the reference's shape {reference.shape}, found {prediction.shape}; "
+            "bring the prediction to the slices' full resolution"
+        )
 
 
 def _cropped(prediction: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:

@@ -13,8 +13,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from spider_utils.common.errors import SpiderError
-from spider_utils.evaluate.boundaries import TOLERANCES, Boundary, as_masks, shapes_differ
+from spider_utils.evaluate.boundaries import Boundary, as_masks, check_shapes
 
 RATIO, MM, PX = "ratio", "mm", "px"  # units in tables; the last two are those of distances
 COUNTS = ("tp", "fp", "fn")  # columns
@@ -48,11 +47,6 @@ def recall(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
     return _ratio(np.asarray(tp), np.asarray(tp) + fn)
 
 
-def f1(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
-    """Return the harmonic mean of precision and recall, which for one set of pixels is the Dice coefficient."""
-    return dice(tp, fp, fn)
-
-
 def missed(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
     """Return 1 where exactly one of the two masks has a pixel, 0 where both have and NaN where neither has."""
     reference, prediction = np.asarray(tp) + fn > 0, np.asarray(tp) + fp > 0
@@ -65,23 +59,22 @@ MEAN, DISTANCES = "mean", "distances"  # ways to pool beside sums: the mean over
 
 @dataclass(frozen=True)
 class Metric:
-    """One score of a class: of its counts of overlap, or of its boundaries."""
+    """One score of a class, of its counts of overlap where the kind is RATIO, else of its boundaries."""
 
     name: str  # in tables
     title: str  # for people
-    of_counts: Callable[[Counts, Counts, Counts], np.ndarray] | None = None  # of tp, fp, fn of any shape
-    of_boundary: Callable[[Boundary], float] | None = None
+    measure: Callable[..., np.ndarray | float]  # of tp, fp and fn of any shape, or of a Boundary
     pooled: tuple[str, ...] | str = MEAN  # or DISTANCES, or the columns whose sums `of_sums` takes
     kind: str = RATIO  # or LENGTH, or TOLERANCE
     higher_is_better: bool = True
 
     def of_slice(self, counts: tuple[int, int, int], boundary: Boundary) -> float:
         """Return the score of one slice or volume."""
-        return float(self.of_counts(*counts)) if self.of_counts else self.of_boundary(boundary)
+        return float(self.measure(*counts)) if self.kind == RATIO else self.measure(boundary)
 
     def of_sums(self, *sums: Counts) -> np.ndarray:
-        """Return the pooled score from the sums of the columns `pooled`: `of_counts`, or the first over the second."""
-        return self.of_counts(*sums) if self.of_counts else _ratio(*sums)
+        """Return the score of the sums of the columns `pooled`: of summed counts, or the first sum over the second."""
+        return self.measure(*sums) if self.kind == RATIO else _ratio(*sums)
 
     def unit(self, distances: str) -> str:
         """Return the unit in tables, where distances are in MM or in PX."""
@@ -95,43 +88,24 @@ class Metric:
 METRICS = {
     metric.name: metric
     for metric in (
-        Metric("dice", "Dice", dice, pooled=COUNTS),
-        Metric("iou", "IoU", iou, pooled=COUNTS),
-        Metric("precision", "Precision", precision, pooled=COUNTS),
-        Metric("recall", "Recall", recall, pooled=COUNTS),
-        Metric("f1", "F1", f1, pooled=COUNTS),
-        Metric("missed", "Missed", missed, higher_is_better=False),
-        Metric(
-            "asd",
-            "ASD",
-            of_boundary=attrgetter("asd"),
-            pooled=("distance_sum", "boundary_pixels"),
-            kind=LENGTH,
-            higher_is_better=False,
-        ),
-        Metric("hd95", "HD95", of_boundary=attrgetter("hd95"), pooled=DISTANCES, kind=LENGTH, higher_is_better=False),
-        *(
-            Metric(
-                f"nsd_{limit:g}",
-                f"NSD at {limit:g}",
-                of_boundary=lambda boundary, place=place: boundary.nsd[place],
-                pooled=(f"within_{limit:g}", "boundary_length"),
-                kind=TOLERANCE,
-            )
-            for place, limit in enumerate(TOLERANCES)
-        ),
+        Metric("dice", "Dice", dice, COUNTS),
+        Metric("iou", "IoU", iou, COUNTS),
+        Metric("precision", "Precision", precision, COUNTS),
+        Metric("recall", "Recall", recall, COUNTS),
+        Metric("f1", "F1", dice, COUNTS),  # the harmonic mean of precision and recall, for one set of pixels Dice
+        Metric("missed", "Missed", missed, MEAN, higher_is_better=False),
+        Metric("asd", "ASD", attrgetter("asd"), ("distance_sum", "boundary_pixels"), LENGTH, higher_is_better=False),
+        Metric("hd95", "HD95", attrgetter("hd95"), DISTANCES, LENGTH, higher_is_better=False),
+        Metric("nsd_1", "NSD at 1", lambda boundary: boundary.nsd[0], ("within_1", "boundary_length"), TOLERANCE),
+        Metric("nsd_2", "NSD at 2", lambda boundary: boundary.nsd[1], ("within_2", "boundary_length"), TOLERANCE),
     )
 }
 
 
-def counted() -> list[Metric]:
-    """Return the metrics of METRICS that follow from counts of overlap."""
-    return [metric for metric in METRICS.values() if metric.of_counts]
-
-
-def measured() -> list[Metric]:
-    """Return the metrics of METRICS that need boundaries."""
-    return [metric for metric in METRICS.values() if not metric.of_counts]
+def split_metrics() -> tuple[list[Metric], list[Metric]]:
+    """Return those of METRICS that follow from counts of overlap, and those that need boundaries."""
+    counted = [metric for metric in METRICS.values() if metric.kind == RATIO]
+    return counted, [metric for metric in METRICS.values() if metric.kind != RATIO]
 
 
 def pool_boundaries(name: str, boundaries: Sequence[Boundary]) -> float:
@@ -142,8 +116,7 @@ def pool_boundaries(name: str, boundaries: Sequence[Boundary]) -> float:
 
 def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = 4) -> np.ndarray:
     """Count the pixels of every pair of classes in (n, H, W) maps: (classes, classes) int64, the reference in rows."""
-    if reference.shape != prediction.shape:
-        raise SpiderError(shapes_differ(reference, prediction))
+    check_shapes(reference, prediction)
     counts = np.zeros(classes * classes, np.int64)
     for truth, found in zip(reference, prediction, strict=True):
         counts += np.bincount((truth.astype(np.intp) * classes + found).ravel(), minlength=classes * classes)

@@ -21,18 +21,7 @@ from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.bootstrap import REPLICATES, SEED, estimate, patient_weights, weighted_mean
 from spider_utils.evaluate.boundaries import Boundary, boundary_distances, counted_quantile
-from spider_utils.evaluate.metrics import (
-    COUNTS,
-    DISTANCES,
-    MEAN,
-    MM,
-    PX,
-    RATIO,
-    Metric,
-    counted,
-    measured,
-    overlap_counts,
-)
+from spider_utils.evaluate.metrics import COUNTS, DISTANCES, MEAN, MM, PX, RATIO, Metric, overlap_counts, split_metrics
 
 SCORE_FILE, DISTANCE_FILE = "slice_scores.csv", "slice_distances.csv"
 AGGREGATIONS = ("slices", "patients", "pooled")
@@ -64,6 +53,7 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
             f"scores: expected reference and prediction of one shape with {len(table)} slices, as the table has, "
             f"found {reference.shape} and {prediction.shape}; give the rows that were predicted, at full resolution"
         )
+    counted, measured = split_metrics()
     rows, distances = [], []
     slices = progress(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
     for number, row in enumerate(slices):
@@ -75,10 +65,9 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
             counts, boundary = overlap_counts(truth, found), boundary_distances(truth, found, spacing)
             distances.append(_distance_counts(len(rows), boundary))
             row = place | {"class": name} | dict(zip(COUNTS, counts, strict=True))
-            row |= {metric.name: metric.of_slice(counts, boundary) for metric in counted()} | {
-                "unit": MM if known else PX
-            }
-            row |= {metric.name: metric.of_slice(counts, boundary) for metric in measured()}
+            row |= {metric.name: metric.of_slice(counts, boundary) for metric in counted}
+            row |= {"unit": MM if known else PX}
+            row |= {metric.name: metric.of_slice(counts, boundary) for metric in measured}
             rows.append(row | boundary.sums)
     return SliceScores(pd.DataFrame(rows), pd.concat(distances, ignore_index=True))
 
@@ -92,11 +81,12 @@ def summarise(scores: SliceScores, split: str, replicates: int = REPLICATES, see
     its classes. The unit is "ratio", or "mm" / "px" of the distance or of the NSD's tolerance.
     """
     table = scores.table
+    counted, measured = split_metrics()
     summary = []
     for sequence in [*sorted(table["sequence"].unique()), "all"]:
         chosen = table if sequence == "all" else table[table["sequence"] == sequence]
-        groups = [(RATIO, counted(), chosen)]
-        groups += [(unit, measured(), part) for unit, part in chosen.groupby("unit")]
+        groups = [(RATIO, counted, chosen)]
+        groups += [(unit, measured, part) for unit, part in chosen.groupby("unit")]
         for unit, metrics, part in groups:
             for row in _aggregate(part, scores.distances, metrics, replicates, seed):
                 summary.append({"split": split, "sequence": sequence, "unit": unit} | row)

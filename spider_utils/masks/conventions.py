@@ -28,15 +28,16 @@ def disc_gaps(mask: np.ndarray, spacing: tuple[float, float] = (np.nan, np.nan))
     """
     discs, vertebrae = mask == DISCS, mask == VERTEBRAE
     contour = np.argwhere(discs & ~ndimage.binary_erosion(discs, border_value=1))
-    if not (len(contour) and vertebrae.any()):
-        return pd.DataFrame({"gap": np.full(len(contour), np.inf)}).assign(gap_mm=np.nan, touches=False, faces=False)
+    nowhere = pd.DataFrame({"gap": np.full(len(contour), np.inf)}).assign(gap_mm=np.nan, touches=False, faces=False)
+    if not len(contour):
+        return nowhere
     # Nothing farther away than the reach is of interest, so the distances are taken in a box around the discs.
     reach = REACH * mask.shape[0] / ROWS
     low = np.maximum(contour.min(axis=0) - int(reach) - 2, 0)
     high = contour.max(axis=0) + int(reach) + 3
     box = vertebrae[low[0] : high[0], low[1] : high[1]]
     if not box.any():
-        return pd.DataFrame({"gap": np.full(len(contour), np.inf)}).assign(gap_mm=np.nan, touches=False, faces=False)
+        return nowhere
     nearest = ndimage.distance_transform_edt(~box, return_distances=False, return_indices=True)
     offset = nearest[:, contour[:, 0] - low[0], contour[:, 1] - low[1]].T - (contour - low)
     distance = np.hypot(*offset.T)

@@ -17,7 +17,7 @@ import pandas as pd
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.bootstrap import REPLICATES
-from spider_utils.evaluate.metrics import COUNTS, counted
+from spider_utils.evaluate.metrics import COUNTS, split_metrics
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, lateral_position, score_slices, summarise
 
@@ -163,7 +163,7 @@ def neighbour_overlap(
 def _overlap_scores(counts: pd.DataFrame) -> SliceScores:
     """Scores of slices from their counts of overlap; distances are not measured."""
     terms = [counts[name].to_numpy() for name in COUNTS]
-    values = {metric.name: metric.of_counts(*terms) for metric in counted()}
+    values = {metric.name: metric.measure(*terms) for metric in split_metrics()[0]}
     distances = pd.DataFrame(columns=["row", "direction", "distance", "count"])
     return SliceScores(counts.assign(**values, unit=np.nan), distances)
 

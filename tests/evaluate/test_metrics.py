@@ -16,7 +16,7 @@ from spider_utils.evaluate.boundaries import TOLERANCES, Boundary, boundary_dist
 from spider_utils.evaluate.metrics import METRICS, class_counts, confusion, overlap_counts
 
 surface_distance = pytest.importorskip("surface_distance")
-OVERLAP = {name: METRICS[name].of_counts for name in ("dice", "iou", "precision", "recall", "f1")}
+OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
 SPACINGS = [(1.0, 1.0), (0.71, 0.43)]
 VOLUME_SPACINGS = [(1.0, 1.0, 1.0), (3.3, 0.6, 0.7)]
 REAL_SLICES = 2

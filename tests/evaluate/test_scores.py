@@ -24,7 +24,7 @@ from spider_utils.evaluate.scores import (
 from spider_utils.evaluate.tables import beside_paper, score_table, summary_lines
 
 REPLICATES, SEED = 60, 4
-OVERLAP = {name: METRICS[name].of_counts for name in ("dice", "iou", "precision", "recall", "f1")}
+OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
 MM = (0.6, 0.5)
 
 
@@ -301,8 +301,8 @@ def test_lateral_position_runs_from_right_to_left_within_a_series():
 
 def test_a_metric_is_added_in_one_place(slices, monkeypatch):
     """Two made-up ones, of counts and of boundaries, show in the slices' scores, the summary and the wide table."""
-    overlap = Metric("overlap", "Overlap", lambda tp, fp, fn: tp / (tp + np.minimum(fp, fn)), pooled=COUNTS)
-    half = Metric("half", "Half ASD", of_boundary=lambda boundary: boundary.asd / 2, kind=LENGTH)
+    overlap = Metric("overlap", "Overlap", lambda tp, fp, fn: tp / (1 + tp + np.minimum(fp, fn)), COUNTS)
+    half = Metric("half", "Half ASD", lambda boundary: boundary.asd / 2, kind=LENGTH)
     for metric in (overlap, half):
         monkeypatch.setitem(METRICS, metric.name, metric)
     scores = score_slices(*slices)
@@ -312,7 +312,7 @@ def test_a_metric_is_added_in_one_place(slices, monkeypatch):
     assert pooled == pytest.approx(pick(summary, **where, metric="asd", aggregation="slices")["value"] / 2)
     tp, fp, fn = scores.table[scores.table["class"] == "canal"][list(COUNTS)].sum()
     row = pick(summary, class_="canal", unit="ratio", metric="overlap", aggregation="pooled")
-    assert row["value"] == pytest.approx(tp / (tp + min(fp, fn)))
+    assert row["value"] == pytest.approx(tp / (1 + tp + min(fp, fn)))
     table = score_table(summary, metrics=("overlap", "half"))
     assert table.columns.tolist() == ["Overlap", "Half ASD (mm)", "Half ASD (px)"]
     assert table.loc["canal", "Overlap"] == f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
