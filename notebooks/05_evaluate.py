@@ -14,25 +14,11 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/05_evaluate.ipynb)
-#
 # # 5 Evaluate
 #
 # **The question of this notebook: how good is the segmentation on patients that the network has never met, and how sure can we be?** Scores
 # are taken at the slice store's full resolution, with the logits brought up where the network ran smaller, and every score has an interval
 # over patients: slices of one patient are not independent. Where a run's split breaks that promise, it is said above the result.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
