@@ -57,7 +57,7 @@ def stacked_table(
     Both at `size` (height, width; nearest neighbour), distances in pixels of it. Returns class, metric ("asd", "nsd_1",
     "dice"), as_public_code, per_slice. as_public_code shuffles the slices by `seed` and takes ASD and NSD from
     `stacked_boundary`; its Dice is the mean over slices of (2 tp + 1) / (reference + prediction + 1), the script's
-    smoothed Dice, here of masks instead of probabilities. per_slice takes `metrics.boundary_distances` of each slice
+    smoothed Dice, here of masks instead of probabilities. per_slice takes `boundary_distances` of each slice
     and all slices pooled, as `scores.summarise` does, and the Dice of pooled pixels.
     """
     order = np.random.default_rng(seed).permutation(len(reference))
