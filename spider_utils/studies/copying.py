@@ -169,7 +169,5 @@ def _overlap_scores(counts: pd.DataFrame) -> SliceScores:
 
 
 def _pairs(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
-    row, donor, distance = zip(*rows, strict=True) if rows else ((), (), ())
-    return pd.DataFrame(
-        {"row": np.array(row, np.intp), "donor": np.array(donor, np.intp), "distance": np.array(distance, float)}
-    )
+    table = pd.DataFrame(rows, columns=["row", "donor", "distance"])
+    return table.astype({"row": np.intp, "donor": np.intp, "distance": float})
