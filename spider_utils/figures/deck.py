@@ -10,7 +10,8 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from spider_utils.data.labels import four_classes
-from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.figures.forest import forest, tell
 from spider_utils.figures.model import focal_lines
 from spider_utils.figures.painting import (
