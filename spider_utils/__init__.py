@@ -1,4 +1,4 @@
-"""Lumbar spine MRI: from volumes to slices, networks, masks and scores. Each folder is a station; its face says what it has."""
+"""Lumbar spine MRI: from volumes to slices, networks, masks and scores. Each folder is a station and has a face."""
 
 from spider_utils.common.errors import SpiderError
 

@@ -13,15 +13,15 @@ from spider_utils.train.augment import LEVELS
 from spider_utils.train.losses import DICE_SETS, LOSSES, REDUCTIONS, Loss, make_loss
 
 CHOICES = {
-    "model": tuple(MODELS),
+    "model": MODELS,
     "activation": ("published", *ACTIVATIONS),
-    "initialiser": tuple(INITIALISERS),
+    "initialiser": INITIALISERS,
     "precision": ("auto", "float32", "bfloat16"),
     "schedule": ("plateau", "cosine"),
     "loss": LOSSES,
     "focal_reduction": REDUCTIONS,
     "dice_over": DICE_SETS,
-    "augmentation": tuple(LEVELS),
+    "augmentation": LEVELS,
 }
 
 
