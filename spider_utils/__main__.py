@@ -65,7 +65,9 @@ def add_download_arguments(parser: argparse.ArgumentParser) -> None:
 
 def download(options: argparse.Namespace) -> None:
     """Fetch the released slices or the SPIDER dataset and check every file."""
-    SOURCES[options.source].fetch(options.out)
+    fetch = SOURCES[options.source].fetch
+    assert fetch is not None  # the others are no choices of --source
+    fetch(options.out)
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -166,19 +168,19 @@ def predict(options: argparse.Namespace) -> None:
             raise SpiderError(
                 f"{options.input}: PNG slices have no --labels or --format; leave them out, give a volume"
             )
-        done = predict_folder(options.input, options.output, options.weights, options.device)
-        written, left_out, what = done.masks, done.left_out, "slices"
+        slices = predict_folder(options.input, options.output, options.weights, options.device)
+        written, left_out, network, what = slices.masks, slices.left_out, slices.network, "slices"
     else:
         from spider_utils.predict.volumes import predict_volumes
 
-        done = predict_volumes(
+        volumes = predict_volumes(
             options.input, options.output, options.weights, options.device, options.labels, options.format
         )
-        written, left_out, what = done.label_maps, done.left_out, "volumes"
+        written, left_out, network, what = volumes.label_maps, volumes.left_out, volumes.network, "volumes"
     for problem in left_out.values():
         print(f"left out: {problem}", file=sys.stderr)
     total = len(written) + len(left_out)
-    print(f"{len(written)} of {total} {what} segmented with {done.network}, label maps: {options.output}")
+    print(f"{len(written)} of {total} {what} segmented with {network}, label maps: {options.output}")
     if left_out:
         raise SpiderError(f"{options.input}: {len(left_out)} of {total} {what} could not be segmented, see above")
 

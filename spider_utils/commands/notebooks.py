@@ -100,7 +100,7 @@ def _split(out: Path) -> Split:
     path = out / "checkpoints" / "best.json"
     try:
         dealt = json.loads(path.read_text(encoding="utf-8"))["split"]
-        return Split(dealt["kind"], *(tuple(dealt[side]) for side in SIDES), slices={})
+        return Split(dealt["kind"], slices={}, **{side: tuple(dealt[side]) for side in SIDES})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpiderError(f"{path}: expected the split that the network was trained on; take another --out") from error
 

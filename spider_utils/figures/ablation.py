@@ -1,5 +1,7 @@
 """Figures of the ablation: what each change adds to the reference arm and what it costs, paired by patient."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -90,7 +92,8 @@ def patient_pairs(patients: pd.DataFrame, paired: pd.DataFrame, cost: pd.DataFra
         panel.scatter(before, y, s=36, facecolor="white", edgecolor=colours, zorder=3)
         panel.scatter(after, y, s=36, color=colours, zorder=3)
         row = paired[paired["metric"] == metric].iloc[0]
-        told = with_interval(*row[["difference", "ci_low", "ci_high"]], f"+.{DIGITS[metric]}f")
+        value, low, high = row[["difference", "ci_low", "ci_high"]]
+        told = with_interval(value, low, high, f"+.{DIGITS[metric]}f")
         unit = "" if row["unit"] == "ratio" else f", {row['unit']}"
         panel.set(title=f"{PANELS[metric]}{unit}: mean difference {told}", xlabel=f"{PANELS[metric]}{unit}")
     axes[0, 0].set_yticks(y, [str(patient) for patient in wide.index], fontsize=9)
@@ -154,9 +157,9 @@ def difference_panel(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFram
     axes.locator_params(axis="x", nbins=5)
 
 
-def tell_right(axes: Axes, y: int, text: str, **look) -> None:
+def tell_right(axes: Axes, y: int, text: str, **look: Any) -> None:
     """Write a row's number at the right of the axes."""
-    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    place: dict[str, Any] = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
     axes.annotate(text, (1, y), (3, 0), fontsize=10, **place, **look)
 
 

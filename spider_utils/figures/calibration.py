@@ -1,6 +1,7 @@
 """Figures of trust: reliability curves, uncertainty beside Dice, and what is counted on slices without masks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ def agreement(axes: Axes, summary: pd.DataFrame, structure: str) -> None:
         colour, marker = SEQUENCE_COLOURS[row["sequence"]], SEQUENCE_MARKERS[row["sequence"]]
         for shift, value, face in ((-0.12, "exact", colour), (0.12, "within_one", "white")):
             ends = row[value], row[f"{value}_low"], row[f"{value}_high"]
-            look = {"fmt": marker, "color": colour, "mfc": face, "markersize": 6, "capsize": 3}
+            look: dict[str, Any] = {"fmt": marker, "color": colour, "mfc": face, "markersize": 6, "capsize": 3}
             intervals(axes, place + shift, *ends, lying=True, **look)
     axes.set_yticks(
         rows.index, [f"{spoken(row['sequence'])}\n{row['masks']}" for _, row in rows.iterrows()], fontsize=9.5
@@ -187,4 +188,5 @@ def agreement(axes: Axes, summary: pd.DataFrame, structure: str) -> None:
 
 
 def _told(row: pd.Series, name: str) -> str:
-    return with_interval(*row[[name, f"{name}_low", f"{name}_high"]], ".2f")
+    value, low, high = row[[name, f"{name}_low", f"{name}_high"]]
+    return with_interval(value, low, high, ".2f")

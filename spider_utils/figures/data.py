@@ -1,9 +1,11 @@
 """Figures of notebooks 01 and 02: what is in the data, and the way from a volume to a slice."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
@@ -167,7 +169,7 @@ def pose(
     panels, aspects = list(zip(titles, planes, strict=True)), [spacing[0] / spacing[1] for spacing in spacings]
     figure = show_slices(panels, (10, 4.6), aspects=aspects, width_ratios=np.maximum(widths, widths.max() * 0.6))
     last = figure.axes[3]
-    style = {"color": "white", "fontsize": 11, "transform": last.transAxes}
+    style: dict[str, Any] = {"color": "white", "fontsize": 11, "transform": last.transAxes}
     style["bbox"] = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 2}
     for text, x, y, across, down, rotation in (
         ("superior", 0.5, 0.98, "center", "top", 0),
@@ -246,7 +248,7 @@ def _patches(masks: Sequence[np.ndarray | None]) -> list[Patch]:
     return class_patches() if any(mask is not None for mask in masks) else []
 
 
-def _name_rows(axes, names: Sequence[str]) -> None:
+def _name_rows(axes: Axes, names: Sequence[str]) -> None:
     if len(names) <= MOST_NAMES:
         axes.set_yticks(range(len(names)), names)
     else:

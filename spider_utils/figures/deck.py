@@ -1,6 +1,7 @@
 """Figures of the presentation: few rows and large letters. A slide's title says what they show, so they have none."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from spider_utils.figures.style import (
     class_patches,
     error_patches,
     finish,
+    layout,
     new_figure,
     point_entry,
 )
@@ -60,7 +62,8 @@ def score_rows(
     colours.
     """
     figure, ((axes,),) = new_figure(size=DECK)
-    few, told = len(rows) <= FEW, {"above": 6, "va": "bottom", "fontweight": "bold"}
+    few = len(rows) <= FEW
+    told: dict[str, Any] = {"above": 6, "va": "bottom", "fontweight": "bold"}
     forest(axes, rows, form if few else "", told)
     for y, paper in enumerate(rows["paper"]):
         if np.isfinite(paper):
@@ -97,7 +100,7 @@ def pictures(
     ]
     ratios = np.maximum(widths, NARROWEST * max(widths))
     figure = show_slices(panels, DECK, aspects=aspects, width_ratios=ratios)
-    figure.get_layout_engine().set(w_pad=0.03, wspace=0)
+    layout(figure).set(w_pad=0.03, wspace=0)
     return finish(figure, source=source, legend=patches)
 
 

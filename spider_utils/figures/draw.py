@@ -30,6 +30,7 @@ def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures
     """Draw what belongs to the tables of a study; only the audit of the reference needs its slice store."""
     figures: Figures = {}
     if "reference_audit" in tables:
+        assert store is not None  # it holds the slices that were audited
         audit = tables["reference_audit"]
         rows = examples(audit, store.table)
         pictures = [(title, store.images[row], store.masks[row]) for title, row in rows.items()]

@@ -1,5 +1,7 @@
 """Figures of the error analysis: what fails, where, why, in whom. They show the tables of spider_utils.analysis."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -239,8 +241,8 @@ def faults(unseen: Unseen, wrong: pd.DataFrame, table: pd.DataFrame, *, source: 
 def _points(axes: Axes, x: np.ndarray, rows: pd.DataFrame, name: str, kind: str, scale: float = 1) -> None:
     """Values with their intervals, in the class's colour and marker."""
     ends = (scale * rows[column].to_numpy() for column in (name, "ci_low", "ci_high"))
-    look = {"fmt": MARKERS[kind], "color": COLOURS[kind], "markersize": 7, "capsize": 3, "linewidth": 1.5}
-    intervals(axes, x, *ends, **look)
+    look: dict[str, Any] = {"fmt": MARKERS[kind], "color": COLOURS[kind]}
+    intervals(axes, x, *ends, markersize=7, capsize=3, linewidth=1.5, **look)
 
 
 def _class_entries(names: tuple[str, ...]) -> list[Line2D]:

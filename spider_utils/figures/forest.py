@@ -1,11 +1,13 @@
 """Values with their 95 % intervals: as points on an axis, by class, and in rows below one another (a forest plot)."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from spider_utils.figures.style import SCORE_COLOURS, point_entry
 
@@ -13,7 +15,16 @@ PAPER_SHIFT = 0.22  # the paper's marker stands beside ours, so that neither cov
 PAPER_COLOUR = "#000000"
 
 
-def intervals(axes: Axes, places, values, low, high, *, lying: bool = False, **look) -> None:
+def intervals(
+    axes: Axes,
+    places: ArrayLike,
+    values: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    lying: bool = False,
+    **look: Any,
+) -> None:
     """Draw values at their places, with intervals from `low` to `high`, which need not be symmetric.
 
     All are numbers or (n,) arrays; an interval that is NaN, as for one patient, has no length. `lying`: values run
@@ -21,18 +32,19 @@ def intervals(axes: Axes, places, values, low, high, *, lying: bool = False, **l
     """
     ends = np.stack([np.subtract(values, low), np.subtract(high, values)]).reshape(2, -1)
     spread = np.nan_to_num(ends).clip(0)
-    look = {"fmt": "o", "markersize": 9, "capsize": 4} | look
+    style: dict[str, Any] = {"fmt": "o", "markersize": 9, "capsize": 4} | look
     if lying:
-        axes.errorbar(values, places, xerr=spread, **look)
+        axes.errorbar(values, places, xerr=spread, **style)
     else:
-        axes.errorbar(places, values, yerr=spread, **look)
+        axes.errorbar(places, values, yerr=spread, **style)
 
 
 def class_points(axes: Axes, rows: pd.DataFrame, names: Sequence[str], shift: float = 0, marker: str = "o") -> None:
     """Draw value, ci_low and ci_high of each class at 0, 1, ... + `shift`; `rows` by class."""
     axes.set(xlim=(-0.5, len(names) - 0.5))
     for x, name in enumerate(names):
-        told, look = rows.loc[name], {"fmt": marker, "markersize": 10, "capsize": 5, "linewidth": 2}
+        told = rows.loc[name]
+        look: dict[str, Any] = {"fmt": marker, "markersize": 10, "capsize": 5, "linewidth": 2}
         intervals(axes, x + shift, told["value"], told["ci_low"], told["ci_high"], color=SCORE_COLOURS[name], **look)
 
 
@@ -55,7 +67,7 @@ def with_interval(value: float, low: float, high: float, form: str) -> str:
     return f"{value:{form}}" if np.isnan(low) else f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
-def forest(axes: Axes, rows: pd.DataFrame, form: str = "", told: Mapping | None = None, **look) -> None:
+def forest(axes: Axes, rows: pd.DataFrame, form: str = "", told: Mapping[str, Any] | None = None, **look: Any) -> None:
     """Draw one row a line, from above: title, value, ci_low, ci_high, colour, and where they are there marker and face.
 
     `form`: how the value is written above its point; without it, it is not. `told`: how that text looks, `look` the
@@ -73,6 +85,6 @@ def forest(axes: Axes, rows: pd.DataFrame, form: str = "", told: Mapping | None 
     axes.grid(axis="x", alpha=0.3)
 
 
-def tell(axes: Axes, value: float, y: float, form: str, above: float = 9, **look) -> None:
+def tell(axes: Axes, value: float, y: float, form: str, above: float = 9, **look: Any) -> None:
     """Write a value `above` points over its row."""
     axes.annotate(f"{value:{form}}", (value, y), (0, above), textcoords="offset points", ha="center", **look)

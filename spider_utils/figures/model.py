@@ -1,6 +1,7 @@
 """Figures of notebooks 03 and 04: what the network's parts and its loss do, and how it trained."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +65,7 @@ def focal_curves(gammas: Sequence[float] = (0, 2, 4)) -> Figure:
     return finish(figure, "Focal loss: easy pixels count less as γ grows")
 
 
-def focal_lines(axes: Axes, labels: Mapping[float, str], **look) -> None:
+def focal_lines(axes: Axes, labels: Mapping[float, str], **look: Any) -> None:
     """Draw the focal loss of one pixel against the probability of its true class, one line a gamma, and its label."""
     p = np.linspace(0.005, 1, 400)
     for (gamma, label), colour, style in zip(labels.items(), LINE_COLOURS, LINE_STYLES, strict=False):

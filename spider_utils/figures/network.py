@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -149,7 +151,7 @@ def _draw_tiles(
 def _tile_legend(figure: Figure) -> None:
     """Explain the tiles in two rows, which take the strip of the attribution too: no data are shown."""
     shown = [(f"{letter}: {name}", colour) for letter, name, colour in TILES.values()]
-    handles = [Patch(facecolor=colour, edgecolor="#777777", label=label) for label, colour in shown]
+    handles: list[Artist] = [Patch(facecolor=colour, edgecolor="#777777", label=label) for label, colour in shown]
     handles.append(Patch(facecolor="white", edgecolor=UNLIKE_COLOUR, linewidth=2, label="the other lacks it"))
     handles.append(Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip"))
     foot_room(figure, FOOT_INCHES + LEGEND_INCHES)
@@ -159,7 +161,7 @@ def _tile_legend(figure: Figure) -> None:
 def _sign(layer: nn.Module) -> str:
     """The letter of a layer; a transposed convolution's with its kernel size."""
     letter = next(letter for kind, (letter, _, _) in TILES.items() if isinstance(layer, kind))
-    return f"T{layer.kernel_size[0]}" if letter == "T" else letter
+    return f"T{layer.kernel_size[0]}" if isinstance(layer, nn.ConvTranspose2d) else letter
 
 
 def _side(part: StageLayers) -> str:
@@ -184,14 +186,14 @@ def _rim(start: tuple[float, float], end: tuple[float, float], box: tuple[float,
 
 
 def draw_arrow(
-    axes: Axes, start: tuple[float, float], end: tuple[float, float], line: str, colour: str, **look
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], line: str, colour: str, **look: Any
 ) -> None:
     """Draw an arrow below boxes; `look` goes to matplotlib's arrow."""
     look = {"arrowstyle": "->", "linestyle": line, "color": colour, "linewidth": 1.5} | look
     axes.annotate("", end, start, arrowprops=look, zorder=1.5)
 
 
-def draw_box(axes: Axes, centre: tuple[float, float], size: tuple[float, float], fill: str, **look) -> None:
+def draw_box(axes: Axes, centre: tuple[float, float], size: tuple[float, float], fill: str, **look: Any) -> None:
     """Draw a box with round corners; `look` goes to matplotlib's patch."""
     corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
     look = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": fill, "edgecolor": PATH_COLOUR} | look

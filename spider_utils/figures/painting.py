@@ -1,6 +1,7 @@
 """Slices as pictures: grey levels, classes and errors painted over them."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -103,7 +104,7 @@ def show_slices(
     *,
     aspects: Sequence[float] | None = None,
     fontsize: float | None = None,
-    **options,
+    **options: Any,
 ) -> Figure:
     """Make a figure of slices in order of reading, (title, slice) each, as `show_slice` shows them.
 
@@ -125,7 +126,8 @@ def foreground_box(*masks: np.ndarray, margin: int = 20) -> tuple[slice, slice]:
     if not foreground.any():
         return slice(0, foreground.shape[0]), slice(0, foreground.shape[1])
     edges = [np.flatnonzero(foreground.any(axis=axis))[[0, -1]] for axis in (1, 0)]
-    return tuple(slice(max(0, int(first) - margin), int(last) + margin + 1) for first, last in edges)
+    rows, columns = (slice(max(0, int(first) - margin), int(last) + margin + 1) for first, last in edges)
+    return rows, columns
 
 
 def in_colour(image: np.ndarray) -> np.ndarray:

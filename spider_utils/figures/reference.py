@@ -69,7 +69,7 @@ def reference_audit(
         if name in counts
     ]
     title = f"The reference's own conventions: {len(measured)} series, from disc to vertebra"
-    return finish(figure, title, source=source, legend=legend + class_patches())
+    return finish(figure, title, source=source, legend=[*legend, *class_patches()])
 
 
 def reference_examples(examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *, source: str) -> Figure:

@@ -21,6 +21,7 @@ from spider_utils.figures.style import (
     error_patches,
     finish,
     found_in,
+    layout,
     name_cells,
     new_figure,
     point_entry,
@@ -126,7 +127,7 @@ def overlay_grid(
     figure, grid = new_figure(
         rows, len(ratios), size=SLIDE if blocks == 3 else (10, 3.2 * rows + 1), width_ratios=ratios
     )
-    figure.get_layout_engine().set(w_pad=0.04, wspace=0)
+    layout(figure).set(w_pad=0.04, wspace=0)
     for axes in grid.flat:
         axes.set_axis_off()
     for place, (image, reference, prediction) in enumerate(zip(images, references, predictions, strict=True)):

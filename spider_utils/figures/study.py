@@ -1,6 +1,7 @@
 """Figures of the studies: what a leaky split is worth, and what each choice is worth, with intervals over patients."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     """
     figure, _ = new_figure(size=(13.0, 7.3))
     figure.clear()
-    left, right = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1))
     points(left.subplots(), score_lines(tables), PAPER_TABLE_DICE if source == "released" else None)
     above, below = right.subplots(2, 1)
     training_length(above, _foreground(tables["dice"]))
@@ -111,7 +112,8 @@ def training_length(axes: Axes, dice: pd.DataFrame) -> None:
     for (title, part), marker in zip(dice.groupby("title", sort=False), "osD^v<>*", strict=False):
         part = part.sort_values("epoch")
         strong = "augmentation" in title
-        style = {"linestyle": "--" if strong else "-", "markerfacecolor": "white" if strong else _colour(title)}
+        style: dict[str, Any] = {"linestyle": "--" if strong else "-"}
+        style |= {"markerfacecolor": "white" if strong else _colour(title)}
         axes.plot(part["epoch"], part["value"], marker=marker, color=_colour(title), label=title, **style)
     top = dice["value"].max()
     axes.set(xlabel="Epochs", ylabel="Dice", title="Over training length (dashed: strong augmentation)")

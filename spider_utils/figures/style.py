@@ -4,8 +4,9 @@ The colours are those of Okabe and Ito (2008), which stay apart for colour-blind
 a class, an error and a sequence keep their colour through all notebooks.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -15,6 +16,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
@@ -33,8 +35,8 @@ SCORED = (*FOREGROUND, "foreground")  # what is scored: the classes, and their m
 SCORE_COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR}
 LINE_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#000000")  # series of a plot that are none of the above
 LINE_STYLES = ("-", "--", ":", "-.")
-BESIDE = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}  # a legend at the right of its axes
-DOTTED = {"color": "#999999", "linewidth": 1, "linestyle": ":"}  # a line to compare with
+BESIDE: dict[str, Any] = {"loc": "center left", "bbox_to_anchor": (1.01, 0.5)}  # a legend at the right of its axes
+DOTTED: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": ":"}  # a line to compare with
 
 SLIDE = (10.0, 5.625)  # inches, 16:9
 DECK = (5.7, 3.75)  # inches; the presentation shows it 1.4 times as large, beside its text
@@ -81,7 +83,7 @@ def spoken(sequence: str) -> str:
     return "all sequences" if sequence == "all" else sequence.replace("_", " ")
 
 
-def found_in(column: pd.Series, names: Sequence[str]) -> list[str]:
+def found_in(column: pd.Series, names: Iterable[str]) -> list[str]:
     """Give those of the names that stand in a table's column, in the order of the names."""
     return [name for name in names if (column == name).any()]
 
@@ -92,7 +94,7 @@ def rgb(colour: str) -> np.ndarray:
 
 
 def new_figure(
-    rows: int = 1, columns: int = 1, size: tuple[float, float] = SLIDE, grid: str = "", **options
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = SLIDE, grid: str = "", **options: Any
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure in this style and its axes, always as an array (rows, columns).
 
@@ -122,10 +124,17 @@ def finish(
     return figure
 
 
+def layout(figure: Figure) -> ConstrainedLayoutEngine:
+    """Give the layout of a figure of this style: STYLE makes it the constrained one."""
+    engine = figure.get_layout_engine()
+    assert isinstance(engine, ConstrainedLayoutEngine)
+    return engine
+
+
 def foot_room(figure: Figure, inches: float) -> None:
     """Keep a strip at the foot of a figure free of axes."""
     share = inches / figure.get_figheight()
-    figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+    layout(figure).set(rect=(0, share, 1, 1 - share))
 
 
 def note_source(figure: Figure, source: str) -> None:
@@ -180,9 +189,9 @@ def error_patches(names: Mapping[str, str] = ERROR_NAMES) -> list[Patch]:
     return [Patch(color=colour, label=names[name]) for name, colour in ERROR_COLOURS.items()]
 
 
-def point_entry(label: str, colour: str, marker: str = "o", size: float = 8, **look) -> Line2D:
+def point_entry(label: str, colour: str, marker: str = "o", size: float = 8, **look: Any) -> Line2D:
     """Give a legend's entry for points; `look` goes to Line2D."""
-    style = {"linestyle": "none", "marker": marker, "color": colour, "markersize": size, "label": label}
+    style: dict[str, Any] = {"linestyle": "none", "marker": marker, "color": colour, "markersize": size, "label": label}
     return Line2D([], [], **style | look)
 
 

@@ -57,19 +57,19 @@ def distance_fields(classes: np.ndarray, spacing: tuple[float, float, float]) ->
     """
     coarser = [max(1, int(GRID_MM / step)) for step in spacing]  # what is finer than the fields is thinned out
     classes = classes[tuple(slice(None, None, step) for step in coarser)]
-    spacing = np.multiply(spacing, coarser)
+    apart = np.multiply(spacing, coarser)  # mm between those that are left
     filled = [np.flatnonzero(classes.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
     if not len(filled[0]):
         raise SpiderError("surfaces: expected vertebrae, canal or discs in the label map, found background only")
     box = classes[tuple(slice(part[0], part[-1] + 1) for part in filled)]
-    box = np.pad(box, [(int(np.ceil(MARGIN_MM / step)),) * 2 for step in spacing])
-    smoothing = np.maximum(SMOOTH_MM, 0.4 * spacing) / GRID_MM
+    box = np.pad(box, [(int(np.ceil(MARGIN_MM / step)),) * 2 for step in apart])
+    smoothing = np.maximum(SMOOTH_MM, 0.4 * apart) / GRID_MM
     fields = {}
     for name in FOREGROUND:
         inside = box == CLASSES.index(name)
         if inside.any():
-            field = (_distance(inside, spacing) - _distance(~inside, spacing)) / 2  # 0 half way between two voxels
-            field = zoom(field, spacing / GRID_MM, order=1, grid_mode=True, mode="nearest")
+            field = (_distance(inside, apart) - _distance(~inside, apart)) / 2  # 0 half way between two voxels
+            field = zoom(field, apart / GRID_MM, order=1, grid_mode=True, mode="nearest")
             fields[name] = gaussian_filter(field, smoothing)
     return fields
 
@@ -165,7 +165,7 @@ def _normals(field: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 def _lit(colour: tuple[float, float, float], normal: np.ndarray, camera: np.ndarray) -> np.ndarray:
     """Return a colour under ambient, diffuse (Lambert) and glossy (Blinn) light, (n, 3)."""
-    light = LIGHT / np.linalg.norm(LIGHT) @ camera
+    light = np.divide(LIGHT, np.linalg.norm(LIGHT)) @ camera
     between = (light - camera[2]) / np.linalg.norm(light - camera[2])
     matt = AMBIENT + DIFFUSE * np.clip(normal @ light, 0, 1)
     gloss = GLOSS * np.clip(normal @ between, 0, 1) ** 30

@@ -1,6 +1,7 @@
 """Figures of notebook 03 on the networks beyond the paper's: U-Net++'s grid, and where attention gates let through."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ def nested_grid(model: NestedUNet) -> Figure:
     Column 0 is the encoder. Heads stand above the nodes whose logits they give.
     """
     figure, ((axes,),) = new_figure()
-    blocks = {(level, 0): block for level, block in enumerate(model.encoder)}
+    blocks: dict[tuple[int, int], Any] = {(level, 0): block for level, block in enumerate(model.encoder)}
     blocks |= {(level, column): model.nodes[f"{level}_{column}"] for level, column in model.grid()}
     deepest = max(level for level, _ in blocks)
     for (level, column), block in blocks.items():
@@ -63,11 +64,12 @@ def attention_overlay(image: np.ndarray, maps: Sequence[np.ndarray], title: str,
     figure = show_slices([(title, image) for title in ("input slice", *titles)], shape=(2, columns))
     panels = figure.axes
     height, width = image.shape
-    look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.6, "interpolation": "nearest"}
+    look: dict[str, Any] = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.6, "interpolation": "nearest"}
     for axes, weights in zip(panels[1:], maps, strict=False):
         shown = axes.imshow(weights, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **look)
     bar = figure.colorbar(shown, ax=panels, shrink=0.7, pad=0.02)
     bar.set_label("Weight of the skip connection")
+    assert bar.solids is not None  # the bar of a picture is filled
     bar.solids.set_alpha(1)
     return finish(figure, title, source=source)
 
@@ -89,13 +91,13 @@ def _draw_ways_in(axes: Axes, level: int, column: int) -> None:
     below = _place(level + 1, column - 1)
     _draw_arrow(axes, (below[0] + 0.15, below[1] + BOX[1] / 2), (x - 0.15, y - BOX[1] / 2), UP_COLOUR)
     for before in range(column):
-        start = _place(level, before)[0]
+        left = _place(level, before)[0]
         if before == column - 1:
-            _draw_arrow(axes, (start + BOX[0] / 2, y), (x - BOX[0] / 2, y), SKIP_COLOUR, "--")
+            _draw_arrow(axes, (left + BOX[0] / 2, y), (x - BOX[0] / 2, y), SKIP_COLOUR, "--")
         else:  # in a bow over the nodes between
             top = y + BOX[1] / 2
             span = column - before
-            _draw_arrow(axes, (start + 0.1, top), (x - 0.1, top), SKIP_COLOUR, "--", bow=-0.06 - 0.13 / span)
+            _draw_arrow(axes, (left + 0.1, top), (x - 0.1, top), SKIP_COLOUR, "--", bow=-0.06 - 0.13 / span)
 
 
 def _draw_box(
@@ -103,7 +105,7 @@ def _draw_box(
 ) -> None:
     draw_box(axes, centre, size, fill, zorder=2)
     up = 0.11 if below else 0.0
-    look = {"ha": "center", "va": "center", "zorder": 3}
+    look: dict[str, Any] = {"ha": "center", "va": "center", "zorder": 3}
     axes.text(centre[0], centre[1] + up, name, fontsize=11, weight="bold" if below else "normal", **look)
     if below:
         axes.text(centre[0], centre[1] - 0.12, below, fontsize=11, **look)

@@ -1,6 +1,7 @@
 """Figures of whole volumes: three planes, surfaces, a numbered spine, and how far measurements agree."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,7 +26,11 @@ BARS_MM = (50, 20, 10)  # the longest that fits is drawn
 AROUND_MM = 20  # shown in front of the spine and behind it in the axial plane
 SURFACE_MM = 0.4  # pixels of a surface
 BAR_ROOM_MM = 20  # under a surface
-ON_DARK = {"color": "white", "fontsize": 12, "path_effects": [withStroke(linewidth=2.5, foreground="black")]}
+ON_DARK: dict[str, Any] = {
+    "color": "white",
+    "fontsize": 12,
+    "path_effects": [withStroke(linewidth=2.5, foreground="black")],
+}
 PLANES = {"sagittal": (1, 2), "coronal": (1, 0), "axial": (2, 0)}  # the volume's axes along rows and columns
 SIDES = {"sagittal": "SIAP", "coronal": "SIRL", "axial": "APRL"}  # at the top, the bottom, the left and the right
 MEASURE_NAMES = {
@@ -132,17 +137,17 @@ def numbered_spine(
     for label in (*names, CANAL_LABEL):
         mask = labels == label
         if mask.any():
-            style = {"colors": [_class_colour(label)], "linewidths": 1.8}
-            named.contour(gaussian_filter(mask.astype(float), 0.7), levels=[0.5], **style)
+            outline = {"colors": [_class_colour(label)], "linewidths": 1.8}
+            named.contour(gaussian_filter(mask.astype(float), 0.7), levels=[0.5], **outline)
     for label, name in names.items():
         row, column, front = _body(labels == label)
         if label < FIRST_DISC:
             style = ON_DARK | {"color": _class_colour(label), "fontweight": "bold"}
             named.text(column, max(row, 0.02 * len(labels)), name, ha="center", va="center", **style)
         else:
-            outside = {"xytext": (-0.03, row), "textcoords": named.get_yaxis_transform(), "ha": "right", "va": "center"}
+            outside: dict[str, Any] = {"xytext": (-0.03, row), "textcoords": named.get_yaxis_transform()}
             line = {"arrowstyle": "-", "color": _class_colour(label), "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0}
-            named.annotate(name, (front, row), arrowprops=line, **outside)
+            named.annotate(name, (front, row), arrowprops=line, ha="right", va="center", **outside)
     return finish(figure, title, source=source, legend=_patches(four_classes(labels)))
 
 
@@ -192,7 +197,8 @@ def _draw_agreement(axes: Axes, part: pd.DataFrame, unit: str) -> None:
             written = f"{value:+.{DIGITS[unit]}f} {unit}".replace("-", "−")
             axes.text(1.02, value, f"{name}\n{written}", transform=axes.get_yaxis_transform(), va="center")
     reach = np.nanmax(np.abs([*part["difference"], *agreement.lower_interval, *agreement.upper_interval]))
-    axes.set_ylim(np.array([-1.15, 1.15]) * (reach or 1.0))
+    limit = 1.15 * (reach or 1.0)
+    axes.set_ylim(-limit, limit)
 
 
 def _body(mask: np.ndarray) -> tuple[float, float, int]:
@@ -272,7 +278,7 @@ def _letters(axes: Axes, letters: str) -> None:
         axes.text(x, y, letter, transform=axes.transAxes, ha=ha, va=va, fontweight="bold", **ON_DARK)
 
 
-def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_mm: float, height: float, **style) -> None:
+def _scale_bar(axes: Axes, shape: tuple[int, ...], pixel_mm: float, height: float, **style: Any) -> None:
     """Draw one of BARS_MM at the left of a picture with square pixels, `height` of it down; `style` is its text's."""
     length = next((bar for bar in BARS_MM if bar <= 0.8 * shape[1] * pixel_mm), BARS_MM[-1])
     left, bottom = 0.06 * shape[1], height * shape[0]

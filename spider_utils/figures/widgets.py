@@ -120,7 +120,7 @@ class PredictionBrowser(ipywidgets.VBox):
             return _as_png(grey_levels(image))
         if view == "errors":
             kept = np.array([code if name in shown else 0 for code, name in enumerate(CLASSES)])
-            return _as_png(paint_errors(image, *(kept[mask] for mask in masks.values()), opacity))
+            return _as_png(paint_errors(image, kept[masks["reference"]], kept[masks["prediction"]], opacity))
         pictures = [paint_classes(image, masks[name], opacity, shown) for name in view.split(BESIDE)]
         padding = [(0, 0), (0, GAP), (0, 0)]
         padded = [np.pad(picture, padding, constant_values=255) for picture in pictures[:-1]]

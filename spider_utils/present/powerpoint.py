@@ -16,6 +16,7 @@ from pptx.enum.shapes import MSO_SHAPE
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
 from pptx.oxml import parse_xml
 from pptx.oxml.ns import nsdecls, qn
+from pptx.presentation import Presentation as Deck
 from pptx.shapes.base import BaseShape
 from pptx.slide import Slide as Page
 from pptx.text.text import TextFrame, _Paragraph
@@ -77,7 +78,7 @@ def _write_slide(page: Page, slide: Slide, number: int) -> None:
     _paragraphs(page.shapes.title.text_frame, [slide.title], COVER_POINTS if cover else TITLE_POINTS, bold=True)
     _bar(page, QUIET if slide.backup else ACCENT)
     if slide.figure:
-        _picture(page, slide, WIDE_PICTURE_BOX if slide.wide else PICTURE_BOX)
+        _picture(page, slide.figure, slide.title, WIDE_PICTURE_BOX if slide.wide else PICTURE_BOX)
     if slide.cards:
         _cards(page, slide)
     left, top, width, height = text_box
@@ -96,7 +97,7 @@ def _notes(slide: Slide) -> str:
     return f"{slide.notes}\n\nThe numbers are read from {', '.join(places)}." if places else slide.notes
 
 
-def _widen(presentation) -> None:
+def _widen(presentation: Deck) -> None:
     """Make the library's 4:3 template 16:9, with its layouts' boxes, for whoever adds a slide by hand."""
     stretch = Inches(SLIDE_WIDTH) / presentation.slide_width
     presentation.slide_width, presentation.slide_height = Inches(SLIDE_WIDTH), Inches(SLIDE_HEIGHT)
@@ -169,16 +170,16 @@ def _bar(page: Page, colour: str) -> None:
     _fill(page.shapes.add_shape(MSO_SHAPE.RECTANGLE, *(Inches(length) for length in BAR_BOX)), colour)
 
 
-def _picture(page: Page, slide: Slide, box: Box) -> None:
+def _picture(page: Page, figure: Path, message: str, box: Box) -> None:
     """Show the figure as large as its box allows, in the middle of it, with the slide's message as its description."""
     left, top, width, height = box
-    with Image.open(slide.figure) as opened:
+    with Image.open(figure) as opened:
         across, down = opened.size
     scale = min(width / across, height / down)
     place = (left + (width - scale * across) / 2, top + (height - scale * down) / 2, scale * across, scale * down)
-    shape = page.shapes.add_picture(str(slide.figure), *(Inches(length) for length in place))
-    shape._element.nvPicPr.cNvPr.set("descr", slide.title)
-    shape._element.nvPicPr.cNvPr.set("name", slide.figure.stem)
+    shape = page.shapes.add_picture(str(figure), *(Inches(length) for length in place))
+    shape._element.nvPicPr.cNvPr.set("descr", message)
+    shape._element.nvPicPr.cNvPr.set("name", figure.stem)
 
 
 def _foot(page: Page, word: str, number: int) -> None:
@@ -194,7 +195,7 @@ def _foot(page: Page, word: str, number: int) -> None:
     frame.paragraphs[0]._p.append(parse_xml(field))
 
 
-def _dated(presentation) -> bytes:
+def _dated(presentation: Deck) -> bytes:
     """Return the file's bytes, with every part of the archive of one date."""
     made, dated = io.BytesIO(), io.BytesIO()
     presentation.save(made)

@@ -60,8 +60,8 @@ def read_slides(
 
 
 def _filled(entry: dict[str, Any], numbers: Numbers, picture: Path | None) -> Slide:
-    texts = {name: numbers.fill(" ".join(entry[name].split())) for name in ("title", "notes")}
-    pairs = {
+    texts: dict[str, Any] = {name: numbers.fill(" ".join(entry[name].split())) for name in ("title", "notes")}
+    pairs: dict[str, Any] = {
         name: tuple((numbers.fill(first), numbers.fill(second)) for first, second in entry.get(name, ()))
         for name in ("big", "cards")
     }

@@ -1,8 +1,8 @@
 """All parameters of a run, in groups by the station that uses them, and the profiles: files with values for them."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import yaml
 
@@ -55,7 +55,7 @@ def make_settings(values: dict[str, Any]) -> Settings:
 
     Raises SpiderError on an unknown name, a value of the wrong type, or one that a group refuses.
     """
-    return Settings(**sort_parameters(values, {field.name: field.type for field in fields(Settings)}))
+    return Settings(**sort_parameters(values, get_type_hints(Settings)))
 
 
 def load_profile(name: str) -> dict[str, Any]:

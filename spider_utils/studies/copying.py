@@ -113,9 +113,9 @@ def copying_scores(
         copied[given] = masks[pairs["donor"].to_numpy()[given]]
         return score_slices(reference, copied, table.iloc[rows])
     nothing = np.zeros(masks.shape[1:], np.uint8)
-    reference = (masks[row] for row in pairs["row"])
-    copied = (masks[donor] if donor >= 0 else nothing for donor in pairs["donor"])
-    return _overlap_scores(count_overlap(reference, copied, table.iloc[pairs["row"]]))
+    references = (masks[row] for row in pairs["row"])
+    copies = (masks[donor] if donor >= 0 else nothing for donor in pairs["donor"])
+    return _overlap_scores(count_overlap(references, copies, table.iloc[pairs["row"]]))
 
 
 def copying_table(

@@ -131,7 +131,7 @@ def examples(audit: pd.DataFrame, table: pd.DataFrame) -> dict[str, int]:
     """
     measured = audit.dropna(subset=["gap_median"]).sort_values(["gap_median", "touching"], ascending=[True, False])
     speckled = measured[measured["edges"] == "speckled"].sort_values("islands")
-    chosen = {}
+    chosen: dict[str, str] = {}
     for part, what in (
         (measured.head(1), "narrowest gap"),
         (measured.tail(1), "widest gap"),
@@ -158,17 +158,18 @@ def _gap_columns(gaps: list[pd.DataFrame], shape: tuple[int, int]) -> dict[str, 
 def _level_columns(masks: list[np.ndarray]) -> dict[str, float | int | str]:
     rows, share = np.transpose([above_top_disc(mask) for mask in masks])
     labelled = share >= 0.5
-    row = {"top_rows": float(np.median(rows)), "top_slices": int(labelled.sum())}
+    top_rows = float(np.median(rows))
+    row: dict[str, float | int | str] = {"top_rows": top_rows, "top_slices": int(labelled.sum())}
     if labelled.mean() >= 0.5:
         row["top_vertebra"] = "labelled"
     else:
-        row["top_vertebra"] = "missing" if is_cut_off(row["top_rows"], len(masks[0])) else "outside"
+        row["top_vertebra"] = "missing" if is_cut_off(top_rows, len(masks[0])) else "outside"
     middle, last = masks[len(masks) // 2], {}
     for name, label in (("vertebrae", VERTEBRAE), ("discs", DISCS)):
         row[name] = len(label_pieces(middle == label)[1]) - 1
         found = np.flatnonzero((middle == label).any(axis=1))
         last[name] = found[-1] if found.size else -1
-    return row | {"lowest": max(last, key=last.get) if max(last.values()) >= 0 else ""}
+    return row | {"lowest": max(last, key=lambda name: last[name]) if max(last.values()) >= 0 else ""}
 
 
 def _speck_columns(islands: list[dict[str, int]], holes: list[int]) -> dict[str, float | str]:
@@ -185,7 +186,7 @@ def _jumps(masks: np.ndarray, table: pd.DataFrame) -> dict[str, dict[str, float]
         return {}
     scores = copying_scores(masks, table, pairs).table
     values = scores.groupby(["series", "class"])["dice"].agg(["median", "min"])
-    found = {}
+    found: dict[str, dict[str, float]] = {}
     for (series, name), row in values.iterrows():
         if name in FOREGROUND:
             found.setdefault(series, {}).update({f"next_{name}": row["median"], f"next_{name}_min": row["min"]})
