@@ -61,7 +61,8 @@ def bin_pixels(unseen: Unseen) -> BinSums:
         distances = (given - right)[1:] ** 2
         distances = np.concatenate([distances.sum(axis=0)[None], distances])
         squares[patient] += np.stack([distances.sum(axis=1), distances[:, near].sum(axis=1)])
-    return BinSums(patients, *sums, squares)
+    pixels, probability, right_pixels = sums
+    return BinSums(patients, pixels, probability, right_pixels, squares)
 
 
 def reliability_table(sums: BinSums) -> pd.DataFrame:

@@ -22,7 +22,8 @@ FINDINGS = {
     "UP endplate": "upper endplate change",
     "LOW endplate": "lower endplate change",
 }
-JOINED = {PFIRRMANN: {"4 and 5": (4, 5)}, "Modic": {"1 to 3": (1, 2, 3)}}  # grades that are taken together, too
+# Grades that are taken together, too.
+JOINED: dict[str, dict[str, tuple[int, ...]]] = {PFIRRMANN: {"4 and 5": (4, 5)}, "Modic": {"1 to 3": (1, 2, 3)}}
 COLUMNS = ["structure", "finding", "grade", "structures", "patients", "dice", "ci_low", "ci_high"]
 COLUMNS += ["difference", "difference_low", "difference_high", "adjusted", "adjusted_low", "adjusted_high"]
 COLUMNS += ["pairs", "detectable"]

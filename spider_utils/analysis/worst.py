@@ -1,5 +1,7 @@
 """The worst slices, each with a sentence that says what fails there: computed from the tables, never typed."""
 
+from typing import Any
+
 import pandas as pd
 
 from spider_utils.analysis.pathology import PFIRRMANN
@@ -58,7 +60,7 @@ def patient_gradings(patient: int, gradings: pd.DataFrame | None) -> str:
     return f" The patient's {len(own)} graded discs: {', '.join([grades, *found])}{slip}."
 
 
-def _sentence(row: tuple, found: dict, part: pd.DataFrame) -> str:
+def _sentence(row: Any, found: dict, part: pd.DataFrame) -> str:
     head = f"Patient {row.patient}, slice {row.slice_index}: foreground Dice {row.dice:.3f}"
     if part.empty:
         return f"{head}; no pixel is wrong."

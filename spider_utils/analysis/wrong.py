@@ -123,7 +123,7 @@ def _to_nearest(mask: np.ndarray) -> np.ndarray:
     return np.full(mask.shape, np.inf) if mask.all() else ndimage.distance_transform_edt(mask)
 
 
-def _box(*masks: np.ndarray) -> tuple[slice, slice]:
+def _box(*masks: np.ndarray) -> tuple[slice, ...]:
     """Return the rows and columns that hold all masks, one pixel wider where the image goes on."""
     box = ndimage.find_objects(np.logical_or.reduce(masks).view(np.uint8))[0]
     sizes = masks[0].shape

@@ -3,6 +3,7 @@ the paper.
 """
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from spider_utils.common.errors import SpiderError
 
@@ -12,7 +13,7 @@ CANAL_LABEL = 100
 GREY_CODES = {0: 0, 76: 1, 150: 2, 29: 3}  # ITU-R 601 luma of black, red, green, blue -> class
 
 
-def four_classes(label_map: np.ndarray) -> np.ndarray:
+def four_classes(label_map: ArrayLike) -> np.ndarray:
     """Map SPIDER's label numbers to classes 0..3 (background, vertebrae, canal, discs).
 
     Vertebrae are 1..99 and, where only partly visible, 101..125; the canal is 100; discs are 201..225 (van der Graaf et

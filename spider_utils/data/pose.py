@@ -35,7 +35,7 @@ def from_pose(labels: np.ndarray, like: sitk.Image) -> sitk.Image:
     expected = tuple(like.GetSize()[axis] for axis in reversed(sources))
     if labels.shape != expected:
         raise SpiderError(f"labels: expected (D, H, W) {expected} for this volume, found {labels.shape}")
-    flipped = [2 - axis for axis in range(3) if code[sources[axis]] != COMMON_POSE[axis]]
+    flipped = tuple(2 - axis for axis in range(3) if code[sources[axis]] != COMMON_POSE[axis])
     targets = [2 - source for source in reversed(sources)]  # of the array's axes, slowest first
     stored = np.flip(labels, flipped).transpose(np.argsort(targets))
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored))

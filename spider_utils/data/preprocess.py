@@ -133,6 +133,7 @@ def apta_greys(stack: SliceStack, settings: PreprocessSettings) -> np.ndarray:
             "APTA has made these already, so take labels 'direct'"
         )
     stack.classes()  # refuses an unknown label
+    assert stack.labels is not None  # only labelled series have masks to store
     spacing = stack.pixel_mm or (1.0, 1.0)
     return resize_stack(grey_masks(stack.labels), spacing, settings.size, settings.geometry, nearest=False)
 
@@ -144,7 +145,9 @@ def stored_masks(stack: SliceStack, settings: PreprocessSettings) -> np.ndarray:
     """
     if settings.labels == "apta":
         return np.stack([apta(grey) for grey in apta_greys(stack, settings)])
-    return resize_stack(stack.classes(), stack.pixel_mm or (1.0, 1.0), settings.size, settings.geometry, nearest=True)
+    classes = stack.classes()
+    assert classes is not None  # the series is labelled
+    return resize_stack(classes, stack.pixel_mm or (1.0, 1.0), settings.size, settings.geometry, nearest=True)
 
 
 def choose_slices(pixels: np.ndarray, min_classes: int) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -84,9 +84,15 @@ def read_released_stack(series: Series) -> SliceStack:
         labels=np.stack(masks).astype(np.uint16) if masks else None,
         pixel_mm=None,
         slice_mm=None,
-        index=np.array([int(FILE_NAME.fullmatch(path.name)[2]) for path in series.image_files]),
+        index=np.array([_slice_number(path) for path in series.image_files]),
         coding=series.coding,
     )
+
+
+def _slice_number(path: Path) -> int:
+    match = FILE_NAME.fullmatch(path.name)
+    assert match is not None  # a series has no files of other names
+    return int(match[2])
 
 
 def _slices_by_patient(images_dir: Path) -> dict[int, list[Path]]:

@@ -98,7 +98,8 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
     else:
         dealt = patients if kind == "official" else np.setdiff1d(patients, official)
         sides = _deal(dealt, settings, "patients", tested=official if kind == "official" else None)
-        split = Split(kind, *(tuple(sorted(side)) for side in sides), slices={})
+        train, validation, test = (tuple(sorted(side)) for side in sides)
+        split = Split(kind, train, validation, test, slices={})
     return _fewer_training_slices(split, table, settings)
 
 
@@ -121,8 +122,8 @@ def _deal(items: np.ndarray, settings: SplitSettings, what: str, tested: tuple[i
 
 def _deal_slices(table: pd.DataFrame, rows: np.ndarray, settings: SplitSettings) -> Split:
     sides = [tuple(sorted(side)) for side in _deal(rows, settings, "slices", tested=None)]
-    patients = [tuple(sorted(set(table["patient"].iloc[list(side)].tolist()))) for side in sides]
-    return Split("random_slice", *patients, slices=dict(zip(SIDES, sides, strict=True)))
+    train, validation, test = (tuple(sorted(set(table["patient"].iloc[list(side)].tolist()))) for side in sides)
+    return Split("random_slice", train, validation, test, slices=dict(zip(SIDES, sides, strict=True)))
 
 
 def _fewer_training_slices(split: Split, table: pd.DataFrame, settings: SplitSettings) -> Split:

@@ -70,7 +70,8 @@ def _row(series: Series) -> dict:
         "slice_mm": np.nan if stack.slice_mm is None else stack.slice_mm,
     }
     labels = [] if stack.labels is None else np.unique(stack.labels).tolist()
-    counts = np.zeros(len(COUNTS), int) if stack.labels is None else class_pixels(stack.classes()).sum(axis=0)
+    classes = stack.classes()
+    counts = np.zeros(len(COUNTS), int) if classes is None else class_pixels(classes).sum(axis=0)
     return row | {"labels": " ".join(map(str, labels))} | dict(zip(COUNTS, counts.tolist(), strict=True))
 
 

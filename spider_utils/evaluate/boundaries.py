@@ -92,15 +92,15 @@ def boundary_distances(
         return Boundary(nothing, nothing, 0.0, nowhere)
     both_found = reference.any() and prediction.any()
     prediction, reference = _cropped(prediction, reference)
-    *contours, lengths = _contours(prediction, reference, spacing)
+    predicted_contour, true_contour, lengths = _contours(prediction, reference, spacing)
     if not both_found:
         return Boundary(nothing, nothing, float(lengths.sum()), nowhere)
-    contour_distances = np.concatenate(distances_between(*contours, spacing))
+    contour_distances = np.concatenate(distances_between(predicted_contour, true_contour, spacing))
     within = tuple(float(lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
     from monai.metrics.utils import get_mask_edges  # monai takes seconds to import, so only where it is needed
 
-    edges = get_mask_edges(prediction, reference, crop=False)
-    return Boundary(*distances_between(*edges, spacing), float(lengths.sum()), within)
+    predicted_edge, true_edge = get_mask_edges(prediction, reference, crop=False)
+    return Boundary(*distances_between(predicted_edge, true_edge, spacing), float(lengths.sum()), within)
 
 
 def check_spacing(shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[float, ...]:
@@ -179,5 +179,5 @@ def _contours(
         slabs = (torch.from_numpy(mask[start : start + thickness + 1]) for mask in (prediction, reference))
         *edges, of_prediction, of_reference = map(np.asarray, get_mask_edges(*slabs, crop=False, spacing=spacing))
         parts.append((*edges, of_prediction[edges[0]], of_reference[edges[1]]))
-    *contours, of_prediction, of_reference = map(np.concatenate, zip(*parts, strict=True))
-    return *contours, np.concatenate([of_prediction, of_reference])
+    predicted, true, of_prediction, of_reference = map(np.concatenate, zip(*parts, strict=True))
+    return predicted, true, np.concatenate([of_prediction, of_reference])

@@ -93,8 +93,8 @@ def surface_distance(reference: np.ndarray, prediction: np.ndarray, spacing: Seq
 
     Surface are the voxels with one of their 26 neighbours outside the mask or outside the array.
     """
-    surfaces = [mask & ~ndimage.binary_erosion(mask, ALL_NEIGHBOURS) for mask in (prediction, reference)]
-    return float(np.concatenate(distances_between(*surfaces, spacing)).mean(dtype=np.float64))
+    predicted, true = (mask & ~ndimage.binary_erosion(mask, ALL_NEIGHBOURS) for mask in (prediction, reference))
+    return float(np.concatenate(distances_between(predicted, true, spacing)).mean(dtype=np.float64))
 
 
 def _around(box: tuple[slice, ...], other: tuple[slice, ...]) -> tuple[slice, ...]:

@@ -76,7 +76,7 @@ def pair_volumes(
     predicted, wanted = (_by_name(source) for source in (prediction, reference))
     if [*predicted.values(), *wanted.values()] == [Path(prediction), Path(reference)]:
         name = next(iter(predicted))
-        return {name: (predicted[name], *wanted.values())}, {}, ()
+        return {name: (predicted[name], Path(reference))}, {}, ()
     pairs = {name: (path, wanted[name]) for name, path in predicted.items() if name in wanted}
     failed = {
         name: f"{path}: expected a reference {name} in {reference}, found none; add it or remove the prediction"

@@ -17,7 +17,7 @@ from spider_utils.evaluate.boundaries import Boundary, as_masks, check_shapes
 
 RATIO, MM, PX = "ratio", "mm", "px"  # units in tables; the last two are those of distances
 COUNTS = ("tp", "fp", "fn")  # columns
-Counts = np.ndarray | int
+Counts = np.ndarray | float  # of pixels, or sums of lengths
 
 
 def overlap_counts(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, int, int]:
@@ -70,11 +70,11 @@ class Metric:
 
     def of_slice(self, counts: tuple[int, int, int], boundary: Boundary) -> float:
         """Return the score of one slice or volume."""
-        return float(self.measure(*counts)) if self.kind == RATIO else self.measure(boundary)
+        return float(self.measure(*counts) if self.kind == RATIO else self.measure(boundary))
 
     def of_sums(self, *sums: Counts) -> np.ndarray:
         """Return the score of the sums of the columns `pooled`: of summed counts, or the first sum over the second."""
-        return self.measure(*sums) if self.kind == RATIO else _ratio(*sums)
+        return np.asarray(self.measure(*sums) if self.kind == RATIO else _ratio(*sums))
 
     def unit(self, distances: str) -> str:
         """Return the unit in tables, where distances are in MM or in PX."""
@@ -129,6 +129,6 @@ def class_counts(pairs: np.ndarray) -> np.ndarray:
     return np.stack([tp, pairs.sum(axis=0) - tp, pairs.sum(axis=1) - tp])
 
 
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+def _ratio(numerator: Counts, denominator: Counts) -> np.ndarray:
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.true_divide(numerator, denominator)

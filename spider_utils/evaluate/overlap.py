@@ -40,7 +40,7 @@ def replicated_dice(counts: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     """
     patients = np.sort(counts["patient"].unique())
     weights = patient_weights(len(patients))
-    values = {"pooled": {}, "slices": {}, "patients": {}}
+    values: dict[str, dict[str, np.ndarray]] = {"pooled": {}, "slices": {}, "patients": {}}
     for name in CLASSES:
         own = counts[counts["class"] == name]
         by_patient = own.assign(dice=dice(own["tp"], own["fp"], own["fn"])).groupby("patient")

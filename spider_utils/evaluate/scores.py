@@ -54,7 +54,8 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
             f"found {reference.shape} and {prediction.shape}; give the rows that were predicted, at full resolution"
         )
     counted, measured = split_metrics()
-    rows, distances = [], []
+    rows: list[dict] = []
+    distances = []
     slices = progress(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
     for number, row in enumerate(slices):
         known = bool(np.isfinite([row.pixel_mm_row, row.pixel_mm_col]).all())

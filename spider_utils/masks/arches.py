@@ -58,6 +58,7 @@ def _central(spine: Spine, mine: np.ndarray, level: int) -> np.ndarray:
     if low is not None and high is not None:
         return (low >= margins[0] * (low + high)) & (high >= margins[1] * (low + high))
     one, margin = (low, margins[0]) if low is not None else (high, margins[1])
+    assert one is not None  # a spine has a border
     if not mine.any() or not margin:
         return one >= 0
     return one >= min(margin * spine.pitch, 0.5 * float(one[mine].max()))

@@ -1,5 +1,6 @@
 """What the functions of this folder refuse."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ def check_classes(name: str, classes: np.ndarray, axes: str) -> np.ndarray:
     return classes
 
 
-def check_spacing(spacing: tuple[float, float, float]) -> np.ndarray:
+def check_spacing(spacing: Sequence[float]) -> np.ndarray:
     """Return a volume's spacing as an array (3,). Raises SpiderError unless it is three positive numbers."""
     steps = np.array(spacing, float)
     if steps.shape != (3,) or not (np.isfinite(steps) & (steps > 0)).all():

@@ -102,7 +102,7 @@ def above_top_disc(mask: np.ndarray) -> tuple[float, float]:
     return float(np.median(first)) if first else 0.0, float(np.mean(looked_at == VERTEBRAE)) if looked_at.size else 0.0
 
 
-def close_up(mask: np.ndarray) -> tuple[slice, slice]:
+def close_up(mask: np.ndarray) -> tuple[slice, ...]:
     """Give rows and columns of a square around one disc of a mask (H, W): the one with most islands about it, and of
     equals the middle one; without a disc, around the middle of the slice.
     """

@@ -77,28 +77,29 @@ def number_structures(
     200 + n; there may be a disc above the topmost vertebra. Fragments that belong to nothing become background. Raises
     SpiderError on another type or shape, other classes, or a spacing that is not positive.
     """
-    classes, spacing = check_classes("classes", classes, "D, H, W"), check_spacing(spacing)
+    classes, voxel_mm = check_classes("classes", classes, "D, H, W"), check_spacing(spacing)
     labels = np.zeros(classes.shape, np.uint16)
     if not classes.any():
         return Numbered(labels, ("the mask is empty",))
     box = tuple(_extent(classes, axis) for axis in range(3))
     fine = classes[box]
-    steps = tuple(max(1, round(WORKING_MM / mm)) for mm in spacing)
+    steps = tuple(max(1, round(WORKING_MM / mm)) for mm in voxel_mm)
     picked = np.ix_(*(np.minimum(np.arange(0, n, k) + k // 2, n - 1) for n, k in zip(fine.shape, steps, strict=True)))
-    working, spacing = fine[picked], spacing * steps
-    spine = _find_spine(working, spacing, settings)
+    working, working_mm = fine[picked], voxel_mm * steps
+    spine = _find_spine(working, working_mm, settings)
     if spine is None:
         labels[classes == CANAL] = CANAL_LABEL
         return Numbered(labels, ("no vertebra was found, nothing is numbered",))
     ends = [box[1].start == 0, box[1].stop == classes.shape[1]]  # whether the mask reaches the upper and the lower edge
     sides = [box[0].start == 0, box[0].stop == len(classes)]
-    cut = _cut_levels(spine, working.shape, spacing, ends), _cut_levels(spine, working.shape, spacing, sides, axis=0)
-    numbers = _number_levels(spine, *cut, float(np.prod(spacing)), settings)
-    decided, loose = _decide(working, spine, numbers, spacing)
+    shape = working.shape
+    cut = _cut_levels(spine, shape, working_mm, ends), _cut_levels(spine, shape, working_mm, sides, axis=0)
+    numbers = _number_levels(spine, *cut, float(np.prod(working_mm)), settings)
+    decided, loose = _decide(working, spine, numbers, working_mm)
     labels[box] = _painted(decided, working, fine, steps)
-    lost = float(np.count_nonzero((fine > 0) & (labels[box] == 0)) * np.prod(spacing) / np.prod(steps))
-    below = np.count_nonzero(spine.inside & (spine.place < np.argmax(numbers > 0))) * float(np.prod(spacing))
-    return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost, below >= settings.body_mm3)))
+    lost = float(np.count_nonzero((fine > 0) & (labels[box] == 0)) * np.prod(working_mm) / np.prod(steps))
+    below = np.count_nonzero(spine.inside & (spine.place < np.argmax(numbers > 0))) * float(np.prod(working_mm))
+    return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost, bool(below >= settings.body_mm3))))
 
 
 def _extent(classes: np.ndarray, axis: int) -> slice:
@@ -156,11 +157,11 @@ def _true_discs(
         return float(np.linalg.norm((high.point - low.point)[1:])) < CLOSEST * pitch
 
     def between(low: Border, high: Border) -> int:
-        return np.count_nonzero((low.above(bodies) > 0) & (high.above(bodies) < 0))
+        return int(np.count_nonzero((low.above(bodies) > 0) & (high.above(bodies) < 0)))
 
     def outweighs(disc: Border, own: np.ndarray) -> bool:
         bone, painted = (np.count_nonzero(np.abs(disc.above(part)) < SLAB_MM) for part in (bodies, own))
-        return painted > bone
+        return bool(painted > bone)
 
     standing = []
     for place, disc in enumerate(discs):

@@ -93,7 +93,8 @@ def canal_diameters(labels: np.ndarray, spacing: tuple[float, float, float]) -> 
     rows = []
     for label in sorted(places, key=lambda label: (label % 100, -label)):
         level = "disc" if label >= FIRST_DISC else "vertebra"
-        measured = {} if places[label] is None else _canal_measures(canal, course, places[label])
+        place = places[label]
+        measured = {} if canal is None or place is None else _canal_measures(canal, course, place)
         rows.append({"label": label, "name": structure_name(label), "level": level} | measured)
     return pd.DataFrame(rows, columns=CANAL_COLUMNS).astype({"ap_mm": float, "area_mm2": float})
 
@@ -183,7 +184,7 @@ def _disc_measures(disc: _Structure) -> dict[str, float]:
     along, height = (_samples(offsets @ axis) for axis in (plane.depth, plane.normal))
     lines = plane.centre + slices[:, None, None] * plane.sideways + along[:, None] * plane.depth
     thickness = STEP_MM * disc.at(lines[:, :, None] + height[:, None] * plane.normal).sum(axis=-1)  # (slices, along)
-    measured = {name: [] for name in (*DISC_PARTS, "depth_mm")}
+    measured: dict[str, list[float]] = {name: [] for name in (*DISC_PARTS, "depth_mm")}
     for profile in thickness:
         thick = np.flatnonzero(profile >= DISC_EDGE * profile.max())
         front, depth = thick[0] - 0.5, thick[-1] - thick[0] + 1  # in samples

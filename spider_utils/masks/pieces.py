@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
+Spacing = Sequence[float] | np.ndarray  # of slices, rows and columns, mm
+
 
 def label_pieces(mask: np.ndarray, corners: bool = True) -> tuple[np.ndarray, np.ndarray]:
     """Number the pieces of a mask (H, W) or (D, H, W) bool from 1, 0 elsewhere; with their sizes in pixels by number.
@@ -26,12 +28,12 @@ def small_pieces(mask: np.ndarray, smallest: float, share: float = 0.0, corners:
     return small[pieces]
 
 
-def components(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+def components(mask: np.ndarray, spacing: Spacing) -> tuple[np.ndarray, np.ndarray]:
     """Number the pieces of a mask (D, H, W) bool from 1: (D, H, W) int32, and their volumes in mm3 by number."""
     pieces, sizes = label_pieces(mask)
     return pieces, sizes * float(np.prod(spacing))
 
 
-def points_of(mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def points_of(mask: np.ndarray, spacing: Spacing) -> np.ndarray:
     """Give the mask's voxels as points (n, 3) float32, in the order of np.nonzero."""
     return np.argwhere(mask).astype(np.float32) * np.asarray(spacing, np.float32)

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from spider_utils.masks.pieces import components, label_pieces, points_of
+from spider_utils.masks.pieces import Spacing, components, label_pieces, points_of
 
 UP = np.array([0.0, -1.0, 0.0])
 HALF_DEPTH_MM = 19.0  # from a disc's centre to the front of the canal, where there is no canal to tell
@@ -87,7 +87,7 @@ class Spine:
     pitch: float
 
 
-def grow(markers: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+def grow(markers: np.ndarray, mask: np.ndarray, spacing: Spacing) -> np.ndarray:
     """Grow markers (D, H, W) uint16 through the mask's pieces that hold one, parting them where the mask is narrow.
 
     A watershed on the distance to the mask's surface, which is what Beucher and Lantuejoul (1979) cut touching bodies
@@ -105,7 +105,7 @@ def grow(markers: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.
     return np.where(marked[pieces], sitk.GetArrayFromImage(grown), 0)
 
 
-def canal_course(canal: np.ndarray, discs: np.ndarray, spacing: Sequence[float]) -> Course | None:
+def canal_course(canal: np.ndarray, discs: np.ndarray, spacing: Spacing) -> Course | None:
     """Follow the canal (D, H, W) bool down the rows; None where there is nothing to follow.
 
     Between rows that have canal the course runs straight, beyond them it keeps its column. Where the canal ends, points
@@ -133,7 +133,7 @@ def canal_course(canal: np.ndarray, discs: np.ndarray, spacing: Sequence[float])
 
 
 def find_discs(
-    mask: np.ndarray, course: Course | None, spacing: Sequence[float], smallest: float, thickest: float, level_mm: float
+    mask: np.ndarray, course: Course | None, spacing: Spacing, smallest: float, thickest: float, level_mm: float
 ) -> tuple[list[Border], np.ndarray]:
     """Find the discs in a mask (D, H, W) bool: from the bottom up, and the pieces that they are made of (D, H, W).
 
@@ -168,7 +168,7 @@ def flat_normal(points: np.ndarray) -> np.ndarray:
 
 
 def _part_thick(
-    pieces: np.ndarray, mm3: np.ndarray, spacing: Sequence[float], smallest: float, thickest: float
+    pieces: np.ndarray, mm3: np.ndarray, spacing: Spacing, smallest: float, thickest: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Part the pieces that are thicker than a disc, where they are narrow, and number anew."""
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):

@@ -107,10 +107,11 @@ def _check_series(found: list[Finding], seen: files.Files, name: str) -> None:
 
 
 def _check_tables(found: list[Finding], seen: files.Files) -> None:
+    readers = {OVERVIEW: read_overview, GRADINGS: read_gradings}
     tables = {}
-    for name, read in ((OVERVIEW, read_overview), (GRADINGS, read_gradings)):
+    for name in readers:
         if (seen.root / name).is_file():
-            tables[name] = _tried(found, seen.root, seen.root / name, lambda path, read=read: read(path.parent))
+            tables[name] = _tried(found, seen.root, seen.root / name, lambda path: readers[path.name](path.parent))
     if tables.get(OVERVIEW) is not None:
         images = sorted(seen.images, key=natural)
         found += run_checks("overview", overview.Listed.of(tables[OVERVIEW], images, seen.counts))

@@ -30,7 +30,7 @@ def voxel_digest(image: sitk.Image) -> bytes:
     if voxels.min() == voxels.max():
         return b""
     digest = hashlib.sha256(str(voxels.shape).encode())
-    digest.update(voxels)
+    digest.update(voxels.data)
     return digest.digest()
 
 
@@ -46,7 +46,8 @@ def several_formats(files: Files) -> list[Finding]:
 
 def copied_images(files: Files) -> list[Finding]:
     """Look for voxels that came under another name before."""
-    found, first = [], {}
+    found: list[Finding] = []
+    first: dict[bytes, str] = {}
     for where, digest in files.digests.items():
         if digest and first.setdefault(digest, where) != where:
             problem = f"expected an image of its own, found the voxels of {first[digest]}"

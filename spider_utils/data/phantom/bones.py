@@ -8,7 +8,7 @@ from spider_utils.data.phantom.shapes import Coordinates, capsule, smooth_min
 from spider_utils.data.phantom.tissue import Contrast
 
 ROUGHNESS_MM = np.float32(0.3)  # of the bones' surface
-Part = tuple[np.ndarray, np.ndarray, np.ndarray]  # start, stop, radii of a capsule in the vertebra's frame, mm
+Part = tuple[np.ndarray, ...]  # start, stop, radii of a capsule in the vertebra's frame, mm
 
 
 def paint_vertebra(canvas: Canvas, vertebra: Vertebra, contrast: Contrast, scale: float, mottle: np.ndarray) -> None:

@@ -57,7 +57,8 @@ def make_course(anatomy: Anatomy) -> Course:
     tables = (x, y, np.cos(np.arctan(np.gradient(y, STEP_MM))), half_depth * closing,
               (anatomy.sac_mm + np.interp(z, [-60, 0, 100, 200], [0, 3, 3, 2])) * closing, front,
               _smooth(y + offset, 18))  # fmt: skip
-    return Course(float(z[0]), *(table.astype(np.float32) for table in tables), points)
+    arrays = [*(table.astype(np.float32) for table in tables), points]
+    return Course(float(z[0]), *arrays)
 
 
 def _smooth(values: np.ndarray, sigma_mm: float) -> np.ndarray:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-Box = tuple[slice, slice, slice]
-Coordinates = tuple[np.ndarray, np.ndarray, np.ndarray]
+Box = tuple[slice, ...]  # of slices, rows and columns
+Coordinates = tuple[np.ndarray, ...]  # three, of one shape
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Frame:
     origin: np.ndarray  # (3,)
     axes: np.ndarray  # (3, 3)
 
-    def to_patient(self, points: np.ndarray) -> np.ndarray:
+    def to_patient(self, points: ArrayLike) -> np.ndarray:
         """Turn local points (n, 3) into patient coordinates (n, 3)."""
         return self.origin + np.asarray(points, float) @ self.axes
 
@@ -29,7 +30,7 @@ class Grid:
     positions: tuple[np.ndarray, np.ndarray, np.ndarray]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
+    def shape(self) -> tuple[int, ...]:
         return tuple(len(axis) for axis in self.positions)
 
     def local(self, frame: Frame, box: Box | None = None) -> Coordinates:
@@ -68,7 +69,7 @@ def smooth_max(a: np.ndarray, b: np.ndarray, radius: float) -> np.ndarray:
     return -smooth_min(-a, -b, radius)
 
 
-def capsule(coordinates: Coordinates, start: np.ndarray, stop: np.ndarray, radii: np.ndarray) -> np.ndarray:
+def capsule(coordinates: Coordinates, start: ArrayLike, stop: ArrayLike, radii: ArrayLike) -> np.ndarray:
     """Distance to the segment start..stop swollen by an ellipsoid with the three `radii` (first-order accurate)."""
     radii = np.asarray(radii, np.float32)
     base = np.asarray(start, np.float32) / radii
