@@ -7,19 +7,21 @@ SOURCE ?= phantom
 DATA_DIR ?=
 PROFILE ?= smoke
 OUT ?= runs/$(PROFILE)
+REPOSITORY ?=
 
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup run test notebooks lab clean
+.PHONY: help setup run test notebooks badges lab clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the seven notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
-	@echo "make test       ruff, the unit tests, and the committed notebooks run again and compared"
+	@echo "make test       ruff, mypy, the unit tests, and the committed notebooks run again and compared"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
+	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
 	@echo "make clean      remove .venv and caches; runs/ stays"
 
@@ -45,16 +47,24 @@ run: setup
 # A fresh run folder, so that no earlier result hides a change; progress bars off, so that outputs can be compared.
 test: setup
 	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
+	$(RUN) -m mypy
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
 	SPIDER_RUNS="$$runs" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
 	    --nbval --nbval-current-env --nbval-cell-timeout 1800
 
 notebooks: setup
-	$(RUN) tools/notebooks.py
+	$(RUN) -m tools.notebooks
+
+# pyproject.toml changes in its address alone, which needs no new set-up.
+badges: setup
+	@if [ -z "$(REPOSITORY)" ]; then echo "error: name it: make badges REPOSITORY=owner/name" >&2; exit 2; fi
+	$(RUN) -m tools.badges "$(REPOSITORY)"
+	@touch $(READY)
 
 lab: setup
 	$(RUN) -m jupyter lab notebooks
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -14,24 +14,10 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/01_explore_data.ipynb)
-#
 # # 1 Explore the data
 #
 # **The question of this notebook: what lies in the data before anything is done to it?** How many series of which sequence, how
 # large a pixel is, what values the masks hold, what a lumbar spine looks like in them, and how unequal the classes are.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `phantom` is a set of synthetic spines that comes with the package; `released` and `spider` are real and need a folder:
@@ -50,10 +36,9 @@ phantom_seed = None  # of the phantom
 # A *run folder* keeps everything that the notebooks make; each of them opens the same one.
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep, spoken
+from spider_utils import data, runs, figures
 
-run = open_run(run_dir, source, data_dir, profile, patients=patients, phantom_seed=phantom_seed)
+run = runs.open_run(run_dir, source, data_dir, profile, patients=patients, phantom_seed=phantom_seed)
 print("source:", run.source, "| profile:", run.profile)
 
 # %% [markdown]
@@ -69,9 +54,7 @@ table[["series", "sequence", "subset", "slices", "height", "width", "pixel_mm_ro
 # The subset is SPIDER's own, and by patient (the phantom deals its own). `T2 SPACE` is the rare one: in SPIDER 41 of 447 series.
 
 # %%
-from spider_utils.figures.data import series_counts
-
-keep(series_counts(table, source=run.source), run.figures, "01_series_counts")
+figures.keep(figures.series_counts(table, source=run.source), run.figures, "01_series_counts")
 
 # %% [markdown]
 # **Figure 1.1** Series by sequence and subset.
@@ -88,9 +71,7 @@ spacing = table.groupby("sequence")[["pixel_mm_row", "slice_mm", "slices"]].medi
 spacing
 
 # %%
-from spider_utils.figures.data import spacing_scatter
-
-keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
+figures.keep(figures.spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 
 # %% [markdown]
 # **Figure 1.2** Pixel size and distance of slices.
@@ -104,25 +85,21 @@ keep(spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 # %%
 import numpy as np
 
-from spider_utils.data.sources import read_stack
-
 series = {one.name: one for one in run.series()}
 name = table.loc[table["sequence"] == "T2_SPACE", "series"].iloc[0]
-stack = read_stack(series[name])
+stack = data.read_stack(series[name])
 print(name, "| (slices, rows, columns):", stack.image.shape, "| pixel in mm:", stack.pixel_mm)
 
 # %% [markdown]
 # Eight slices of it, evenly spaced:
 
 # %%
-from spider_utils.figures.data import slice_grid
-
 classes = stack.classes()
 shown = np.linspace(0, len(stack.image) - 1, 10).round().astype(int)[1:-1]
 aspect = stack.pixel_mm[0] / stack.pixel_mm[1] if stack.pixel_mm else 1.0
 titles = [f"slice {stack.index[k]}" for k in shown]
-grid = slice_grid(stack.image[shown], classes[shown], titles, source=run.source, heading=f"{name}, slices in order", aspect=aspect)
-keep(grid, run.figures, "01_slices")
+grid = figures.slice_grid(stack.image[shown], classes[shown], titles, source=run.source, heading=f"{name}, slices in order", aspect=aspect)
+figures.keep(grid, run.figures, "01_slices")
 
 # %% [markdown]
 # **Figure 1.3** Slices in stored order, the classes painted over the MRI. A whole volume has the canal only near its middle; released slices are
@@ -131,9 +108,7 @@ keep(grid, run.figures, "01_slices")
 # The same by hand: move the slice, fade the overlay, switch classes on and off.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.widgets import browse, show_widget
-
-show_widget(browse(stack.image, classes, source=run.source, aspect=aspect))
+figures.show_widget(figures.browse(stack.image, classes, source=run.source, aspect=aspect))
 
 # %% [markdown]
 # ## 1.4 What values do the masks hold?
@@ -142,16 +117,12 @@ show_widget(browse(stack.image, classes, source=run.source, aspect=aspect))
 # released PNG masks hold grey codes instead: 0 background, 76 vertebrae, 150 canal, 29 discs.
 
 # %%
-from spider_utils.data.survey import label_lists
-
-values = label_lists(table)
+values = data.label_lists(table)
 for one in list(values)[:3]:
     print(one, values[one])
 
 # %%
-from spider_utils.figures.data import label_values
-
-keep(label_values(values, stack.coding, source=run.source), run.figures, "01_label_values")
+figures.keep(figures.label_values(values, stack.coding, source=run.source), run.figures, "01_label_values")
 
 # %% [markdown]
 # **Figure 1.4** One row a series, one column a value, coloured by the class it becomes.
@@ -162,16 +133,12 @@ keep(label_values(values, stack.coding, source=run.source), run.figures, "01_lab
 # Most of a slice is background. This *class imbalance* is why the paper's loss has a focal and a Dice part (notebook 3).
 
 # %%
-from spider_utils.data.labels import CLASSES
-
-counts = table.groupby("sequence")[[f"n_{name}" for name in CLASSES]].sum()
+counts = table.groupby("sequence")[[f"n_{name}" for name in data.CLASSES]].sum()
 share = counts.div(counts.sum(axis=1), axis=0).mul(100).round(1)
 share.rename(columns=lambda column: column.removeprefix("n_") + " %")
 
 # %%
-from spider_utils.figures.data import class_balance
-
-keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
+figures.keep(figures.class_balance(table, source=run.source), run.figures, "01_class_balance")
 
 # %% [markdown]
 # **Figure 1.5** Share of all pixels (left) and of the foreground (right).
@@ -182,10 +149,8 @@ keep(class_balance(table, source=run.source), run.figures, "01_class_balance")
 # SPIDER and the phantom come with a grading of each disc, the released slices do not. We only count the findings here.
 
 # %%
-from spider_utils.data.spider import GRADINGS, read_gradings
-
-if (run.data_dir / GRADINGS).is_file():
-    gradings = read_gradings(run.data_dir)
+if (run.data_dir / data.GRADINGS).is_file():
+    gradings = data.read_gradings(run.data_dir)
     findings = ["Spondylolisthesis", "Disc herniation", "Disc narrowing", "Disc bulging"]
     print(f"{len(gradings)} discs of {gradings['Patient'].nunique()} patients")
     print((gradings[findings] > 0).sum().to_string())
@@ -196,7 +161,7 @@ else:
 # ## 1.7 Summary
 
 # %%
-patients_found, sequences = table["patient"].nunique(), [spoken(s) for s in table["sequence"].unique()]
+patients_found, sequences = table["patient"].nunique(), [figures.spoken(s) for s in table["sequence"].unique()]
 background = 100 * counts["n_background"].sum() / counts.to_numpy().sum()
 print(f"1. {len(table)} series of {patients_found} patients: {', '.join(sorted(sequences))}.")
 print(f"2. {len(values)} series have masks; their values become four classes.")

@@ -14,24 +14,10 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/02_preprocess.ipynb)
-#
 # # 2 From volumes to slices
 #
 # **The question of this notebook: what happens to a volume on its way to the network, and which slices survive it?** First step by step
 # on one series, then the whole set with an audit that says for every slice why it was kept or dropped.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -50,12 +36,11 @@ min_classes = None  # a slice with fewer classes is dropped; 4 in the paper
 slice_filter = None  # none | text_ratio | published_ratio | largest_share | central_run, and two _foreground (section 2.5)
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep
+from spider_utils import data, evaluate, runs, studies, figures
 
 options = {"intensity": intensity, "geometry": geometry, "store_height": store_height, "store_width": store_width}
 options |= {"labels": labels, "min_classes": min_classes, "slice_filter": slice_filter}
-run = open_run(run_dir, source, data_dir, profile, **options)
+run = runs.open_run(run_dir, source, data_dir, profile, **options)
 settings = run.settings.preprocess
 print(settings)
 
@@ -66,21 +51,16 @@ print(settings)
 # how each one lies; the array's shape does not.
 
 # %%
-from spider_utils.data.sources import read_stack
-
 series = [one for one in run.series() if one.sequence == "T2_SPACE"][0]
-stack = read_stack(series)
+stack = data.read_stack(series)
 print(series.name, "in the common pose | (slices, rows, columns):", stack.image.shape)
 
 # %%
 import SimpleITK as sitk
 
-from spider_utils.figures.data import overlay, pose
-from spider_utils.data.volumes import read_volume
-
 classes, middle = stack.classes(), len(stack.image) // 2
 if stack.coding == "spider":
-    volume = read_volume(series.image_files[0])
+    volume = data.read_volume(series.image_files[0])
     stored, spacing_mm = sitk.GetArrayFromImage(volume), volume.GetSpacing()[::-1]
     print("direction cosines:", [round(value, 2) for value in volume.GetDirection()])
 else:
@@ -91,10 +71,10 @@ else:
 
 # %%
 if stack.coding == "spider":
-    figure = pose(stored, spacing_mm, stack.image, stack.pixel_mm, source=run.source)
+    figure = figures.pose(stored, spacing_mm, stack.image, stack.pixel_mm, source=run.source)
 else:
-    figure = overlay(stack.image[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
-keep(figure, run.figures, "02_pose")
+    figure = figures.overlay(stack.image[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
+figures.keep(figure, run.figures, "02_pose")
 
 # %% [markdown]
 # **Figure 2.1** A volume: the middle plane along each stored axis, then the common pose. Released slices: one of them with its classes.
@@ -108,9 +88,7 @@ keep(figure, run.figures, "02_pose")
 # %%
 import numpy as np
 
-from spider_utils.data.labels import CLASSES
-
-for number, name in enumerate(CLASSES):
+for number, name in enumerate(data.CLASSES):
     print(f"{number} {name:<11}", np.unique(stack.labels[classes == number]).tolist())
 
 # %% [markdown]
@@ -121,24 +99,19 @@ for number, name in enumerate(CLASSES):
 # %%
 from dataclasses import replace
 
-from spider_utils.data.preprocess import apta_greys, stored_masks
-
 if stack.coding == "spider":
-    grey = apta_greys(stack, settings)[middle]
-    direct = stored_masks(stack, replace(settings, labels="direct"))[middle]
+    grey = data.apta_greys(stack, settings)[middle]
+    direct = data.stored_masks(stack, replace(settings, labels="direct"))[middle]
     print(f"{len(np.unique(stack.labels[middle]))} label values in this slice, {len(np.unique(grey))} grey values after resizing")
 else:
     print("The released masks are what APTA made: the greys before it, and so its passes, cannot be had from them.")
 
 # %%
-from spider_utils.figures.labels import apta_stages_figure, grey_codes
-from spider_utils.data.apta import apta_stages
-
 if stack.coding == "spider":
-    figure = apta_stages_figure(grey, apta_stages(grey), direct, source=run.source)
+    figure = figures.apta_stages_figure(grey, data.apta_stages(grey), direct, source=run.source)
 else:
-    figure = grey_codes(stack.labels[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
-keep(figure, run.figures, "02_labels")
+    figure = figures.grey_codes(stack.labels[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
+figures.keep(figure, run.figures, "02_labels")
 
 # %% [markdown]
 # **Figure 2.2** A grey mask, the passes of APTA in a part of it, and where the result differs from the direct labels. Released slices: a mask as
@@ -147,10 +120,8 @@ keep(figure, run.figures, "02_labels")
 # What does that do to a whole set? Every slice of up to 30 series, labelled both ways:
 
 # %%
-from spider_utils.data.survey import compare_labels
-
 if stack.coding == "spider":
-    compared = compare_labels(run.series()[:30], settings)
+    compared = data.compare_labels(run.series()[:30], settings)
     whole, added = compared[compared["enough_direct"]], compared["enough_apta"] & ~compared["enough_direct"]
     print(f"{len(whole)} slices with enough classes: pixels changed, {100 * whole['changed'].sum() / whole['foreground'].sum():.1f} % of the foreground")
     print("Dice of APTA against direct:", whole.filter(like="dice_").mean().round(3).to_dict())
@@ -159,11 +130,9 @@ else:
     print("Nothing to compare: the released masks are there in one form only.")
 
 # %%
-from spider_utils.figures.labels import label_comparison
-
 figure = None
 if stack.coding == "spider":
-    figure = keep(label_comparison(compared, source=run.source), run.figures, "02_label_comparison")
+    figure = figures.keep(figures.label_comparison(compared, source=run.source), run.figures, "02_label_comparison")
 figure
 
 # %% [markdown]
@@ -181,12 +150,8 @@ figure
 # authors; the second cannot undo it.)
 
 # %%
-from spider_utils.figures.data import intensity_histograms
-from spider_utils.data.preprocess import INTENSITIES, resize_stack
-from spider_utils.data.intensity import scale_intensity
-
-scaled = {method: scale_intensity(stack.image, method) for method in INTENSITIES}
-keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, "02_intensity")
+scaled = {method: data.scale_intensity(stack.image, method) for method in data.INTENSITIES}
+figures.keep(figures.intensity_histograms(stack.image, scaled, source=run.source), run.figures, "02_intensity")
 
 # %% [markdown]
 # **Figure 2.4** Intensities as stored and after both scalings.
@@ -199,20 +164,18 @@ keep(intensity_histograms(stack.image, scaled, source=run.source), run.figures, 
 # values.
 
 # %%
-from spider_utils.figures.data import preprocess_steps
-
 mm = stack.pixel_mm or (1.0, 1.0)
 one, aspect = slice(middle, middle + 1), mm[0] / mm[1]
 image, mask = scaled[settings.intensity][one], classes[one]
 steps = [("as acquired", stack.image[middle], None), ("classes", stack.image[middle], mask[0])]
 for way in ("stretch", "pad"):
-    resized = [resize_stack(array, mm, settings.size, way, nearest=array is mask)[0] for array in (image, mask)]
+    resized = [data.resize_stack(array, mm, settings.size, way, nearest=array is mask)[0] for array in (image, mask)]
     steps.append((way, *resized))
     print(f"{way:<8}{image[0].shape} -> {resized[0].shape}, labels {np.unique(resized[1]).tolist()}")
 
 # %%
-figure = preprocess_steps(steps, aspects=[aspect, aspect, 1, 1], source=run.source)
-keep(figure, run.figures, "02_steps")
+figure = figures.preprocess_steps(steps, aspects=[aspect, aspect, 1, 1], source=run.source)
+figures.keep(figure, run.figures, "02_steps")
 
 # %% [markdown]
 # **Figure 2.5** One slice on its way.
@@ -236,9 +199,7 @@ reasons = store.audit.groupby(["sequence", "reason"]).size().rename("slices").re
 reasons.sort_values(["sequence", "slices"], ascending=[True, False]).groupby("sequence").head(4).reset_index(drop=True)
 
 # %%
-from spider_utils.figures.data import audit_strips
-
-keep(audit_strips(store.audit, source=run.source), run.figures, "02_audit")
+figures.keep(figures.audit_strips(store.audit, source=run.source), run.figures, "02_audit")
 
 # %% [markdown]
 # **Figure 2.6** One row a series, kept slices in blue. Whole volumes lose their sides, where no slice shows all classes; the released set was cut to
@@ -251,17 +212,12 @@ keep(audit_strips(store.audit, source=run.source), run.figures, "02_audit")
 # without the background; so have two other rules: largest share of the foreground up to 55 %, and the longest run without a gap.
 
 # %%
-from spider_utils.data.filters import filter_table, largest_shares, run_ends, verdicts
-from spider_utils.data.store import COUNTS
-
 released = run.source == "released"
-filters = verdicts(store.audit) if released else filter_table(store.audit)
+filters = data.verdicts(store.audit) if released else data.filter_table(store.audit)
 filters.round(3)
 
 # %%
-from spider_utils.figures.labels import filter_bars
-
-keep(filter_bars(filters, source=run.source), run.figures, "02_filters")
+figures.keep(figures.filter_bars(filters, source=run.source), run.figures, "02_filters")
 
 # %% [markdown]
 # **Figure 2.7** What each filter keeps of this data, out of the slices with enough classes.
@@ -270,10 +226,10 @@ keep(filter_bars(filters, source=run.source), run.figures, "02_filters")
 # runs no class is running out, so that no count of classes ended them.
 
 # %%
-shares = 100 * largest_shares(store.table[COUNTS].to_numpy())
+shares = 100 * data.largest_shares(store.table[data.COUNTS].to_numpy())
 print(f"Largest foreground class: {shares.min():.0f} to {shares.max():.0f} % of the foreground.")
 if released:
-    ends = run_ends(store.audit)
+    ends = data.run_ends(store.audit)
     print(f"The rarest class at the {len(ends)} ends of the runs has {ends['pixels'].min()} to {ends['pixels'].max()} pixels.")
     print("Refuted:", ", ".join(filters.loc[filters["verdict"] == "refuted", "filter"]))
 
@@ -290,25 +246,21 @@ if released:
 # are there, is the vertebra labelled that the upper edge cuts off, how much changes from one slice to the next?
 
 # %%
-from spider_utils.studies.reference import audit_reference, audit_summary, examples
-
-reference = audit_reference(store)
-audit_summary(reference).round(3)
+reference = studies.audit_reference(store)
+studies.audit_summary(reference).round(3)
 
 # %% [markdown]
 # The median over the series with the lowest and the highest one, or a number of series; `n` counts the series. Pixels are those of the stored slice.
 
 # %%
-from spider_utils.figures.reference import reference_audit, reference_examples
-
-shown = [(title, store.images[row], store.masks[row]) for title, row in examples(reference, store.table).items()]
-keep(reference_audit(reference, shown, source=run.source), run.figures, "02_reference")
+shown = [(title, store.images[row], store.masks[row]) for title, row in studies.examples(reference, store.table).items()]
+figures.keep(figures.reference_audit(reference, shown, source=run.source), run.figures, "02_reference")
 
 # %% [markdown]
 # **Figure 2.8** One row a series. The gap is the background between a disc's contour and the nearest vertebra within 15 pixels (of 640 rows).
 
 # %%
-keep(reference_examples(shown, source=run.source), run.figures, "02_reference_examples")
+figures.keep(figures.reference_examples(shown, source=run.source), run.figures, "02_reference_examples")
 
 # %% [markdown]
 # **Figure 2.9** A disc of the series that differ most. The phantom is drawn by one rule, its discs reach the vertebrae; real masks are not of one kind.
@@ -343,10 +295,7 @@ print("split:", split.label)
 # tested ones):
 
 # %%
-from spider_utils.data.splits import SplitSettings
-from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT, copying_table, every_slice_once, neighbour_overlap
-
-pairs = every_slice_once(store.table, SplitSettings(split="random_slice", folds=5, validation_share=0.0))
+pairs = studies.every_slice_once(store.table, data.SplitSettings(split="random_slice", folds=5, validation_share=0.0))
 print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(header=False))
 
 # %% [markdown]
@@ -356,28 +305,23 @@ print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(
 # %%
 import pandas as pd
 
-from spider_utils.evaluate.paper import PAPER_TABLE
-from spider_utils.evaluate.tables import score_table
-
-copied = copying_table(store)
-pd.DataFrame({name: score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})
+copied = studies.copying_table(store)
+pd.DataFrame({name: evaluate.score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})
 
 # %%
-from spider_utils.figures.reference import copying_dice, dice_by_distance
-
-paper = PAPER_TABLE[PAPER_TABLE["sequence"] == "T2_SPACE"].melt("class", ["dice"], "metric")
+paper = evaluate.PAPER_TABLE[evaluate.PAPER_TABLE["sequence"] == "T2_SPACE"].melt("class", ["dice"], "metric")
 paper = None if run.source == "phantom" else paper  # what real patients scored says nothing beside synthetic ones
-names = {NEIGHBOUR: "nearest slice, split by slice: LEAKY", OTHER_PATIENT: "other patient, split by patient"}
-figure = copying_dice(copied, names, paper, sequence="T2_SPACE", source=run.source)
-keep(figure, run.figures, "02_copying")
+names = {studies.NEIGHBOUR: "nearest slice, split by slice: LEAKY", studies.OTHER_PATIENT: "other patient, split by patient"}
+figure = figures.copying_dice(copied, names, paper, sequence="T2_SPACE", source=run.source)
+figures.keep(figure, run.figures, "02_copying")
 
 # %% [markdown]
 # **Figure 2.10** T2 SPACE: copied masks; on real data beside what the paper's network scores on its own validation data.
 
 # %%
 space = (store.table["sequence"] == "T2_SPACE").to_numpy()
-overlap = neighbour_overlap(store.masks[space], store.table[space])
-keep(dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
+overlap = studies.neighbour_overlap(store.masks[space], store.table[space])
+figures.keep(figures.dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
 
 # %% [markdown]
 # **Figure 2.11** T2 SPACE slices are 0.9 mm apart: one slice further, the mask is nearly the same.
@@ -395,6 +339,6 @@ assert split.leaky or not (set(split.train) & set(split.test) or set(split.valid
 print(f"1. {len(store.audit)} slices were looked at, {len(store)} are kept.")
 print(f"2. Stored at {settings.store_width} x {settings.store_height} pixels, intensity '{settings.intensity}', resize '{settings.geometry}', labels '{settings.labels}'.")
 print(f"3. {len(split.train)} / {len(split.validation)} / {len(split.test)} patients train / validate / test; {'some are on several sides: LEAKY' if split.leaky else 'none is on two sides'}.")
-leaky = copied[(copied["split"] == NEIGHBOUR) & (copied["aggregation"] == "pooled") & (copied["metric"] == "dice")]
+leaky = copied[(copied["split"] == studies.NEIGHBOUR) & (copied["aggregation"] == "pooled") & (copied["metric"] == "dice")]
 value = leaky.set_index(["sequence", "class"]).loc[("T2_SPACE", "foreground"), "value"]
 print(f"4. Copying the neighbour's mask scores a Dice of {value:.3f} on T2 SPACE when slices are split at random (LEAKY).")

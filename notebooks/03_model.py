@@ -14,24 +14,10 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/03_model.ipynb)
-#
 # # 3 The network and its loss
 #
 # **The question of this notebook: what is the modified U-Net, and why these parts?** We read its code, draw it, send a slice through
 # it, and measure what Leaky ReLU, Glorot initialisation and each loss term do.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -41,7 +27,7 @@ source = "phantom"  # phantom | released | spider
 data_dir = None  # folder of the data; None: the phantom is made in the run folder
 run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
-model = None  # a name of spider_utils.models.build.MODELS
+model = None  # a name of models.MODELS
 width = None  # channels at full resolution; 16 in the paper
 activation = None  # published (what the network's source has) | relu | leaky_relu
 initialiser = None  # glorot_uniform (the paper) | he_normal
@@ -49,7 +35,7 @@ deep_supervision = None  # true: a loss at every head of unetpp
 neighbours = None  # slices on either side that the network sees as channels ("2.5D"); 0 in the paper
 train_height = None  # the network's input, pixels
 train_width = None
-loss = None  # combined (the paper) | another of spider_utils.train.losses.LOSSES
+loss = None  # combined (the paper) | another of train.losses.LOSSES
 focal_share = None  # 0.6 in the paper
 gamma = None  # 4 in the paper
 focal_reduction = None  # mean (over pixels) | sum (over the pixels of an image)
@@ -58,15 +44,14 @@ fp_weight = None  # of a false pixel in the Tversky losses, 1 less this of a mis
 boundary_share = None  # of the boundary loss at the last epoch
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep
+from spider_utils import data, models, train, runs, figures, present
 
 parts = {"model": model, "width": width, "activation": activation, "initialiser": initialiser}
 parts |= {"deep_supervision": deep_supervision, "neighbours": neighbours}
 loss_parts = {"loss": loss, "focal_share": focal_share, "gamma": gamma, "focal_reduction": focal_reduction, "dice_over": dice_over}
 loss_parts |= {"fp_weight": fp_weight, "boundary_share": boundary_share}
 size = {"train_height": train_height, "train_width": train_width}
-run = open_run(run_dir, source, data_dir, profile, **parts, **loss_parts, **size)
+run = runs.open_run(run_dir, source, data_dir, profile, **parts, **loss_parts, **size)
 settings = run.settings.training
 print(f"{settings.model}, width {settings.width}, input {settings.train_height} x {settings.train_width} (height x width)")
 print(f"activation: {settings.activation}, initialiser: {settings.initialiser}")
@@ -80,22 +65,19 @@ print(f"activation: {settings.activation}, initialiser: {settings.initialiser}")
 # %%
 import inspect
 
-from spider_utils.train import losses
-from spider_utils.models import build as models, paper as networks
-
-print(inspect.getsource(networks.conv_block))
+print(inspect.getsource(models.conv_block))
 
 # %% [markdown]
 # On the way up the image grows by a transposed convolution, which the paper gives its own batch normalisation and Leaky ReLU:
 
 # %%
-print(inspect.getsource(networks.upsample_block))
+print(inspect.getsource(models.upsample_block))
 
 # %% [markdown]
 # The whole network is these blocks and the skip connections between them. It ends in *logits*; the softmax is part of the loss.
 
 # %%
-print(inspect.getsource(networks.PaperTextUNet.forward))
+print(inspect.getsource(models.PaperTextUNet.forward))
 
 # %% [markdown]
 # ## 3.2 Shapes along the path
@@ -114,15 +96,12 @@ for channels in (16, settings.width):
 # One slice of the training patients goes in; every stage's output shape is (channels, height, width).
 
 # %%
-from spider_utils.models.batches import network_images, network_inputs, network_masks, to_input
-from spider_utils.data.store import neighbour_rows
-
 store, split = run.store(), run.split()
 rows = split.rows(store.table, "train")
 row = rows[store.table.loc[rows, "n_discs"].argmax()]
-images = network_images(store.images[[row]], settings.size)
-around = neighbour_rows(store.table, settings.neighbours)[[row]]
-inputs = to_input(network_inputs(store.images, around, settings.size), torch.device("cpu"))  # the slice alone, but for 2.5D
+images = models.network_images(store.images[[row]], settings.size)
+around = data.neighbour_rows(store.table, settings.neighbours)[[row]]
+inputs = models.to_input(models.network_inputs(store.images, around, settings.size), torch.device("cpu"))  # the slice alone, but for 2.5D
 
 # %%
 stages, outputs = models.trace_stages(network, inputs)
@@ -130,10 +109,7 @@ for stage in stages:
     print(f"{stage.name:<12}{stage.channels:>4} x {stage.height:>3} x {stage.width:>3}")
 
 # %%
-from spider_utils.figures.network import network_diagram
-from spider_utils.figures.variants import nested_grid
-
-keep(nested_grid(network) if settings.model == "unetpp" else network_diagram(stages), run.figures, "03_network")
+figures.keep(figures.nested_grid(network) if settings.model == "unetpp" else figures.network_diagram(stages), run.figures, "03_network")
 
 # %% [markdown]
 # **Figure 3.1** The network of this run. Dashed: the skip connections, joined by concatenation.
@@ -141,10 +117,8 @@ keep(nested_grid(network) if settings.model == "unetpp" else network_diagram(sta
 # Next, some of the feature maps of this slice:
 
 # %%
-from spider_utils.figures.model import feature_maps
-
 chosen = {stages[k].name: outputs[k][0].numpy() for k in (0, 2, len(stages) - 2)}
-keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures, "03_feature_maps")
+figures.keep(figures.feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures, "03_feature_maps")
 
 # %% [markdown]
 # **Figure 3.2** Feature maps before any training: random filters already respond to edges and tissue.
@@ -156,11 +130,9 @@ keep(feature_maps(images[0, 0].numpy(), chosen, source=run.source), run.figures,
 # slice goes through them, and every layer that it passes becomes a tile.
 
 # %%
-from spider_utils.figures.network import compare_networks
-
-slices = to_input(images, torch.device("cpu"))
+slices = models.to_input(images, torch.device("cpu"))
 both = {name: models.build_model(name) for name in ("paper_text", "author_code")}
-keep(compare_networks(both, slices), run.figures, "03_text_and_code")
+figures.keep(figures.compare_networks(both, slices), run.figures, "03_text_and_code")
 
 # %% [markdown]
 # **Figure 3.3** Down at the left of each network, up at the right. The text's network normalises before each of its Leaky ReLUs. The code's has
@@ -174,9 +146,7 @@ keep(compare_networks(both, slices), run.figures, "03_text_and_code")
 # %%
 import pandas as pd
 
-from spider_utils.models.facts import network_facts
-
-facts = pd.DataFrame({name: network_facts(each, slices) for name, each in both.items()})
+facts = pd.DataFrame({name: models.network_facts(each, slices) for name, each in both.items()})
 facts.map(lambda value: value if isinstance(value, str) else f"{value:,}")
 
 # %% [markdown]
@@ -185,7 +155,7 @@ facts.map(lambda value: value if isinstance(value, str) else f"{value:,}")
 
 # %%
 doublings = {
-    "Keras, same": networks.SameConvTranspose(1, 1),
+    "Keras, same": models.SameConvTranspose(1, 1),
     "PyTorch, padding=1, output_padding=1": torch.nn.ConvTranspose2d(1, 1, 3, stride=2, padding=1, output_padding=1),
 }
 
@@ -211,9 +181,7 @@ for name, layer in doublings.items():
 # ReLU passes nothing back where its input is negative. Leaky ReLU lets a tenth through, so no unit falls silent for good.
 
 # %%
-from spider_utils.figures.model import activation_curves
-
-keep(activation_curves(networks.LEAKY_SLOPE), run.figures, "03_activation")
+figures.keep(figures.activation_curves(models.LEAKY_SLOPE), run.figures, "03_activation")
 
 # %% [markdown]
 # **Figure 3.4** Both activations and their gradients. How often does it matter? The share of negative inputs at each activation of this
@@ -259,10 +227,9 @@ fills = {
     "normal, σ = 0.01": lambda weight: torch.nn.init.normal_(weight, std=0.01),
     "normal, σ = 0.2": lambda weight: torch.nn.init.normal_(weight, std=0.2),
 }
-from spider_utils.figures.model import init_spread
 
 spread = {name: spread_of(fill) for name, fill in fills.items()}
-keep(init_spread(spread), run.figures, "03_glorot")
+figures.keep(figures.init_spread(spread), run.figures, "03_glorot")
 
 # %% [markdown]
 # **Figure 3.5** Spread of the activations after each encoder block, before any training, with batch normalisation at its untrained averages (it does
@@ -276,13 +243,11 @@ keep(init_spread(spread), run.figures, "03_glorot")
 # without values; we take 4.0 and no weights.
 
 # %%
-print(inspect.getsource(losses.focal_loss))
-print(inspect.getsource(losses.dice_loss))
+print(inspect.getsource(train.losses.focal_loss))
+print(inspect.getsource(train.losses.dice_loss))
 
 # %%
-from spider_utils.figures.model import focal_curves
-
-keep(focal_curves(), run.figures, "03_focal")
+figures.keep(figures.focal_curves(), run.figures, "03_focal")
 
 # %% [markdown]
 # **Figure 3.6** One pixel's focal loss. With γ = 4 a pixel at p = 0.9 counts ten thousand times less than under cross-entropy.
@@ -292,12 +257,9 @@ keep(focal_curves(), run.figures, "03_focal")
 # %%
 import numpy as np
 
-from spider_utils.figures.model import loss_terms
-
-target = network_masks(store.masks[[row]], settings.size).long()
+target = models.network_masks(store.masks[[row]], settings.size).long()
 truth = torch.nn.functional.one_hot(target, 4).movedim(-1, 1).float()
-chosen_options = settings.gamma, settings.focal_reduction, settings.dice_over
-combined = losses.CombinedLoss(settings.focal_share, *chosen_options)
+combined = train.losses.make_loss("combined", **{name: getattr(settings, name) for name in train.losses.COMBINED})
 
 # %% [markdown]
 # The sweep over p:
@@ -307,13 +269,13 @@ probability = np.linspace(0.02, 0.98, 49)
 terms = {"Focal": [], "Dice": [], "combined": []}
 for p in probability:
     logits = torch.log(truth * p + (1 - truth) * (1 - p) / 3)
-    terms["Focal"].append(losses.focal_loss(logits, target, settings.gamma, settings.focal_reduction).item())
-    terms["Dice"].append(losses.dice_loss(logits, target, over=settings.dice_over).item())
+    terms["Focal"].append(train.losses.focal_loss(logits, target, settings.gamma, settings.focal_reduction).item())
+    terms["Dice"].append(train.losses.dice_loss(logits, target, over=settings.dice_over).item())
     terms["combined"].append(combined(logits, target).item())
 
 # %%
 heading = f"{settings.focal_share:g} Focal + {1 - settings.focal_share:g} Dice on one mask"
-keep(loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
+figures.keep(figures.loss_terms(probability, terms, "Probability of the true class, every pixel", heading), run.figures, "03_loss_terms")
 
 # %% [markdown]
 # **Figure 3.7** With γ = 4 and the mean over pixels the focal term is almost zero above p = 0.6; what still pushes the probabilities up is the
@@ -326,14 +288,14 @@ keep(loss_terms(probability, terms, "Probability of the true class, every pixel"
 
 # %%
 small = rows[store.table.loc[rows, "n_discs"].argmin()]
-pair = network_masks(store.masks[[row, small]], settings.size).long()
+pair = models.network_masks(store.masks[[row, small]], settings.size).long()
 pair_truth = torch.nn.functional.one_hot(pair, 4).movedim(-1, 1).float()
 confidence = torch.tensor([0.9, 0.6]).reshape(2, 1, 1, 1)
 pair_logits = torch.log(pair_truth * confidence + (1 - pair_truth) * (1 - confidence) / 3)
 
 # %%
-options = [(exponent, reduction, over) for exponent in (4.0, 0.4) for reduction in losses.REDUCTIONS for over in losses.DICE_SETS]
-values = [losses.CombinedLoss(settings.focal_share, *option)(pair_logits, pair).item() for option in options]
+options = [(exponent, reduction, over) for exponent in (4.0, 0.4) for reduction in train.losses.REDUCTIONS for over in train.losses.DICE_SETS]
+values = [train.losses.combined_loss(pair_logits, pair, settings.focal_share, *option).item() for option in options]
 by_option = pd.Series(values, index=pd.MultiIndex.from_tuples(options, names=["gamma", "focal_reduction", "dice_over"]), name="loss")
 by_option.unstack().round(4)
 
@@ -344,16 +306,14 @@ by_option.unstack().round(4)
 # And which class does each term pull at? The share of the gradient that lands on each class's pixels, at the start of training:
 
 # %%
-from spider_utils.data.labels import CLASSES
-
 start, pull = network(inputs).detach(), {}
 start = start[-1] if start.ndim == 5 else start  # the last head of deep supervision
-for name, term in {"Focal": lambda z: losses.focal_loss(z, target, settings.gamma), "Dice": lambda z: losses.dice_loss(z, target)}.items():
+for name, term in {"Focal": lambda z: train.losses.focal_loss(z, target, settings.gamma), "Dice": lambda z: train.losses.dice_loss(z, target)}.items():
     logits = start.clone().requires_grad_()
     term(logits).backward()
     size_of = logits.grad.abs().sum(dim=1)
     pull[name] = [100 * (size_of[target == k].sum() / size_of.sum()).item() for k in range(4)]
-shares = pd.DataFrame(pull, index=CLASSES).assign(pixels=100 * truth.mean((0, 2, 3)).numpy())
+shares = pd.DataFrame(pull, index=data.CLASSES).assign(pixels=100 * truth.mean((0, 2, 3)).numpy())
 shares.round(0).astype(int).add_suffix(" %")
 
 # %% [markdown]
@@ -363,16 +323,12 @@ shares.round(0).astype(int).add_suffix(" %")
 # that the network has not met. (Whatever data this notebook runs on, these are the tables under `results/` of the repository.)
 
 # %%
-from spider_utils.common.files import REPOSITORY
-
-published = REPOSITORY / "results" / "choices"  # there in a checkout of the repository, not in an installed package
+published = present.RESULTS / "choices"  # there in a checkout of the repository, not in an installed package
 tables = {name: pd.read_csv(published / f"{name}.csv") for name in ("dice", "differences")} if published.is_dir() else None
 print((published / "command.txt").read_text() if tables else "No results/ here: read this section in the repository.")
 
 # %%
-from spider_utils.figures.study import differences
-
-figure = keep(differences(tables["differences"], tables["dice"], source="released"), run.figures, "03_choices") if tables else None
+figure = figures.keep(figures.differences(tables["differences"], tables["dice"], source="released"), run.figures, "03_choices") if tables else None
 figure
 
 # %% [markdown]
@@ -391,13 +347,11 @@ if tables:
 # %% [markdown]
 # ## 3.8 Beyond the paper: other networks
 #
-# Later networks keep the U-Net's levels and change one idea each. `spider_utils.models.variants` builds them from the same blocks, with the same width,
+# Later networks keep the U-Net's levels and change one idea each. `spider_utils/models/variants.py` builds them from the same blocks, with the same width,
 # dropout and initialisation as the paper's text, so that a comparison shows the idea and nothing else. Multiply-adds are those of all convolutions for
 # one slice, at this run's width and input size.
 
 # %%
-from spider_utils.models.facts import multiply_adds
-
 changes = {
     "paper_text": "the paper's text (Ahmed et al. 2025)",
     "author_code": "the authors' code (Ahmed et al. 2025)",
@@ -419,12 +373,12 @@ costs = pd.DataFrame({"change": changes, "parameters": {name: models.count_param
 
 # %%
 seen = {name: slices.expand(-1, options[name].get("in_channels", 1), -1, -1) for name in known}
-costs["multiply-adds"] = {name: multiply_adds(each, seen[name]) for name, each in known.items()}
+costs["multiply-adds"] = {name: models.multiply_adds(each, seen[name]) for name, each in known.items()}
 costs["ratio"] = (costs["multiply-adds"] / costs.loc["paper_text", "multiply-adds"]).round(2)
 costs.assign(**{name: costs[name].map("{:,}".format) for name in ("parameters", "multiply-adds")})
 
 # %%
-keep(nested_grid(known["unetpp, deep"]), run.figures, "03_unetpp")
+figures.keep(figures.nested_grid(known["unetpp, deep"]), run.figures, "03_unetpp")
 
 # %% [markdown]
 # **Figure 3.9** U-Net++ fills the U-Net's triangle: what the U-Net joins by one long skip goes through a row of blocks. Most of its work is done in the
@@ -434,18 +388,16 @@ keep(nested_grid(known["unetpp, deep"]), run.figures, "03_unetpp")
 # network say nothing yet, so this one is trained first, briefly: 96 steps of 4 slices, at width 8 and 160 × 128, whatever the run's settings are.
 
 # %%
-from spider_utils.models.batches import shuffled_batches
-
 torch.manual_seed(0)
 gated, small_size = models.build_model("attention", width=8).train(), (160, 128)
 chosen_rows = rows[np.linspace(0, len(rows) - 1, min(64, len(rows))).astype(int)]
-small_images, small_masks = network_images(store.images[chosen_rows], small_size), network_masks(store.masks[chosen_rows], small_size).long()
-batches = [batch for epoch in range(96) for batch in shuffled_batches(len(chosen_rows), 4, seed=0, epoch=epoch)][:96]
+small_images, small_masks = models.network_images(store.images[chosen_rows], small_size), models.network_masks(store.masks[chosen_rows], small_size).long()
+batches = [batch for epoch in range(96) for batch in models.shuffled_batches(len(chosen_rows), 4, seed=0, epoch=epoch)][:96]
 
 # %% tags=["nbval-ignore-output"]
 optimiser, course = torch.optim.Adam(gated.parameters(), lr=0.003), []
 for batch in batches:
-    value = losses.CombinedLoss()(gated(to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
+    value = train.losses.combined_loss(gated(models.to_input(small_images[batch], torch.device("cpu"))), small_masks[batch])
     optimiser.zero_grad()
     value.backward()
     optimiser.step()
@@ -453,21 +405,18 @@ for batch in batches:
 print(f"{len(course)} steps, loss {course[0]:.2f} to {np.mean(course[-10:]):.2f} (mean of the last 10)")
 
 # %%
-from spider_utils.figures.variants import attention_overlay
-from spider_utils.models.variants import attention_maps
-
 assert np.mean(course[-10:]) < course[0]
-small_image = network_images(store.images[[row]], small_size)
-gates = [weights[0, 0].numpy() for weights in attention_maps(gated, to_input(small_image, torch.device("cpu")))]
+small_image = models.network_images(store.images[[row]], small_size)
+gates = [weights[0, 0].numpy() for weights in models.attention_maps(gated, models.to_input(small_image, torch.device("cpu")))]
 heading = f"Attention gates after {len(course)} training steps"
-keep(attention_overlay(small_image[0, 0].numpy(), gates, heading, source=run.source), run.figures, "03_attention")
+figures.keep(figures.attention_overlay(small_image[0, 0].numpy(), gates, heading, source=run.source), run.figures, "03_attention")
 
 # %% [markdown]
 # **Figure 3.10** What each gate lets through; level 1 is the full resolution. A gate at 1.00 everywhere has learnt nothing that concatenation does not do.
 # The mean weight on the spine and elsewhere:
 
 # %% tags=["nbval-ignore-output"]
-on_spine = network_masks(store.masks[[row]], small_size)[0].numpy() > 0
+on_spine = models.network_masks(store.masks[[row]], small_size)[0].numpy() > 0
 enlarged = [np.kron(weights, np.ones([len(on_spine) // len(weights)] * 2)) for weights in gates]
 means = {f"level {k}": (each[on_spine].mean(), each[~on_spine].mean()) for k, each in enumerate(enlarged, start=1)}
 pd.DataFrame(means, index=["on the spine", "elsewhere"]).round(2)
@@ -481,10 +430,10 @@ pd.DataFrame(means, index=["on the spine", "elsewhere"]).round(2)
 torch.manual_seed(0)
 noise = torch.randn(1, 4, *settings.size)
 pairs = {
-    "Focal, γ = 0, is cross-entropy": (losses.focal_loss(noise, target, 0.0), torch.nn.functional.cross_entropy(noise, target)),
-    "Tversky, false-pixel weight 0.5, is Dice": (losses.tversky_loss(noise, target, 0.5), losses.dice_loss(noise, target)),
-    "focal Tversky, exponent 1, is Tversky": (losses.focal_tversky_loss(noise, target, gamma=1.0), losses.tversky_loss(noise, target)),
-    "boundary, before training, is combined": (losses.make_loss("boundary", progress=0.0)(noise, target), losses.CombinedLoss()(noise, target)),
+    "Focal, γ = 0, is cross-entropy": (train.losses.focal_loss(noise, target, 0.0), torch.nn.functional.cross_entropy(noise, target)),
+    "Tversky, false-pixel weight 0.5, is Dice": (train.losses.tversky_loss(noise, target, 0.5), train.losses.dice_loss(noise, target)),
+    "focal Tversky, exponent 1, is Tversky": (train.losses.focal_tversky_loss(noise, target, gamma=1.0), train.losses.tversky_loss(noise, target)),
+    "boundary, before training, is combined": (train.losses.make_loss("boundary", progress=0.0)(noise, target), train.losses.combined_loss(noise, target)),
 }
 for name, (one, other) in pairs.items():
     assert torch.isclose(one, other, rtol=1e-4)
@@ -503,7 +452,7 @@ def sure_of(mask):
 
 
 predicted = {"perfect": target, "empty": torch.zeros_like(target), "2 pixels off": torch.roll(target, 2, dims=1)}
-every_loss = {name: losses.make_loss(name) for name in losses.LOSSES} | {"boundary, alone": losses.boundary_loss}
+every_loss = {name: train.losses.make_loss(name) for name in train.losses.LOSSES} | {"boundary, alone": train.losses.boundary_loss}
 judged = {title: {name: each(sure_of(mask), target).item() for name, each in every_loss.items()} for title, mask in predicted.items()}
 judged = pd.DataFrame(judged)
 judged.round(3)

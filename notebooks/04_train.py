@@ -14,25 +14,11 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/04_train.ipynb)
-#
 # # 4 Train
 #
 # **The question of this notebook: how does the network learn, and when do we stop?** Batch 8 and the combined loss are the paper's; Adam, its
 # learning rate and the schedule are not stated there and are ours. The epoch is chosen by the mean IoU on validation patients, who are
 # not trained on and no part of the reported score; with the schedule `cosine` nothing is chosen, the last epoch counts.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -61,13 +47,12 @@ seed = None
 device = None  # auto | cpu | cuda | mps
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep
+from spider_utils import models, train, runs, figures
 
 rates = {"schedule": schedule, "learning_rate": learning_rate, "lr_factor": lr_factor, "lr_patience": lr_patience, "stop_patience": stop_patience}
 dealing = {"split": split, "folds": folds, "fold": fold, "split_seed": split_seed, "validation_share": validation_share, "train_slices": train_slices}
 training = {"epochs": epochs, "batch_size": batch_size, "augmentation": augmentation, "precision": precision, "seed": seed, "device": device}
-run = open_run(run_dir, source, data_dir, profile, **rates, **dealing, **training)
+run = runs.open_run(run_dir, source, data_dir, profile, **rates, **dealing, **training)
 
 # %% [markdown]
 # ## 4.1 The settings of this run
@@ -104,12 +89,9 @@ for side in ("train", "validation", "test"):
 # %%
 import torch
 
-from spider_utils.train import augment
-from spider_utils.models.batches import network_images, network_masks
-
 rows, size = sides.rows(store.table, "train"), run.settings.training.size
 row = rows[store.table.loc[rows, "n_discs"].argmax()]
-image, mask = network_images(store.images[[row]], size) / 255, network_masks(store.masks[[row]], size).long()
+image, mask = models.network_images(store.images[[row]], size) / 255, models.network_masks(store.masks[[row]], size).long()
 
 
 # %%
@@ -122,11 +104,9 @@ def strongest(change, draws=1, seed=0):
 
 
 # %%
-from spider_utils.figures.augment import augmentation_levels
-
-as_it_is = strongest(augment.none)
-draws = {level: [strongest(augment.LEVELS[level], seed=number) for number in range(3)] for level in ("light", "strong")}
-keep(augmentation_levels(as_it_is, draws, source=run.source), run.figures, "04_augmentation")
+as_it_is = strongest(train.augment.none)
+draws = {level: [strongest(train.augment.LEVELS[level], seed=number) for number in range(3)] for level in ("light", "strong")}
+figures.keep(figures.augmentation_levels(as_it_is, draws, source=run.source), run.figures, "04_augmentation")
 
 # %% [markdown]
 # **Figure 4.1** The slice as it is, and three draws of either level, all on one grey scale, with the outlines of their masks. What comes from outside the slice is
@@ -136,17 +116,15 @@ keep(augmentation_levels(as_it_is, draws, source=run.source), run.figures, "04_a
 # and bent; how strongly is drawn too. Here is the one of 16 draws that changes the slice most.
 
 # %%
-grey = {name: getattr(augment, name.replace(" ", "_")) for name in ("gamma", "contrast", "brightness", "bias field", "blur", "low resolution", "noise")}
-elastic = augment.Motion(rotation=0, scaling=0, shift=0, elastic=augment.STRONG.elastic)
-crop = augment.Motion(rotation=0, scaling=0, shift=0, crop=1.0, crop_size=augment.STRONG.crop_size)
+grey = {name: getattr(train.augment, name.replace(" ", "_")) for name in ("gamma", "contrast", "brightness", "bias field", "blur", "low resolution", "noise")}
+elastic = train.augment.Motion(rotation=0, scaling=0, shift=0, elastic=train.augment.STRONG.elastic)
+crop = train.augment.Motion(rotation=0, scaling=0, shift=0, crop=1.0, crop_size=train.augment.STRONG.crop_size)
 
 # %%
-from spider_utils.figures.augment import augmentation_changes
-
 changed = {name: strongest(lambda x, y, change=change: (change(x).clamp(0, 1), y), draws=16) for name, change in grey.items()}
 moves = {"elastic": elastic, "crop along the spine": crop}
-changed |= {name: strongest(lambda x, y, motion=motion: augment.moved(x, y, motion), draws=16) for name, motion in moves.items()}
-keep(augmentation_changes(as_it_is, changed, source=run.source), run.figures, "04_augmentation_changes")
+changed |= {name: strongest(lambda x, y, motion=motion: train.augment.moved(x, y, motion), draws=16) for name, motion in moves.items()}
+figures.keep(figures.augmentation_changes(as_it_is, changed, source=run.source), run.figures, "04_augmentation_changes")
 
 # %% [markdown]
 # **Figure 4.2** Grey values change as another scanner, coil or protocol would change them. Elastic deformation bends the spine, and a crop brings a part of it nearer:
@@ -166,11 +144,9 @@ assert log["epoch"].tolist() == list(range(1, len(log) + 1))
 assert len(log) == 1 or log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
 
 # %%
-from spider_utils.figures.model import training_curves
-
 by_validation, validated = values["schedule"] == "plateau", "val_mean_iou" in log
 kept = int(log.loc[log["val_mean_iou"].idxmax(), "epoch"]) if by_validation else len(log)
-keep(training_curves(log, kept, source=run.source, loss_name=values["loss"]), run.figures, "04_training_curves")
+figures.keep(figures.training_curves(log, kept, source=run.source, loss_name=values["loss"]), run.figures, "04_training_curves")
 
 # %% [markdown]
 # **Figure 4.3** Loss and learning rate (left), IoU on the validation side (right), if there is one. Curves that nearly overlap are no proof

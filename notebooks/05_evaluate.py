@@ -14,25 +14,11 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/05_evaluate.ipynb)
-#
 # # 5 Evaluate
 #
 # **The question of this notebook: how good is the segmentation on patients that the network has never met, and how sure can we be?** Scores
 # are taken at the slice store's full resolution, with the logits brought up where the network ran smaller, and every score has an interval
 # over patients: slices of one patient are not independent. Where a run's split breaks that promise, it is said above the result.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -46,10 +32,9 @@ bootstrap = None  # replicates over patients
 bootstrap_seed = None
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep
+from spider_utils import data, masks, predict, evaluate, runs, figures, present
 
-run = open_run(run_dir, source, data_dir, profile, bootstrap=bootstrap, bootstrap_seed=bootstrap_seed)
+run = runs.open_run(run_dir, source, data_dir, profile, bootstrap=bootstrap, bootstrap_seed=bootstrap_seed)
 settings = run.settings.training
 print(f"{settings.model}, width {settings.width}, scored at {run.settings.preprocess.size} (height, width)")
 
@@ -76,15 +61,13 @@ split = run.split()
 print("split:", split.label)
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.tables import score_table
-
-score_table(test)
+evaluate.score_table(test)
 
 # %% [markdown]
 # Precision asks how much of what was painted is right, recall how much of the structure was found:
 
 # %% tags=["nbval-ignore-output"]
-score_table(test, metrics=("precision", "recall", "f1", "nsd_2"))
+evaluate.score_table(test, metrics=("precision", "recall", "f1", "nsd_2"))
 
 # %%
 foreground = test.query("sequence == 'all' and `class` == 'foreground' and aggregation == 'pooled'").set_index("metric")
@@ -102,19 +85,14 @@ assert not as_committed or value > 0.8, "far below what this profile reaches: lo
 # with anything: then the paper's table stands alone.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.tables import beside_paper
-
-compared = beside_paper(test)
+compared = evaluate.beside_paper(test)
 overlap = compared[compared["metric"].isin(["dice", "iou", "precision", "recall", "f1"]) & (compared["class"] != "background")]
 shown = ["paper"] if run.source == "phantom" else ["ours", "paper"]
 overlap.pivot_table(index=["sequence", "class"], columns="metric", values=shown).round(3)
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import score_points
-from spider_utils.evaluate.paper import PAPER_TABLE
-
-paper = None if run.source == "phantom" else PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="value")
-keep(score_points(test, paper, metric="dice", source=run.source), run.figures, "05_dice")
+paper = None if run.source == "phantom" else evaluate.PAPER_TABLE.melt(["sequence", "class"], var_name="metric", value_name="value")
+figures.keep(figures.score_points(test, paper, metric="dice", source=run.source), run.figures, "05_dice")
 
 # %% [markdown]
 # **Figure 5.1** Pooled Dice on the test side with intervals; on real data, open diamonds are what the paper reports for the sequence.
@@ -136,7 +114,7 @@ print("ours:  Dice = F1 =", "2 IoU / (1 + IoU)", np.allclose(pooled["dice"], fro
 assert np.allclose(pooled["dice"], from_iou) and np.allclose(pooled["dice"], pooled["f1"])
 
 # %%
-theirs = PAPER_TABLE[PAPER_TABLE["class"] != "background"].set_index(["sequence", "class"])
+theirs = evaluate.PAPER_TABLE[evaluate.PAPER_TABLE["class"] != "background"].set_index(["sequence", "class"])
 arithmetic = theirs[["dice", "f1"]].assign(from_iou=(2 * theirs["iou"] / (1 + theirs["iou"])).round(4))
 arithmetic
 
@@ -147,9 +125,7 @@ arithmetic
 # more than small ones.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import aggregation_compare
-
-keep(aggregation_compare(test, metric="dice", source=run.source), run.figures, "05_aggregations")
+figures.keep(figures.aggregation_compare(test, metric="dice", source=run.source), run.figures, "05_aggregations")
 
 # %% [markdown]
 # **Figure 5.2** Dice by aggregation. Where the means over slices lie far below the pooled value, a few slices with little of the structure cost
@@ -190,17 +166,13 @@ both[["split", "value", "ci_low", "ci_high"]].round(3).reset_index(drop=True)
 # %%
 import pandas as pd
 
-from spider_utils.common.files import REPOSITORY
-
-published = REPOSITORY / "results"  # there in a checkout of the repository, not in an installed package
+published = present.RESULTS  # there in a checkout of the repository, not in an installed package
 names = ("dice", "gains", "copying", "neighbours", "ceiling") if published.is_dir() else ()
 study = {name: pd.read_csv(published / "leakage" / f"{name}.csv") for name in names}
 print((published / "leakage" / "command.txt").read_text() if study else "No results/ here: read this section in the repository.")
 
 # %%
-from spider_utils.figures.study import leakage
-
-figure = keep(leakage(study, source="released"), run.figures, "05_leakage") if study else None
+figure = figures.keep(figures.leakage(study, source="released"), run.figures, "05_leakage") if study else None
 figure
 
 
@@ -256,11 +228,9 @@ claims["verdict"].value_counts().to_frame("claims") if study else None
 # less the same patient's score with the paper's network. An interval that holds 0, or an adjusted p above 0.05, shows no difference.
 
 # %%
-from spider_utils.figures.ablation import ablation, ablation_by_class, patient_pairs
-
 parts = ("paired", "cost", "differences", "dice", "patients")
 better = {name: pd.read_csv(published / "ablation" / f"{name}.csv") for name in parts} if study else None
-figure = keep(ablation(better["paired"], better["cost"], source="released"), run.figures, "05_ablation") if study else None
+figure = figures.keep(figures.ablation_arms(better["paired"], better["cost"], source="released"), run.figures, "05_ablation") if study else None
 figure
 
 # %% [markdown]
@@ -269,7 +239,7 @@ figure
 # disadvantage here, and p says nothing of another seed.
 
 # %%
-figure = keep(ablation_by_class(better["differences"], better["paired"], source="released"), run.figures, "05_ablation_by_class") if study else None
+figure = figures.keep(figures.ablation_by_class(better["differences"], better["paired"], source="released"), run.figures, "05_ablation_by_class") if study else None
 figure
 
 # %% [markdown]
@@ -277,7 +247,7 @@ figure
 
 # %%
 shipped = {name: pd.read_csv(published / "shipped" / f"{name}.csv") for name in (*parts, "options_dice", "options_paired")} if study else None
-figure = keep(patient_pairs(shipped["patients"], shipped["paired"], shipped["cost"], source="released"), run.figures, "05_pairs") if study else None
+figure = figures.keep(figures.patient_pairs(shipped["patients"], shipped["paired"], shipped["cost"], source="released"), run.figures, "05_pairs") if study else None
 figure
 
 # %% [markdown]
@@ -300,13 +270,9 @@ shipped["options_paired"][columns].round(4) if study else None
 # and state no spacing: with them this section has nothing to show.
 
 # %%
-from spider_utils.predict.network import ready_network
-from spider_utils.predict.volumes import predict_classes
-from spider_utils.data.volumes import read_volume
-
 volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]
-network = ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
-predicted = {one.name: predict_classes(read_volume(one.image_files[0]), network) for one in volumes}
+network = predict.ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
+predicted = {one.name: predict.predict_classes(data.read_volume(one.image_files[0]), network) for one in volumes}
 print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" for name, (classes, spacing) in predicted.items()})
 
 # %% [markdown]
@@ -314,28 +280,23 @@ print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" 
 # from below as SPIDER does. What was doubtful is noted.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.masks.levels import number_structures
-
-numbered = {name: number_structures(classes, spacing) for name, (classes, spacing) in predicted.items()}
+numbered = {name: masks.number_structures(classes, spacing) for name, (classes, spacing) in predicted.items()}
 {name: "; ".join(found.notes) or "nothing doubtful" for name, found in numbered.items()}
 
 # %% [markdown]
 # One of them, that with the thinnest slices, in three planes:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.volumes import numbered_spine, surfaces, three_planes
-from spider_utils.data.sources import read_stack
-
 one = min(volumes, key=lambda series: predicted[series.name][1][0], default=None)
-stack = read_stack(one) if one else None
+stack = data.read_stack(one) if one else None
 classes, spacing = predicted[one.name] if one else (None, None)
-keep(three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_planes") if one else None
+figures.keep(figures.three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_planes") if one else None
 
 # %% [markdown]
 # **Figure 5.7** The prediction for one test volume in three planes; lines show where the others cut.
 
 # %% tags=["nbval-ignore-output"]
-keep(surfaces(classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_surfaces") if one else None
+figures.keep(figures.surfaces(classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_surfaces") if one else None
 
 # %% [markdown]
 # **Figure 5.8** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
@@ -344,7 +305,7 @@ keep(surfaces(classes, spacing, f"{one.name}, prediction", source=run.source), r
 labels = numbered[one.name].labels if one else None
 middle = len(classes) // 2 if one else None
 aspect = spacing[1] / spacing[2] if one else None
-keep(numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=run.source, aspect=aspect), run.figures, "05_numbers") if one else None
+figures.keep(figures.numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=run.source, aspect=aspect), run.figures, "05_numbers") if one else None
 
 # %% [markdown]
 # **Figure 5.9** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
@@ -353,22 +314,18 @@ keep(numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered 
 # overlaps it most. Beside it what nnU-Net reached on SPIDER's sequestered patients; a phantom's score says nothing about patients.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.volumes import score_classes
-
-stacks = {series.name: read_stack(series) for series in volumes}
-parts = [score_classes(stacks[name].classes(), *predicted[name]).assign(series=name) for name in predicted]
+stacks = {series.name: data.read_stack(series) for series in volumes}
+parts = [evaluate.score_classes(stacks[name].classes(), *predicted[name]).assign(series=name) for name in predicted]
 in_3d = pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean().unstack().round(3) if parts else None
 in_3d
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
-
-found = [score_structures(stacks[name].labels, numbered[name].labels, predicted[name][1]) for name in predicted]
-challenge = pd.concat([summarise_structures(table) for table in found]).groupby(["kind", "metric"], sort=False)["value"].mean() if found else None
+found = [evaluate.score_structures(stacks[name].labels, numbered[name].labels, predicted[name][1]) for name in predicted]
+challenge = pd.concat([evaluate.summarise_structures(table) for table in found]).groupby(["kind", "metric"], sort=False)["value"].mean() if found else None
 challenge.unstack().round(3) if found else None
 
 # %%
-pd.DataFrame(NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
+pd.DataFrame(evaluate.NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
 
 # %% [markdown]
 # ## 5.12 Measured in mm
@@ -377,16 +334,12 @@ pd.DataFrame(NNUNET, index=["nnU-Net: Dice", "ASD, mm"]).T
 # Altman's plot shows how far the two agree: the bias, and the limits between which 95 % of the differences lie.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.volumes import measure_agreement
-from spider_utils.masks.measures import canal_diameters, disc_heights
-from spider_utils.evaluate.agreement import compare_measures
-
 pairs = []
 for name, (_, mm) in predicted.items():
-    for measure in (disc_heights, canal_diameters):
-        pairs.append(compare_measures(measure(stacks[name].labels, mm), measure(numbered[name].labels, mm)).assign(series=name))
+    for measure in (masks.disc_heights, masks.canal_diameters):
+        pairs.append(evaluate.compare_measures(measure(stacks[name].labels, mm), measure(numbered[name].labels, mm)).assign(series=name))
 agreement = pd.concat(pairs, ignore_index=True) if pairs else None
-keep(measure_agreement(agreement, source=run.source), run.figures, "05_measures") if pairs else None
+figures.keep(figures.measure_agreement(agreement, source=run.source), run.figures, "05_measures") if pairs else None
 
 # %% [markdown]
 # **Figure 5.10** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
@@ -398,10 +351,8 @@ keep(measure_agreement(agreement, source=run.source), run.figures, "05_measures"
 # scans at once, as a start for a reader's own measurement, never for a decision about a patient.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.evaluate.agreement import bland_altman
-
 kinds = agreement.groupby("measure") if pairs else {}
-rows = {name: vars(bland_altman(part["reference"].to_numpy(), part["other"].to_numpy())) for name, part in kinds}
+rows = {name: vars(evaluate.bland_altman(part["reference"].to_numpy(), part["other"].to_numpy())) for name, part in kinds}
 pd.DataFrame(rows, index=["n", "bias", "sd", "lower", "upper"]).T.astype(float).round(2)
 
 # %% [markdown]
@@ -412,10 +363,8 @@ pd.DataFrame(rows, index=["n", "bias", "sd", "lower", "upper"]).T.astype(float).
 # T2 SPACE alone.
 
 # %%
-from spider_utils.figures.study import roundtrip
-
 detour = pd.read_csv(published / "roundtrip" / "roundtrip_summary.csv") if study else None
-figure = keep(roundtrip(detour, source="phantom"), run.figures, "05_roundtrip") if study else None
+figure = figures.keep(figures.roundtrip(detour, source="phantom"), run.figures, "05_roundtrip") if study else None
 figure
 
 # %% [markdown]

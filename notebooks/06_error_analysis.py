@@ -14,24 +14,10 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/06_error_analysis.ipynb)
-#
 # # 6 Error analysis
 #
 # **The question of this notebook: where does the network fail, and does the failure have a pattern?** Masks over the MRI, the worst slices, and
 # the scores by class, sequence, patient and position.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -43,10 +29,9 @@ run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 
 # %%
-from spider_utils.runs.run import open_run
-from spider_utils.figures.style import keep
+from spider_utils import data, evaluate, runs, analysis, figures, present
 
-run = open_run(run_dir, source, data_dir, profile)
+run = runs.open_run(run_dir, source, data_dir, profile)
 scores, metrics = run.scores()
 masks, table = run.predictions()
 print("predicted slices:", masks.shape, masks.dtype)
@@ -57,13 +42,11 @@ print("predicted slices:", masks.shape, masks.dtype)
 # From here on only the test patients. A slice's score is the mean Dice of its three structures.
 
 # %%
-from spider_utils.data.labels import FOREGROUND
-
 chosen = table.index[table["split"] == "test"].to_numpy()
 store = run.store()
 images, reference = (array[table.loc[chosen, "row"].to_numpy()] for array in (store.images, store.masks))
 prediction = masks[chosen]
-tested = scores.table[(scores.table["split"] == "test") & scores.table["class"].isin(FOREGROUND)]
+tested = scores.table[(scores.table["split"] == "test") & scores.table["class"].isin(data.FOREGROUND)]
 slices = tested.groupby(["series", "patient", "sequence", "slice_index"], sort=False)["dice"].mean().reset_index()
 print("test slices:", len(slices), "| images", images.shape)
 
@@ -79,15 +62,12 @@ assert (slices["slice_index"].to_numpy() == table.loc[chosen, "slice_index"].to_
 # slices are brightened (0.5 to 99.9 percentile, gamma 0.7).
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import overlay_grid
-
-
 def overlays(numbers, heading):
     """Draw the slices with these numbers: reference, prediction and errors beside each other."""
     rows = slices.loc[numbers]
     titles = [f"{row.series}, slice {row.slice_index}: Dice {row.dice:.3f}" for row in rows.itertuples()]
     arrays = (images[numbers], reference[numbers], prediction[numbers])
-    return overlay_grid(*arrays, titles, heading, source=run.source)
+    return figures.overlay_grid(*arrays, titles, heading, source=run.source)
 
 
 # %% [markdown]
@@ -95,7 +75,7 @@ def overlays(numbers, heading):
 
 # %% tags=["nbval-ignore-output"]
 best = slices.loc[slices.groupby("patient")["dice"].idxmax()].nlargest(6, "dice").index.to_numpy()
-keep(overlays(best, "The best slice of each patient"), run.figures, "06_best")
+figures.keep(overlays(best, "The best slice of each patient"), run.figures, "06_best")
 
 # %% [markdown]
 # **Figure 6.1** The best slice of up to six test patients.
@@ -107,25 +87,21 @@ keep(overlays(best, "The best slice of each patient"), run.figures, "06_best")
 
 # %% tags=["nbval-ignore-output"]
 worst = slices.loc[slices.groupby("patient")["dice"].idxmin()].nsmallest(6, "dice").index.to_numpy()
-keep(overlays(worst, "The worst slice of each patient"), run.figures, "06_worst")
+figures.keep(overlays(worst, "The worst slice of each patient"), run.figures, "06_worst")
 
 # %% [markdown]
 # **Figure 6.2** The worst slice of up to six test patients. The very worst one, larger:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import error_overlay
-
 one = worst[0]
 title = f"{slices.loc[one, 'series']}, slice {slices.loc[one, 'slice_index']}: Dice {slices.loc[one, 'dice']:.3f}"
-keep(error_overlay(images[one], reference[one], prediction[one], title, source=run.source), run.figures, "06_worst_one")
+figures.keep(figures.error_overlay(images[one], reference[one], prediction[one], title, source=run.source), run.figures, "06_worst_one")
 
 # %% [markdown]
 # **Figure 6.3** The worst test slice. By hand, all of them, the worst first; patient, view and classes can be chosen:
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.widgets import browse_predictions, show_widget
-
-show_widget(browse_predictions(images, reference, prediction, slices, source=run.source))
+figures.show_widget(figures.browse_predictions(images, reference, prediction, slices, source=run.source))
 
 # %% [markdown]
 # ## 6.4 By class and sequence
@@ -141,11 +117,8 @@ tested.pivot_table(index="sequence", columns="class", values=["dice", "recall", 
 # Read along a row: where do this structure's pixels go? The matrix does not tell whether they lie on an edge; section 6.8 does.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import confusion_matrix
-from spider_utils.evaluate.metrics import confusion
-
-pairs = confusion(reference, prediction)
-keep(confusion_matrix(pairs, source=run.source), run.figures, "06_confusion")
+pairs = evaluate.confusion(reference, prediction)
+figures.keep(figures.confusion_matrix(pairs, source=run.source), run.figures, "06_confusion")
 
 # %% [markdown]
 # **Figure 6.4** Confusion matrix of the test pixels, each row in percent.
@@ -159,10 +132,8 @@ assert pairs.sum() == reference.size and pairs.shape == (4, 4)
 # A mean over slices hides differences between patients.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import scores_by_patient
-
 by_patient = tested.groupby(["patient", "class"])["dice"].mean().reset_index()
-keep(scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patient")
+figures.keep(figures.scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patient")
 
 # %% [markdown]
 # **Figure 6.5** Mean Dice over a patient's slices, worst patient first.
@@ -173,11 +144,8 @@ keep(scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patie
 # Towards the sides a slice shows less of the canal, and vertebrae where they are thin.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.figures.results import scores_by_position
-from spider_utils.evaluate.scores import lateral_position
-
-placed = tested.assign(position=(lateral_position(tested) + 1) / 2)
-keep(scores_by_position(placed, source=run.source), run.figures, "06_by_position")
+placed = tested.assign(position=(evaluate.lateral_position(tested) + 1) / 2)
+figures.keep(figures.scores_by_position(placed, source=run.source), run.figures, "06_by_position")
 
 # %% [markdown]
 # **Figure 6.6** Dice against the slice's place in its series, from the first kept slice to the last.
@@ -191,15 +159,13 @@ keep(scores_by_position(placed, source=run.source), run.figures, "06_by_position
 # %% tags=["nbval-ignore-output"]
 import numpy as np
 
-from spider_utils.figures.results import distance_histogram
-
 distances = scores.distances.merge(tested[["class", "unit"]], left_on="row", right_index=True)
 unit = tested["unit"].iloc[0]
 inward = distances[(distances["direction"] == "prediction") & (distances["unit"] == unit)]
 repeated = {name: np.repeat(part["distance"], part["count"]).to_numpy() for name, part in inward.groupby("class")}
-repeated = {name: repeated[name] for name in FOREGROUND if name in repeated}  # without what was never predicted
+repeated = {name: repeated[name] for name in data.FOREGROUND if name in repeated}  # without what was never predicted
 missing = "No predicted contour meets one of the reference, so there are no distances."
-keep(distance_histogram(repeated, unit, source=run.source), run.figures, "06_distances") if repeated else missing
+figures.keep(figures.distance_histogram(repeated, unit, source=run.source), run.figures, "06_distances") if repeated else missing
 
 # %% [markdown]
 # **Figure 6.7** Boundary distances; the last bin holds everything beyond the 99th percentile.
@@ -214,9 +180,7 @@ keep(distance_histogram(repeated, unit, source=run.source), run.figures, "06_dis
 # %%
 import pandas as pd
 
-from spider_utils.common.files import REPOSITORY
-
-published = REPOSITORY / "results" / "errors"  # there in a checkout of the repository, not in an installed package
+published = present.RESULTS / "errors"  # there in a checkout of the repository, not in an installed package
 names = ("by_group", "pathology", "where", "distance", "causes", "reference", "worst")
 tables = {name: pd.read_csv(published / f"errors_{name}.csv") for name in names} if published.is_dir() else {}
 print((published / "command.txt").read_text() if tables else "No results/ here: read this section in the repository.")
@@ -327,9 +291,7 @@ graded = tables["pathology"].query("structure == 'disc' and patients > 2") if ta
 graded[columns].round(3).reset_index(drop=True) if tables else None
 
 # %%
-from spider_utils.analysis.pathology import pathology_statement
-
-print(pathology_statement(tables["pathology"]) if tables else "")
+print(analysis.pathology_statement(tables["pathology"]) if tables else "")
 
 # %% [markdown]
 # ![Dice of each vertebra and disc by level](../figures/errors_errors_levels.png)
@@ -382,7 +344,7 @@ sure["uncertainty_summary"][columns].round(3) if sure else None
 # discs that the shipped network finds, against the number recorded for the series (study `sequences`).
 
 # %%
-sequences = REPOSITORY / "results" / "sequences" / "sequences_summary.csv"
+sequences = present.RESULTS / "sequences" / "sequences_summary.csv"
 counts = pd.read_csv(sequences) if sequences.is_file() else None
 counts.round(3) if counts is not None else None
 

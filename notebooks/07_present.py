@@ -14,24 +14,10 @@
 # ---
 
 # %% [markdown]
-# [![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)](https://colab.research.google.com/github/OWNER/REPOSITORY/blob/main/notebooks/07_present.ipynb)
-#
 # # 7 Present
 #
 # **The question of this notebook: how is all this told in a quarter of an hour, with numbers that can be traced?** It builds a PowerPoint file from
 # the published results under `results/` and the figures under `figures/` of the repository, whatever data this run has. No number is typed.
-
-# %% [markdown] tags=["colab"]
-# On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing.
-
-# %% tags=["colab"]
-import sys
-
-if "google.colab" in sys.modules:
-    # %pip install --quiet "spider_utils @ git+https://github.com/OWNER/REPOSITORY"
-    from spider_utils.runs import colab
-
-    colab.setup(drive=False)
 
 # %% [markdown]
 # Parameters. `None` stands for what the profile, or the run folder, says.
@@ -43,9 +29,9 @@ run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 
 # %%
-from spider_utils.runs.run import open_run
+from spider_utils import runs, present
 
-run = open_run(run_dir, source, data_dir, profile)
+run = runs.open_run(run_dir, source, data_dir, profile)
 
 # %% [markdown]
 # ## 7.1 Numbers
@@ -56,10 +42,8 @@ run = open_run(run_dir, source, data_dir, profile)
 # %% tags=["nbval-ignore-output"]
 import pandas as pd
 
-from spider_utils.present.numbers import RESULTS, read_numbers
-
-numbers = read_numbers()
-if not RESULTS.is_dir():
+numbers = present.read_numbers()
+if not present.RESULTS.is_dir():
     print("No results/ here: run this notebook in a checkout of the repository to get the whole presentation.")
 told = pd.DataFrame({"file": numbers.files, "told as": numbers.texts})
 told[told["file"].str.startswith("leakage/")]
@@ -68,7 +52,7 @@ told[told["file"].str.startswith("leakage/")]
 # A name that nobody has listed is an error, not an empty place:
 
 # %%
-from spider_utils.common.errors import SpiderError
+from spider_utils import SpiderError
 
 try:
     numbers.fill("Dice {of_my_dreams}")
@@ -78,14 +62,12 @@ except SpiderError as error:
 # %% [markdown]
 # ## 7.2 Slides
 #
-# The slides' words stand in `spider_utils/deck/slides.yaml`, one message a slide as its title. A slide whose number or figure is not there is left
+# The slides' words stand in `spider_utils/present/slides.yaml`, one message a slide as its title. A slide whose number or figure is not there is left
 # out, and it is said.
 
 # %% tags=["nbval-ignore-output"]
-from spider_utils.present.slides import read_slides
-
 pd.set_option("display.max_colwidth", None)
-slides, left_out = read_slides()
+slides, left_out = present.read_slides()
 print("left out:", "; ".join(f"{title} (for want of {lacks})" for title, lacks in left_out.items()) or "nothing")
 outline = pd.DataFrame({"slide": [one.title for one in slides], "backup": [one.backup for one in slides]})
 outline.set_axis(range(1, len(slides) + 1))
@@ -116,10 +98,8 @@ Image(filename=shown[0], width=700) if shown else None
 # 16:9, text of 18 points and more. The repository's own `figures/presentation.pptx` is the same, written by `python -m tools.present`.
 
 # %%
-from spider_utils.present.powerpoint import deck_texts, write_deck
-
 path = run.figures / "presentation.pptx"
-write_deck(slides, path)
+present.write_deck(slides, path)
 print(f"{path.parent.name}/{path.name}")
 
 # %% [markdown]
@@ -128,7 +108,7 @@ print(f"{path.parent.name}/{path.name}")
 # The file is read back. A decimal that is neither a number of the list nor one of the few that may be typed, each with its reason, would be shown here:
 
 # %%
-strange = [number for text in deck_texts(path) for number in numbers.strange(text)]
+strange = [number for text in present.deck_texts(path) for number in numbers.strange(text)]
 assert not strange, strange
 print("decimals that are no results:", len(strange))
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from spider_utils.common.errors import SpiderError
-
-SOURCES = ("phantom", "released", "spider")
+from spider_utils.data.sources import SOURCES
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -59,16 +58,14 @@ def phantom(options: argparse.Namespace) -> None:
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", required=True, choices=("released", "spider"), help="which data set")
+    fetched = [one.name for one in SOURCES.values() if one.fetch]
+    parser.add_argument("--source", required=True, choices=fetched, help="which data set")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
 
 
 def download(options: argparse.Namespace) -> None:
     """Fetch the released slices or the SPIDER dataset and check every file."""
-    from spider_utils.data.download import download_released, download_spider
-
-    fetch = {"released": download_released, "spider": download_spider}[options.source]
-    fetch(options.out)
+    SOURCES[options.source].fetch(options.out)
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from spider_utils.data.labels import FOREGROUND
 from spider_utils.predict.network import DEFAULT_MODEL
 from spider_utils.studies.cost import network_cost
 from spider_utils.train.settings import TrainSettings
-from tools.studies import markdown_table
+from tools.markdown import markdown_table
 
 HEAD = """# The shipped networks
 

@@ -2,7 +2,7 @@
 
     python -m tools.claims
 
-Reads the published tables under results/ and writes results/claims.csv and the block of the README. A verdict that
+Reads the published tables under results/ and writes results/claims.csv and the table of results/claims.md. A verdict that
 rests on a number is computed from it, here: with a 95 % interval, a stated value above the interval is not reproduced.
 """
 
@@ -19,10 +19,11 @@ from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.build import build_model, count_parameters
-from tools.notebooks import README, ROOT, with_block
-from tools.studies import markdown_table
+from tools.markdown import markdown_table, with_block
+from tools.notebooks import ROOT
 
 RESULTS = ROOT / "results"
+PAGE = RESULTS / "claims.md"
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
 CONTRADICTED, UNTESTABLE = "contradicted by the released material", "cannot be tested here"
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, UNTESTABLE)
@@ -60,7 +61,7 @@ def main() -> int:
     table = pd.DataFrame([asdict(claim) for claim in claims])
     table.insert(0, "number", range(1, len(table) + 1))
     write_metrics(table, RESULTS / "claims.csv")
-    write_text(README, with_block(README.read_text(encoding="utf-8"), "claims", readme_block(table)))
+    write_text(PAGE, with_block(PAGE.read_text(encoding="utf-8"), "claims", claims_block(table)))
     return 0
 
 
@@ -77,8 +78,8 @@ def all_claims() -> list[Claim]:
     ]
 
 
-def readme_block(table: pd.DataFrame) -> str:
-    """Return the claims as the README shows them."""
+def claims_block(table: pd.DataFrame) -> str:
+    """Return the claims as results/claims.md shows them."""
     rows = []
     for row in table.itertuples():
         interval = f" [{row.ci_low:.3f}, {row.ci_high:.3f}]" if pd.notna(row.ci_low) else ""
@@ -88,7 +89,9 @@ def readme_block(table: pd.DataFrame) -> str:
     counts = table["verdict"].value_counts()
     told = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
     heads = ["", "claim", "stated", "found", "verdict", "evidence"]
-    return f"{markdown_table(heads, rows)}\n\n{len(table)} claims: {told}. The commands stand in [results/claims.csv](results/claims.csv)."
+    return (
+        f"{markdown_table(heads, rows)}\n\n{len(table)} claims: {told}. The commands stand in [claims.csv](claims.csv)."
+    )
 
 
 def score_claims() -> list[Claim]:
@@ -198,10 +201,10 @@ def data_claims() -> list[Claim]:
               "results/filters: highest / lowest is never below 1, lowest / highest never above 0.55; the released slices "
               "are gap-free central runs", command_of(RESULTS / "filters")),
         Claim("data", "1000 slices of T2 SPACE", "text, Data", "1000", f"{images} released", None, None, CONTRADICTED,
-              "the authors' released files, counted in spider_utils/released_manifest.csv", THIS),
+              "the authors' released files, counted in spider_utils/data/released_manifest.csv", THIS),
         Claim("data", "APTA restores the four classes", "text, Data", "complete labels",
               f"Dice against direct labels down to {low:.3f}; complete slices rise from {before} to {after}", None, None,
-              NOT_REPRODUCED, "results/labels, on the phantom: APTA moves edges and invents classes in lateral slices, so that "
+              NOT_REPRODUCED, "results/labels, on the PHANTOM: APTA moves edges and invents classes in lateral slices, so that "
               "slices pass the four-class filter which lack a class; labels by value need no repair",
               command_of(RESULTS / "labels")),
     ]  # fmt: skip
@@ -214,7 +217,7 @@ def setting_claims() -> list[Claim]:
         Claim("setting", "The text's network is the one of the code", "text, Method", "one network",
               f"{text:,} parameters by our reading of the text, {code:,} in the code", None, None, CONTRADICTED,
               "spider_utils.models.build: the code has ReLU in 20 of 21 places, one batch normalisation a block, no pooling before "
-              "512 channels (notebook 03; equal to a Keras build)", "python -m pytest tests/test_author_code.py"),
+              "512 channels (notebook 03; equal to a Keras build)", "python -m pytest tests/models/test_paper.py"),
         Claim("setting", "512 x 640 pixels, batch size 8, 0.6 Focal + 0.4 Dice", "text, Method", "512 x 640, 8, 0.6",
               "256 x 256, 1, 0.7 in the script", None, None, CONTRADICTED,
               f"{SCRIPT}: what it trains; other runs had other values (a weight file that it loads is named Batch 8, 700 epochs, gamma 2, alpha 0.5)",

@@ -10,12 +10,12 @@ import pandas as pd
 import SimpleITK as sitk
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 
 from spider_utils.analysis.worst import slice_table
 from spider_utils.common.files import read_json
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.phantom import phantom_series
+from spider_utils.data.png import read_grey
 from spider_utils.data.pose import to_pose
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.store import open_store
@@ -25,7 +25,7 @@ from spider_utils.figures import deck
 from spider_utils.figures.ablation import LEVEL
 from spider_utils.figures.network import network_diagram
 from spider_utils.figures.painting import foreground_box, paint_classes
-from spider_utils.figures.study import PAPER_TABLE_DICE
+from spider_utils.figures.study import HONEST_COLOUR, LEAKY_COLOUR, PAPER_TABLE_DICE, PLAIN_COLOUR
 from spider_utils.figures.style import class_patches
 from spider_utils.models.build import build_model, trace_stages
 from spider_utils.predict.network import ready_network
@@ -84,9 +84,9 @@ def beside_the_paper(results: Path) -> Figure:
     pooled = "split == 'test' and sequence == 'all' and aggregation == 'pooled' and metric == 'dice'"
     rows = metrics.query(pooled).set_index("class").loc[list(FOREGROUND)].reset_index(names="title")
     paper = PAPER_TABLE.query("sequence == 'T2_SPACE'").set_index("class")["dice"]
-    rows = rows.assign(colour=deck.OUR_COLOUR, paper=rows["title"].map(paper))
+    rows = rows.assign(colour=HONEST_COLOUR, paper=rows["title"].map(paper))
     xlabel = "Dice, all pixels pooled (95 % interval)"
-    return deck.score_rows(rows, xlabel, source="released", legend={"unseen patients": deck.OUR_COLOUR})
+    return deck.score_rows(rows, xlabel, source="released", legend={"unseen patients": HONEST_COLOUR})
 
 
 def leakage_rows(results: Path) -> Figure:
@@ -98,7 +98,7 @@ def leakage_rows(results: Path) -> Figure:
     rows = pd.concat([dice.loc[["unseen_patients", "random_slices"]], copied], ignore_index=True).reindex(range(4))
     rows = rows[["value", "ci_low", "ci_high"]].assign(
         title=["network,\nunseen patients", "network,\nrandom slices", "no network,\nneighbour copied", "paper"],
-        colour=[deck.OUR_COLOUR, deck.LEAKY_COLOUR, deck.PLAIN_COLOUR, deck.PLAIN_COLOUR],
+        colour=[HONEST_COLOUR, LEAKY_COLOUR, PLAIN_COLOUR, PLAIN_COLOUR],
         paper=[np.nan, np.nan, np.nan, PAPER_TABLE_DICE],
     )  # fmt: skip
     return deck.score_rows(rows, "mean Dice of the three structures (95 % interval)", source="released")
@@ -108,10 +108,10 @@ def ablation_rows(results: Path) -> Figure:
     """Draw what each arm of the ablation adds in Dice, the best first; grey where p, adjusted, shows no difference."""
     rows = pd.read_csv(results / "ablation" / "paired.csv").query("metric == 'dice'")
     rows = rows.sort_values("difference", ascending=False).rename(columns={"difference": "value"})
-    colours = np.where(rows["value"] > 0, deck.OUR_COLOUR, deck.LEAKY_COLOUR)
+    colours = np.where(rows["value"] > 0, HONEST_COLOUR, LEAKY_COLOUR)
     colours = np.where(rows["p_holm"] < LEVEL, colours, deck.UNCLEAR_COLOUR)
     rows = rows.assign(title=rows["title"].str.replace(": one slice either side", ""), colour=colours, paper=np.nan)
-    legend = {"better": deck.OUR_COLOUR, "worse": deck.LEAKY_COLOUR, "unclear": deck.UNCLEAR_COLOUR}
+    legend = {"better": HONEST_COLOUR, "worse": LEAKY_COLOUR, "unclear": deck.UNCLEAR_COLOUR}
     return deck.score_rows(rows, "difference in Dice (95 % interval)", source="released", mark=0.0, legend=legend)
 
 
@@ -120,7 +120,7 @@ def worn_rows(results: Path) -> Figure:
     rows = pd.read_csv(results / "errors" / "errors_pathology.csv", dtype={"grade": str})
     rows = rows.query("structure == 'disc' and finding == 'Pfirrmann grade' and grade.str.len() == 1")
     titles = [f"grade {row.grade}\n{row.structures} discs" for row in rows.itertuples()]
-    rows = rows.rename(columns={"dice": "value"}).assign(title=titles, colour=deck.OUR_COLOUR, paper=np.nan)
+    rows = rows.rename(columns={"dice": "value"}).assign(title=titles, colour=HONEST_COLOUR, paper=np.nan)
     return deck.score_rows(rows, "Dice of discs, unseen patients (95 % interval)", source="released")
 
 
@@ -135,7 +135,7 @@ def slice_figures(slices: Path, others: Path | None = None) -> dict[str, Figure]
         panels = [("MRI", image[box]), ("with its classes", paint_classes(image, classes)[box])]
         drawn[name] = deck.pictures(panels, source="released", patches=class_patches())
     if others:
-        read = {name: np.asarray(Image.open(others / f"{PATIENT}_{name}.png").convert("L")) for name in ("t1", "t2")}
+        read = {name: read_grey(others / f"{PATIENT}_{name}.png") for name in ("t1", "t2")}
         panels = [("T1", read["t1"][::-1]), ("T2", read["t2"][::-1]), ("T2 SPACE", image)]  # the sacrum is at their top
         drawn["sequences"] = deck.pictures([(title, narrowed(picture)) for title, picture in panels], source="spider")
     return drawn

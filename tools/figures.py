@@ -18,12 +18,13 @@ from matplotlib.figure import Figure
 
 from spider_utils.commands.study import study_store
 from spider_utils.common.files import read_json, write_text
+from spider_utils.data.sources import find_series, read_stack
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import draw
 from spider_utils.figures.model import training_curves
+from spider_utils.figures.painting import foreground_box, paint_classes, show_slices
 from spider_utils.figures.results import score_points
-from spider_utils.figures.study import differences, roundtrip
-from spider_utils.figures.style import save_figure
+from spider_utils.figures.style import class_patches, finish, save_figure
 from tools import deck_figures
 from tools.notebooks import ROOT
 from tools.studies import FIGURES, is_study, publish_figure, published_figures
@@ -36,10 +37,16 @@ RUN_CAPTIONS = {
     "06_worst": "The worst slice of each test patient.",
     "06_by_patient": "Mean Dice of each test patient's slices.",
 }
+HERO, HERO_CAPTION = (
+    "readme_hero",
+    "T2 SPACE slices of two patients, each beside its mask (reference); top of README.md.",
+)
+HERO_PATIENTS, HERO_SIZE, HERO_DPI = (7, 45), (10.0, 4.2), 160
 INTRODUCTION = """\
 # Figures
 
-Each as PNG and, for print, as SVG where that is not over a megabyte; above each group the command that makes its data.
+Each as PNG and, for print, as SVG where that is not over a megabyte (nor drawn by an earlier run); above each group the
+command that makes its data.
 `python -m tools.figures` draws what the tables of results/ alone can tell, `--slices data/released` those with MRI,
 too. Figures of masks come from a run's own folder (`python -m tools.publish`).
 
@@ -60,6 +67,8 @@ def main() -> int:
         draw_runs(drawn)
         for name, figure in presented(options).items():
             save_figure(figure, drawn, f"deck_{name}")
+        if options.slices:
+            save_figure(hero(options.slices), drawn, HERO, dpi=HERO_DPI)[1].unlink()  # a page needs no SVG
         for picture in sorted(drawn.glob("*.png")):
             publish_figure(picture, picture.stem)
     write_text(FIGURES / "README.md", gallery())
@@ -78,6 +87,22 @@ def presented(options: argparse.Namespace) -> dict[str, Figure]:
     return drawn
 
 
+def hero(slices: Path) -> Figure:
+    """Draw the README's picture: the middle slice of two patients, each beside its mask painted over it."""
+    found = {series.patient: series for series in find_series("released", slices)}
+    panels = []
+    for patient in HERO_PATIENTS:
+        stack = read_stack(found[patient])
+        middle = len(stack.image) // 2
+        image, classes = stack.image[middle], stack.classes()[middle]
+        box = slice(None), foreground_box(classes, margin=100)[1]
+        panels += [(f"T2 SPACE, patient {patient}", image[box]), ("its mask", paint_classes(image, classes)[box])]
+    widths = [picture.shape[1] / picture.shape[0] for _, picture in panels]
+    figure = show_slices(panels, HERO_SIZE, width_ratios=widths)
+    figure.get_layout_engine().set(w_pad=0.03, wspace=0)
+    return finish(figure, source="released", legend=class_patches())
+
+
 def draw_studies(folder: Path, slices: Path | None) -> None:
     """Draw the figures of every published study from its tables; the reference audit shows slices besides."""
     for study in sorted(path for path in RESULTS.iterdir() if path.is_dir() and is_study(path)):
@@ -89,10 +114,6 @@ def draw_studies(folder: Path, slices: Path | None) -> None:
         elif slices:
             with tempfile.TemporaryDirectory() as place:
                 draw.save(draw.draw_study(tables, study_store(Path(place), source, slices, {}), source), own)
-        if "roundtrip_summary" in tables:
-            save_figure(roundtrip(tables["roundtrip_summary"], source=source), own, "roundtrip")
-        if "differences" in tables and not {"paired", "neighbours"} & set(tables):
-            save_figure(differences(tables["differences"], tables["dice"], source=source), own, "arms")
         for picture in own.glob("*.*"):
             picture.rename(folder / f"{study.name}_{picture.name}")
 
@@ -117,6 +138,7 @@ def gallery() -> str:
         if captions:
             parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
             parts += [shown(f"{folder.name}_{name}", caption) for name, caption in captions.items()]
+    parts += ["## README", "`python -m tools.figures --slices data/released`", shown(HERO, HERO_CAPTION)]
     parts += [
         "## deck",
         "`python -m tools.figures --slices data/released` (and, for three of them, other data: `--help`)",
@@ -129,11 +151,7 @@ def gallery() -> str:
 
 def shown(name: str, caption: str) -> str:
     """Return the Markdown of one figure."""
-    vector = (
-        f"[SVG]({name}.svg)"
-        if (FIGURES / f"{name}.svg").is_file()
-        else "(PNG alone: over a megabyte as SVG, or drawn by an earlier run.)"
-    )
+    vector = f"[SVG]({name}.svg)" if (FIGURES / f"{name}.svg").is_file() else "(PNG alone.)"
     return f"![{caption}]({name}.png)\n\n{caption} {vector}"
 
 

@@ -1,11 +1,12 @@
 """The committed notebooks: paired with the .py files that people edit, executed, and the same for everybody.
 
-    python tools/notebooks.py              # make every .ipynb anew from its .py, and execute it
-    python tools/notebooks.py 03 04        # only those whose names begin so
-    python tools/notebooks.py --check      # change nothing; say what does not fit together
+    python -m tools.notebooks              # make every .ipynb anew from its .py, and execute it
+    python -m tools.notebooks 03 04        # only those whose names begin so
+    python -m tools.notebooks --check      # change nothing; say what does not fit together
 
 The .py (jupytext's percent format) is the source. Colab's badge and set-up cell are written into both from the one
-address in pyproject.toml. Outputs are kept without times, paths and progress bars.
+address in pyproject.toml, and are absent while that is the placeholder (`tools.badges` sets it). Outputs are kept
+without times, paths and progress bars.
 """
 
 import argparse
@@ -26,11 +27,14 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from PIL import Image
 
+from tools.markdown import markdown_table, with_block
+
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "notebooks"
 README = ROOT / "README.md"
 FORMAT = "py:percent"
 PATTERN = "[0-9][0-9]_*"
+PLACEHOLDER = "OWNER/REPOSITORY"  # in the address, until the repository has one
 COLAB_TAG = "colab"
 HEADER = {
     "jupytext": {
@@ -49,17 +53,17 @@ import sys
 
 if "google.colab" in sys.modules:
     %pip install --quiet "spider_utils @ git+{repository}"
-    from spider_utils import colab
+    from spider_utils.runs import colab
 
     colab.setup(drive=False)"""
 QUESTION = re.compile(r"The question of this notebook: (.+?\?)", re.DOTALL)
-BEGIN, END = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 ABSOLUTE_PATH = re.compile(r"""(?:^|(?<=[\s"'(=:]))(?:/[\w.-]+/|[A-Za-z]:\\)[\w.-]+""", re.MULTILINE)
 
 
-def repository_address(pyproject: Path = ROOT / "pyproject.toml") -> str:
-    """Return the address of the repository on GitHub, which stands in pyproject.toml only."""
-    return tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"].rstrip("/")
+def repository_address(pyproject: Path = ROOT / "pyproject.toml") -> str | None:
+    """Return the address of the repository on GitHub, which stands in pyproject.toml only; None while it is not set."""
+    address = tomllib.loads(pyproject.read_text(encoding="utf-8"))["project"]["urls"]["Repository"].rstrip("/")
+    return None if address.endswith(PLACEHOLDER) else address
 
 
 def badge(name: str, repository: str) -> str:
@@ -68,29 +72,29 @@ def badge(name: str, repository: str) -> str:
     return f"{BADGE}(https://colab.research.google.com/github/{on_github}/blob/main/notebooks/{name}.ipynb)"
 
 
-def with_block(text: str, name: str, block: str) -> str:
-    """Put a block between its markers in a text. Raises ValueError when the markers are not there."""
-    begin, end = BEGIN.format(name=name), END.format(name=name)
-    before, rest = text.split(begin)
-    return f"{before}{begin}\n{block}\n{end}{rest.split(end)[1]}"
-
-
-def readme_table(folder: Path, repository: str) -> str:
-    """Return the README's table of the notebooks: name, the question in its first cell, Colab badge."""
-    lines = ["| notebook | question | |", "| --- | --- | --- |"]
+def readme_table(folder: Path, repository: str | None) -> str:
+    """Return the README's table of the notebooks: name, the question in its first cell, Colab badge if there is one."""
+    rows = []
     for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
         first = nbformat.read(path, as_version=4).cells[0].source
         question = " ".join(QUESTION.search(first)[1].split())
-        link = f"[{path.stem}](notebooks/{path.name})"
-        lines.append(f"| {link} | {question[0].upper()}{question[1:]} | {badge(path.stem, repository)} |")
-    return "\n".join(lines)
+        cells = [f"[{path.stem}](notebooks/{path.name})", f"{question[0].upper()}{question[1:]}"]
+        rows.append(cells + ([badge(path.stem, repository)] if repository else []))
+    return markdown_table(["notebook", "question", *([""] if repository else [])], rows)
 
 
-def with_colab(notebook: NotebookNode, name: str, repository: str) -> NotebookNode:
-    """Put the badge on top of the first cell and the set-up cell after it, in place of what stood there before."""
+def with_colab(notebook: NotebookNode, name: str, repository: str | None) -> NotebookNode:
+    """Put the badge on top of the first cell and the set-up cell after it, in place of what stood there before.
+
+    Without an address neither stands there.
+    """
     first, *rest = [cell for cell in notebook.cells if COLAB_TAG not in cell.metadata.get("tags", [])]
-    lines = [line for line in first.source.splitlines() if not line.startswith(BADGE)]
-    first.source = "\n".join([badge(name, repository), "", *lines]).replace("\n\n\n", "\n\n")
+    told = "\n".join(line for line in first.source.splitlines() if not line.startswith(BADGE)).lstrip("\n")
+    if repository is None:
+        first.source = told
+        notebook.cells = [first, *rest]
+        return notebook
+    first.source = f"{badge(name, repository)}\n\n{told}"
     tags = {"tags": [COLAB_TAG]}
     setup = [
         new_markdown_cell(COLAB_SENTENCE, metadata=tags),
@@ -98,6 +102,35 @@ def with_colab(notebook: NotebookNode, name: str, repository: str) -> NotebookNo
     ]
     notebook.cells = [first, *setup, *rest]
     return notebook
+
+
+def numbered(notebook: NotebookNode) -> NotebookNode:
+    """Give cells their ids and, where cells were executed, counts in order. No output changes.
+
+    A set-up cell that was put in afterwards gets a count, too: outside Colab it does nothing.
+    """
+    code_cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    executed = any(cell.execution_count for cell in code_cells)
+    for number, cell in enumerate(code_cells, start=1):
+        cell.execution_count = number if executed else None
+        for output in cell.outputs:
+            if "execution_count" in output:
+                output.execution_count = cell.execution_count
+    for number, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{number:02d}"
+    return notebook
+
+
+def set_address(folder: Path, repository: str | None) -> None:
+    """Write badge and set-up cell of this address, or none, into every pair in `folder`, without executing anything.
+
+    The cells of a .py and of its .ipynb stay as they are otherwise, with the outputs that they have.
+    """
+    for path in sorted(folder.glob(f"{PATTERN}.py")):
+        path.write_text(paired_text(read_source(path, repository)), encoding="utf-8")
+    for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
+        notebook = with_colab(nbformat.read(path, as_version=4), path.stem, repository)
+        nbformat.write(numbered(notebook), path)
 
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
@@ -137,8 +170,8 @@ def paired_text(notebook: NotebookNode) -> str:
     return jupytext.writes(notebook, fmt=FORMAT)
 
 
-def read_source(path: Path, repository: str) -> NotebookNode:
-    """Read an edited .py as a notebook without outputs, with badge, set-up cell and this project's header."""
+def read_source(path: Path, repository: str | None) -> NotebookNode:
+    """Read an edited .py as a notebook without outputs, with badge, set-up cell (if any) and this project's header."""
     return cleaned(with_colab(jupytext.read(path, fmt=FORMAT), path.stem, repository))
 
 
@@ -155,8 +188,11 @@ def execute(notebook: NotebookNode, folder: Path, runs: Path) -> NotebookNode:
     return client.execute(env={**os.environ, "SPIDER_RUNS": str(runs), "SPIDER_STATIC": "1"})
 
 
-def pairing_errors(folder: Path, repository: str) -> list[str]:
-    """Say in one line each which notebooks differ from their .py, or lack the badge and set-up cell of this address."""
+def pairing_errors(folder: Path, repository: str | None) -> list[str]:
+    """Say in one line each which notebooks differ from their .py, or lack the badge and set-up cell of this address.
+
+    Without an address, those that have them.
+    """
     errors = []
     for name in sorted({path.stem for suffix in ("py", "ipynb") for path in folder.glob(f"{PATTERN}.{suffix}")}):
         source, notebook = folder / f"{name}.py", folder / f"{name}.ipynb"
@@ -193,7 +229,7 @@ def _texts(output: NotebookNode) -> list[str]:
     return [output.get("text", ""), *data.values()]
 
 
-def all_errors(folder: Path, repository: str) -> list[str]:
+def all_errors(folder: Path, repository: str | None) -> list[str]:
     """Return what --check prints: pairing first, then each notebook's outputs, then the README's table."""
     errors = pairing_errors(folder, repository)
     for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
@@ -203,7 +239,7 @@ def all_errors(folder: Path, repository: str) -> list[str]:
     return errors
 
 
-def make_notebooks(folder: Path, repository: str, prefixes: list[str]) -> None:
+def make_notebooks(folder: Path, repository: str | None, prefixes: list[str]) -> None:
     """Execute every .py in `folder`, or those whose names begin with a prefix, in order, and write the pairs."""
     sources = [path for path in sorted(folder.glob(f"{PATTERN}.py")) if path.name.startswith(tuple(prefixes or [""]))]
     with tempfile.TemporaryDirectory() as runs:

@@ -4,8 +4,9 @@
     python -m tools.publish runs/leakage
 
 Writes results/<name>/ (executed notebooks with smaller pictures, metrics.csv, train_log.csv, best.json and
-provenance.json, a README.md with the score table), copies the figures of RUN_CAPTIONS to figures/, and puts the table
-between the README's markers. Nothing is computed here: every number comes from the run's own files.
+provenance.json, a README.md with the score table), copies the figures of RUN_CAPTIONS to figures/, and writes anew what
+README.md, results/README.md and figures/README.md show of all results. Nothing is computed here: every number comes
+from the run's own files.
 """
 
 import argparse
@@ -20,7 +21,8 @@ import pandas as pd
 from spider_utils.common.files import write_text
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import RUN_CAPTIONS, gallery
-from tools.notebooks import README, ROOT, cleaned, with_block
+from tools.front import write_front
+from tools.notebooks import ROOT, cleaned, with_colab
 from tools.studies import FIGURES, is_study, publish_figure, publish_study
 
 TABLES = {
@@ -94,13 +96,14 @@ def describe(folder: Path) -> str:
 
 
 def publish(run: Path) -> None:
-    """Publish a run or a study, and write the gallery of all figures."""
+    """Publish a run or a study, and write the pages that show all results and all figures."""
     publish_study(run) if is_study(run) else publish_run(run)
+    write_front()
     write_text(FIGURES / "README.md", gallery())
 
 
 def publish_run(run: Path) -> None:
-    """Copy what readers should see of a finished run and put its scores into the README."""
+    """Copy what readers should see of a finished run, and write its page."""
     name, target = run.name, ROOT / "results" / run.name
     settings = json.loads((run / "run_state.json").read_text(encoding="utf-8"))["settings"]
     target.mkdir(parents=True, exist_ok=True)
@@ -111,7 +114,7 @@ def publish_run(run: Path) -> None:
     split = json.loads((run / "checkpoints" / "best.json").read_text(encoding="utf-8"))["split"]["kind"]
     settings["overrides"].setdefault("split", split)  # "auto" would deal a larger download another way
     for path in sorted(run.glob("[0-9][0-9]_*.ipynb")):
-        notebook = cleaned(nbformat.read(path, as_version=4))
+        notebook = cleaned(with_colab(nbformat.read(path, as_version=4), path.stem, None))
         text = nbformat.writes(notebook)
         for absolute, relative in places.items():
             text = text.replace(absolute, relative)
@@ -119,10 +122,16 @@ def publish_run(run: Path) -> None:
     for source, copy in TABLES.items():
         shutil.copyfile(run / source, target / copy)
     write_text(target / "command.txt", command(settings, f"runs/{name}") + "\n")
-    write_text(target / "README.md", f"# {name}\n\n{describe(target)}\n")
+    write_text(target / "README.md", run_page(target))
     for figure in RUN_CAPTIONS:
         publish_figure(run / "figures" / f"{figure}.png", f"{name}_{figure}")
-    write_text(README, with_block(README.read_text(encoding="utf-8"), name, describe(target)))
+
+
+def run_page(folder: Path) -> str:
+    """Return the page of a published run: its scores, its notebooks and its figures."""
+    notebooks = ", ".join(f"[{path.stem}]({path.name})" for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+    figures = [f"![{text}](../../figures/{folder.name}_{name}.png)" for name, text in RUN_CAPTIONS.items()]
+    return "\n\n".join([f"# {folder.name}", describe(folder), f"Executed notebooks: {notebooks}.", *figures]) + "\n"
 
 
 def main() -> int:

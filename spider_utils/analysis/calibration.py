@@ -23,7 +23,7 @@ from spider_utils.analysis.uncertainty import band
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
 from spider_utils.models.batches import network_masks
 
 BINS = 15  # as Guo et al.
@@ -77,10 +77,9 @@ def reliability_table(sums: BinSums) -> pd.DataFrame:
     pixels, probability = (getattr(sums, name).sum(axis=0) for name in ("pixels", "probability"))
     for region, curve, place in np.argwhere(pixels > 0):
         values, count = frequency[:, region, curve, place], pixels[region, curve, place]
-        low, high = interval(values) if len(sums.patients) > 1 else (np.nan, np.nan)
         row = {"region": REGIONS[region], "class": CURVES[curve], "low": edges[place], "high": edges[place + 1]}
         row |= {"pixels": int(count), "probability": probability[region, curve, place] / count}
-        rows.append(row | {"frequency": values[0], "ci_low": low, "ci_high": high})
+        rows.append(row | estimate("frequency", values, len(sums.patients)))
     return pd.DataFrame(rows)
 
 
@@ -99,8 +98,7 @@ def calibration_table(sums: BinSums) -> pd.DataFrame:
     for region, curve in np.ndindex(len(REGIONS), len(CURVES)):
         row = {"region": REGIONS[region], "class": CURVES[curve], "pixels": int(total[0, region, curve])}
         for name, values in found.items():
-            low, high = interval(values[:, region, curve]) if len(sums.patients) > 1 else (np.nan, np.nan)
-            row |= {name: values[0, region, curve], f"{name}_low": low, f"{name}_high": high}
+            row |= estimate(name, values[:, region, curve], len(sums.patients), bounds=name)
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -118,6 +116,4 @@ def _slice_sums(given: np.ndarray, right: np.ndarray, near: np.ndarray) -> np.nd
 
 def _drawn(sums: np.ndarray) -> np.ndarray:
     """Return sums over the patients (P, ...) for every draw of them, (1 + replicates, ...); the first draw is all."""
-    patients = len(sums)
-    weights = np.vstack([np.ones((1, patients), np.int64), draw_patients(patients, REPLICATES, SEED)])
-    return np.tensordot(weights, sums, axes=1)
+    return np.tensordot(patient_weights(len(sums)), sums, axes=1)

@@ -19,20 +19,19 @@ from scipy import ndimage
 
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.where import landmarks
-from spider_utils.analysis.wrong import share_table, speck
-from spider_utils.common.progress import progress
+from spider_utils.analysis.wrong import share_table, sort_out, speck
 from spider_utils.data.labels import CLASSES
 from spider_utils.masks.conventions import (
-    CUT_OFF,
     DISCS,
-    EIGHT,
     ROWS,
-    TOUCHING_GAP,
     VERTEBRAE,
     above_top_disc,
     disc_gaps,
+    is_cut_off,
+    is_touching,
     remove_islands,
 )
+from spider_utils.masks.pieces import label_pieces, small_pieces
 
 NEAR = 3.0
 LEAST = 0.1
@@ -59,28 +58,20 @@ def add_faults(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     table = unseen.table
     position = {key: place for place, key in enumerate(zip(table["series"], table["slice_index"], strict=True))}
     touching = _touching_series(unseen)
-    codes = np.empty(len(wrong), np.int8)
-    groups = wrong.groupby("slice", sort=False).indices
-    for number, places in progress(groups.items(), desc="faults", unit="slice"):
-        series, index = table.loc[number, ["series", "slice_index"]]
+
+    def sort_slice(reference: np.ndarray, prediction: np.ndarray, part: pd.DataFrame) -> np.ndarray:
+        series, index = table.loc[part["slice"].iloc[0], ["series", "slice_index"]]
         around = [position.get((series, index + step)) for step in (-1, 1)]
         both = None if None in around else [np.asarray(unseen.reference[place]) for place in around]
-        codes[places] = _faults_of_slice(
-            np.asarray(unseen.reference[number]), np.asarray(unseen.prediction[number]), wrong.iloc[places],
-            both, series in touching, speck(unseen),
-        )  # fmt: skip
-    return wrong.assign(fault=pd.Categorical.from_codes(codes, (*FAULTS, NO_FAULT)))
+        return _faults_of_slice(reference, prediction, part, both, series in touching, speck(unseen))
+
+    return sort_out(unseen, wrong, "fault", (*FAULTS, NO_FAULT), sort_slice)
 
 
 def add_causes(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     """Return the wrong pixels with the columns fault (see `add_faults`) and cause, one of CAUSES."""
     wrong = wrong if "fault" in wrong else add_faults(unseen, wrong)
-    codes = np.empty(len(wrong), np.int8)
-    groups = wrong.groupby("slice", sort=False).indices
-    for number, places in progress(groups.items(), desc="causes", unit="slice"):
-        reference, prediction = np.asarray(unseen.reference[number]), np.asarray(unseen.prediction[number])
-        codes[places] = _causes_of_slice(reference, prediction, wrong.iloc[places])
-    return wrong.assign(cause=pd.Categorical.from_codes(codes, CAUSES))
+    return sort_out(unseen, wrong, "cause", CAUSES, _causes_of_slice)
 
 
 def cause_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
@@ -107,11 +98,11 @@ def suspected_faults(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
 
 def _touching_series(unseen: Unseen) -> set[str]:
     """Return the series whose discs touch the vertebrae, by the audit's rule."""
-    found, limit = set(), TOUCHING_GAP * unseen.reference.shape[1] / ROWS
+    found = set()
     for series, part in unseen.table.groupby("series", sort=False):
         gaps = pd.concat([disc_gaps(remove_islands(np.asarray(unseen.reference[number]))[0]) for number in part.index])
         facing = gaps[gaps["faces"]]
-        if len(facing) and facing["gap"].median() < limit:
+        if len(facing) and is_touching(facing["gap"].median(), unseen.reference.shape[1]):
             found.add(series)
     return found
 
@@ -129,12 +120,12 @@ def _faults_of_slice(
     scale = reference.shape[0] / ROWS
     small = np.zeros(len(wrong), bool)
     for label in range(1, len(CLASSES)):
-        small |= (truth == label) & _smaller(reference == label, EIGHT, island)[at]
+        small |= (truth == label) & small_pieces(reference == label, island)[at]
     enclosed = np.zeros(len(wrong), bool)
     for label in np.unique(found[truth == 0]):
         mask = reference == label
         holes = ndimage.binary_fill_holes(mask) & (reference == 0)
-        enclosed |= (truth == 0) & (found == label) & _smaller(holes, None, island)[at]
+        enclosed |= (truth == 0) & (found == label) & small_pieces(holes, island, corners=False)[at]
     tests = [small, enclosed, np.zeros(len(wrong), bool), np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)]
     if _lacks_top_vertebra(reference):
         tests[2] = (truth == 0) & (found == VERTEBRAE) & landmarks(reference).above_top(*at)
@@ -149,7 +140,7 @@ def _faults_of_slice(
         alike = (around[0] == around[1]) & (around[0] == prediction)
         far = wrong["distance"].to_numpy() > NEAR * scale
         patch[at] = far & alike[at]
-        tests[4] = (patch & ~_smaller(patch, EIGHT, island))[at]
+        tests[4] = (patch & ~small_pieces(patch, island))[at]
     return np.select(tests, range(len(tests)), len(FAULTS)).astype(np.int8)
 
 
@@ -163,7 +154,7 @@ def _causes_of_slice(reference: np.ndarray, prediction: np.ndarray, wrong: pd.Da
         unmet = _unmet(prediction == label, reference == label)
         if unmet.any():
             # An island that lies along the contour of its class all over is a frayed boundary.
-            pieces, _ = ndimage.label(unmet, EIGHT)
+            pieces, _ = label_pieces(unmet)
             own = (found == label) & unmet[at]
             beyond = np.unique(pieces[at][own & (deep | (truth > 0))])
             unmet_found |= own & np.isin(pieces[at], beyond)
@@ -191,26 +182,14 @@ def _deep(wrong: pd.DataFrame, near: float) -> np.ndarray:
     return deep
 
 
-def _smaller(mask: np.ndarray, neighbours: np.ndarray | None, size: float) -> np.ndarray:
-    """Return the pieces of a mask that have fewer pixels than `size`."""
-    pieces, _ = ndimage.label(mask, neighbours)
-    small = np.bincount(pieces.ravel()) < size
-    small[0] = False
-    return small[pieces]
-
-
 def _unmet(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the pieces of a mask of which the other mask covers less than LEAST."""
-    pieces, count = ndimage.label(mask, EIGHT)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
-    covered = np.bincount(pieces[other], minlength=count + 1)
-    unmet = covered < LEAST * sizes
-    unmet[0] = False
-    return unmet[pieces]
+    pieces, sizes = label_pieces(mask)
+    covered = np.bincount(pieces[other], minlength=len(sizes))
+    return (covered < LEAST * sizes)[pieces]
 
 
 def _lacks_top_vertebra(reference: np.ndarray) -> bool:
     """Return True where no vertebra is labelled above the topmost disc though the image shows one (as the audit)."""
     rows, share = above_top_disc(remove_islands(reference)[0])
-    low, high = (limit * reference.shape[0] / ROWS for limit in CUT_OFF)
-    return share < 0.5 and low <= rows <= high
+    return share < 0.5 and is_cut_off(rows, len(reference))

@@ -9,7 +9,7 @@ import pandas as pd
 
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import interval
+from spider_utils.evaluate.bootstrap import estimate
 from spider_utils.evaluate.overlap import count_overlap, replicated_dice
 from spider_utils.evaluate.scores import lateral_position
 
@@ -52,14 +52,13 @@ def _rows(counts: pd.DataFrame, group: str) -> pd.DataFrame:
     rows = []
     for value, part in counts.groupby(group, sort=True, observed=True):
         there = part[part[["tp", "fp", "fn"]].sum(axis=1) > 0]
-        for name, values in replicated_dice(part, "patients").items():
+        for name, values in replicated_dice(part)["patients"].items():
             if name == CLASSES[0]:
                 continue
             own = there if name == "foreground" else there[there["class"] == name]
-            low, high = interval(values) if own["patient"].nunique() > 1 else (np.nan, np.nan)
-            row = {"group": group, "value": str(value), "class": name, "dice": values[0], "ci_low": low}
             sizes = {"patients": own["patient"].nunique(), "slices": own.groupby(["series", "slice_index"]).ngroups}
-            rows.append(row | {"ci_high": high} | sizes)
+            row = {"group": group, "value": str(value), "class": name}
+            rows.append(row | estimate("dice", values, sizes["patients"]) | sizes)
     return pd.DataFrame(rows)
 
 

@@ -9,7 +9,7 @@ neither a difficult patient nor a difficult level stands for the disease.
 import numpy as np
 import pandas as pd
 
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights, weighted_mean
 
 PFIRRMANN = "Pfirrman grade"  # as the table spells it
 FINDINGS = {
@@ -77,32 +77,19 @@ def pathology_statement(table: pd.DataFrame) -> str:
 
 def _compare(part: pd.DataFrame, chosen: pd.Series, zero: bool) -> dict:
     patients = np.sort(part["patient"].unique())
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
 
     def means(which: pd.Series, column: str) -> np.ndarray:
         return part[which].groupby("patient")[column].mean().reindex(patients).to_numpy()
 
     own = means(chosen, "dice")
-    value = _mean(weights, own)
-    low, high = _bounds(value, own)
-    row = {"structures": int(chosen.sum()), "patients": int((~np.isnan(own)).sum()), "dice": value[0]}
-    row |= {"ci_low": low, "ci_high": high}
-    gap = means(chosen, "adjusted") - means(~chosen, "adjusted")
+    value, having = weighted_mean(weights, own), int((~np.isnan(own)).sum())
+    row = {"structures": int(chosen.sum()), "patients": having} | estimate("dice", value, having)
     if zero or not chosen.any() or chosen.all():
         return row
-    difference, adjusted = value - _mean(weights, means(~chosen, "dice")), _mean(weights, gap)
-    for name, values, held in (("difference", difference, own), ("adjusted", adjusted, gap)):
-        low, high = _bounds(values, held)
-        row |= {name: values[0], f"{name}_low": low, f"{name}_high": high}
-    return row | {"pairs": int((~np.isnan(gap)).sum()), "detectable": (high - low) / 2}
-
-
-def _mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return the mean over patients for every draw; NaN where no patient that has a value is drawn."""
-    there = ~np.isnan(values)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return (weights @ np.nan_to_num(values)) / (weights @ there)
-
-
-def _bounds(replicated: np.ndarray, values: np.ndarray) -> tuple[float, float]:
-    return interval(replicated) if (~np.isnan(values)).sum() > 1 else (float("nan"), float("nan"))
+    difference = value - weighted_mean(weights, means(~chosen, "dice"))
+    gap = means(chosen, "adjusted") - means(~chosen, "adjusted")
+    pairs = int((~np.isnan(gap)).sum())
+    row |= estimate("difference", difference, having, bounds="difference")
+    row |= estimate("adjusted", weighted_mean(weights, gap), pairs, bounds="adjusted")
+    return row | {"pairs": pairs, "detectable": (row["adjusted_high"] - row["adjusted_low"]) / 2}

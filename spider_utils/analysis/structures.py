@@ -17,7 +17,7 @@ from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.metrics import dice, precision, recall
+from spider_utils.evaluate.metrics import COUNTS, METRICS, overlap_counts
 from spider_utils.masks.levels import DISC_LABEL, number_structures
 from spider_utils.masks.measures import structure_name
 
@@ -93,15 +93,13 @@ def _structure_rows(
     rows = []
     for number in np.unique(numbers[numbers > 0]):
         reference = numbers == number
-        tp = int(np.count_nonzero(reference & found))
-        fp, fn = int(np.count_nonzero(assigned == number)) - tp, int(np.count_nonzero(reference)) - tp
+        counts = overlap_counts(reference, assigned == number)
         row = {
             "number": int(number) - start,
             "level": structure_name(int(number)),
             "slices": int(reference.any(axis=(1, 2)).sum()),
-            "pixels": tp + fn,
+            "pixels": int(np.count_nonzero(reference)),
         }
-        scores = {"dice": dice, "recall": recall, "precision": precision}
-        row |= {"tp": tp, "fp": fp, "fn": fn} | {name: float(score(tp, fp, fn)) for name, score in scores.items()}
-        rows.append(row)
+        row |= dict(zip(COUNTS, counts, strict=True))
+        rows.append(row | {name: float(METRICS[name].measure(*counts)) for name in ("dice", "recall", "precision")})
     return rows

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from scipy import ndimage
-from scipy.stats import rankdata
+from scipy.stats import mannwhitneyu, spearmanr
 
 from spider_utils.analysis.unseen import Fold, Unseen
 from spider_utils.analysis.worst import slice_table
@@ -27,8 +27,8 @@ from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
-from spider_utils.evaluate.metrics import dice
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
+from spider_utils.evaluate.metrics import class_counts, confusion, dice
 from spider_utils.evaluate.scores import lateral_position
 from spider_utils.models.batches import to_input
 from spider_utils.predict.network import ready_network
@@ -117,10 +117,7 @@ def mean_dice(first: np.ndarray, second: np.ndarray) -> float:
     """Return the mean Dice of the foreground classes of two masks (h, w), those that neither has left out; 1 for two
     masks of background.
     """
-    pairs = np.bincount((first * len(CLASSES) + second).ravel(), minlength=len(CLASSES) ** 2)
-    pairs = pairs.reshape(len(CLASSES), len(CLASSES))
-    tp, rows, columns = np.diag(pairs)[1:], pairs.sum(axis=1)[1:], pairs.sum(axis=0)[1:]
-    values = dice(tp, columns - tp, rows - tp)
+    values = dice(*class_counts(confusion(first[None], second[None])))[1:]
     return float(np.nanmean(values)) if np.isfinite(values).any() else 1.0
 
 
@@ -154,17 +151,15 @@ def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
         patients, code = np.unique(part["patient"], return_inverse=True)
         slices = [np.flatnonzero(code == number) for number in range(len(patients))]
         own = [_correlation(part[score].to_numpy()[rows], 1 - part["dice"].to_numpy()[rows]) for rows in slices]
-        drawn = np.vstack([np.ones((1, len(patients)), int), draw_patients(len(patients), REPLICATES, SEED)])
         values = []
-        for weights in drawn:
+        for weights in patient_weights(len(patients)):
             chosen = np.concatenate([np.tile(slices[number], count) for number, count in enumerate(weights)])
             measured = discrimination(part[score].to_numpy()[chosen], 1 - part["dice"].to_numpy()[chosen])
             within = np.repeat(own, weights)
             values.append(measured | {"within": np.nanmean(within) if np.isfinite(within).any() else np.nan})
         row = {"score": score, "slices": len(part), "patients": len(patients)}
         for name, column in pd.DataFrame(values).items():
-            low, high = interval(column.to_numpy()) if len(patients) > 1 else (np.nan, np.nan)
-            row |= {name: column[0], f"{name}_low": low, f"{name}_high": high}
+            row |= estimate(name, column.to_numpy(), len(patients), bounds=name)
         bias = (1 - part[score] - part["dice"]).mean() if score == "expected_error" else np.nan
         rows.append(row | {"bias": bias})
     return pd.DataFrame(rows)
@@ -175,9 +170,9 @@ def discrimination(score: np.ndarray, error: np.ndarray) -> dict[str, float]:
     order = np.argsort(-error, kind="stable")
     worst = np.zeros(len(error), bool)
     worst[order[: tenth(len(error), WORST)]] = True
-    ranks = rankdata(score)
     bad, good = worst.sum(), (~worst).sum()
-    auroc = (ranks[worst].sum() - bad * (bad + 1) / 2) / (bad * good) if good else np.nan
+    above = mannwhitneyu(score[worst], score[~worst], method="asymptotic").statistic if good else np.nan
+    auroc = above / (bad * good) if good else np.nan
     found = {}
     for share in LOOKED_AT:
         looked = np.argsort(-score, kind="stable")[: tenth(len(score), share)]
@@ -194,4 +189,4 @@ def _correlation(score: np.ndarray, error: np.ndarray) -> float:
     """Return Spearman's rank correlation; NaN where one of both is constant."""
     if np.ptp(score) == 0 or np.ptp(error) == 0:
         return float("nan")
-    return float(np.corrcoef(rankdata(score), rankdata(error))[0, 1])
+    return float(spearmanr(score, error).statistic)

@@ -24,13 +24,12 @@ import pandas as pd
 from scipy import ndimage
 
 from spider_utils.analysis.unseen import Unseen
-from spider_utils.analysis.wrong import EVERY, share_table
-from spider_utils.common.progress import progress
-from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
-from spider_utils.masks.conventions import DISCS, EIGHT, ISLAND_SHARE, ROWS, VERTEBRAE
+from spider_utils.analysis.wrong import EVERY, share_table, sort_out
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
+from spider_utils.masks.conventions import CANAL, DISCS, ISLAND_SHARE, ROWS, VERTEBRAE
+from spider_utils.masks.pieces import label_pieces
 
-CANAL = CLASSES.index("canal")
 LIMITS = (1, 2, 3, 5)  # pixels from the contour
 BORDER, END, CONTACT, RIM = 4.0, 5.0, 4.0, 3.0
 STEEPEST = 1.0  # rows a column: a disc's line is not taken steeper
@@ -81,8 +80,7 @@ class Landmarks:
 
 def landmarks(mask: np.ndarray) -> Landmarks:
     """Find the lines of a reference mask (H, W), classes 0..3; pieces of disc smaller than an island do not count."""
-    pieces, count = ndimage.label(mask == DISCS, EIGHT)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    pieces, sizes = label_pieces(mask == DISCS)
     found = []
     for number, box in enumerate(ndimage.find_objects(pieces), start=1):
         if sizes[number] >= ISLAND_SHARE * mask.size:
@@ -98,12 +96,7 @@ def landmarks(mask: np.ndarray) -> Landmarks:
 
 def add_regions(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     """Return the wrong pixels with a column region, one of REGIONS."""
-    codes = np.empty(len(wrong), np.int8)
-    groups = wrong.groupby("slice", sort=False).indices
-    for number, places in progress(groups.items(), desc="regions", unit="slice"):
-        reference, prediction = np.asarray(unseen.reference[number]), np.asarray(unseen.prediction[number])
-        codes[places] = _regions_of_slice(reference, prediction, wrong.iloc[places])
-    return wrong.assign(region=pd.Categorical.from_codes(codes, REGIONS))
+    return sort_out(unseen, wrong, "region", REGIONS, _regions_of_slice)
 
 
 def region_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +111,7 @@ def distance_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     bootstrap over patients. The last class is "all".
     """
     patients, code = np.unique(unseen.table["patient"], return_inverse=True)
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
     owner, rows = code[wrong["slice"].to_numpy()], []
     for name in (*FOREGROUND, EVERY):
         chosen = np.ones(len(wrong), bool) if name == EVERY else (wrong["class"] == name).to_numpy()
@@ -127,9 +120,8 @@ def distance_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
             near = chosen & (wrong["distance"] <= limit).to_numpy()
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = (weights @ np.bincount(owner[near], minlength=len(patients))) / whole
-            low, high = interval(shares) if len(patients) > 1 else (float("nan"), float("nan"))
-            row = {"class": name, "within": limit, "pixels": int(near.sum()), "share": shares[0]}
-            rows.append(row | {"ci_low": low, "ci_high": high})
+            row = {"class": name, "within": limit, "pixels": int(near.sum())}
+            rows.append(row | estimate("share", shares, len(patients)))
     return pd.DataFrame(rows)
 
 

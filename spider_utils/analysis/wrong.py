@@ -12,6 +12,8 @@ pixels along the contour, on either side: those that are right once the contour 
 between pixel centres, in pixels of the stored slice.
 """
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import pandas as pd
 from scipy import ndimage
@@ -19,7 +21,7 @@ from scipy import ndimage
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
 from spider_utils.masks.conventions import ISLAND_SHARE
 
 KINDS = ("missed", "false", "swapped")
@@ -41,6 +43,25 @@ def wrong_pixels(unseen: Unseen) -> pd.DataFrame:
     return table[["slice", "row", "column", "reference", "predicted", "class", "kind", "distance"]]
 
 
+def sort_out(
+    unseen: Unseen,
+    wrong: pd.DataFrame,
+    name: str,
+    categories: Sequence[str],
+    sort_slice: Callable[[np.ndarray, np.ndarray, pd.DataFrame], np.ndarray],
+) -> pd.DataFrame:
+    """Return the wrong pixels with a column `name`, one of `categories`.
+
+    `sort_slice` gives the categories' numbers for one slice, from its reference, its prediction and its wrong pixels.
+    """
+    codes = np.empty(len(wrong), np.int8)
+    groups = wrong.groupby("slice", sort=False).indices
+    for number, places in progress(groups.items(), desc=name, unit="slice"):
+        reference, prediction = np.asarray(unseen.reference[number]), np.asarray(unseen.prediction[number])
+        codes[places] = sort_slice(reference, prediction, wrong.iloc[places])
+    return wrong.assign(**{name: pd.Categorical.from_codes(codes, categories)})
+
+
 def share_table(unseen: Unseen, wrong: pd.DataFrame, by: str, largest: bool = False) -> pd.DataFrame:
     """Return how the wrong pixels are shared out by a column of categories, for each class and for "all" of them.
 
@@ -49,7 +70,7 @@ def share_table(unseen: Unseen, wrong: pd.DataFrame, by: str, largest: bool = Fa
     (how many have that); with `largest` also largest_in (share of the slices in which it is the largest part).
     """
     patients, code = np.unique(unseen.table["patient"], return_inverse=True)
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
     categories, rows = list(wrong[by].cat.categories), []
     for name in (*FOREGROUND, EVERY):
         part = wrong if name == EVERY else wrong[wrong["class"] == name]
@@ -60,9 +81,9 @@ def share_table(unseen: Unseen, wrong: pd.DataFrame, by: str, largest: bool = Fa
             shares = drawn / drawn.sum(axis=1, keepdims=True)
         seen, first = counts > speck(unseen), counts.argmax(axis=1)
         for number, category in enumerate(categories):
-            low, high = interval(shares[:, number]) if len(patients) > 1 else (float("nan"), float("nan"))
-            row = {"class": name, by: category, "pixels": int(counts[:, number].sum()), "share": shares[0, number]}
-            row |= {"ci_low": low, "ci_high": high, "share_of_all": row["pixels"] / max(len(wrong), 1)}
+            row = {"class": name, by: category, "pixels": int(counts[:, number].sum())}
+            row |= estimate("share", shares[:, number], len(patients))
+            row |= {"share_of_all": row["pixels"] / max(len(wrong), 1)}
             row |= {"slices": seen[:, number].mean(), "patients": len(np.unique(code[seen[:, number]]))}
             if largest:
                 row["largest_in"] = ((first == number) & counts.any(axis=1)).mean()

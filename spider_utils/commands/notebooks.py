@@ -20,6 +20,7 @@ from tqdm import tqdm
 import spider_utils
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
+from spider_utils.data.sources import get_source
 from spider_utils.data.splits import SIDES, Split
 from spider_utils.evaluate.tables import summary_lines
 from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
@@ -28,7 +29,6 @@ from spider_utils.runs.settings import load_profile
 STATE_FILE = "run_state.json"
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
 RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir")  # set by the command line's own options, not by -p
-SOURCES_WITH_FOLDER = ("released", "spider")
 EPOCH_TITLES = {"val_mean_iou": "validation mean IoU", "train_loss": "training loss"}
 
 
@@ -108,10 +108,11 @@ def _split(out: Path) -> Split:
 def check_data_dir(source: str, data_dir: Path | str | None) -> None:
     """Raise SpiderError when `source` needs a folder and none is named, or when the named one is not a folder."""
     if data_dir is None:
-        if source in SOURCES_WITH_FOLDER:
+        if not get_source(source).make:
+            fetch = f", or fetch it first: python -m spider_utils download --source {source} --out DIR"
             raise SpiderError(
-                f"source {source}: expected the folder of its data, found none; name it with --data-dir, "
-                f"or fetch it first: python -m spider_utils download --source {source} --out DIR"
+                f"source {source}: expected the folder of its data, found none; name it with --data-dir"
+                f"{fetch if get_source(source).fetch else ''}"
             )
     elif not Path(data_dir).is_dir():
         found = "a file" if Path(data_dir).exists() else "nothing"

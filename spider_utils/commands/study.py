@@ -7,31 +7,23 @@ DIR/figures/   its figures
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.common.parameters import sort_parameters
-from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
-from spider_utils.data import filters
+from spider_utils.data.sources import find_series, provide
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other_store
-from spider_utils.evaluate.scores import summarise, write_metrics
+from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.saved import select_device
-from spider_utils.studies import copying, leakage, reference, stacked
-from spider_utils.studies.compare import dice_table, difference_table
-from spider_utils.studies.cost import cost_table
-from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
-from spider_utils.studies.options import option_names, option_tables, try_options
-from spider_utils.studies.paired import paired_table, study_patients
-from spider_utils.studies.study_file import FOLDER, Study, Tables, load_study
+from spider_utils.studies.study_file import FOLDER, Tables, load_study
+from spider_utils.studies.tables import AUDITS, label_tables, trained_study
 from spider_utils.train.settings import TrainSettings
 
 
@@ -120,43 +112,6 @@ def error_tables(out: Path, arm: str, store: SliceStore, metadata: Path | str | 
     return found.tables
 
 
-def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
-    """Run a study of the harness and return its tables.
-
-    All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, and those with `options` what these are worth.
-    """
-    ways = option_names(study.ways)
-    counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
-    tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
-    titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
-    tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
-    tables["boundaries"] = boundary_table(trainings, out)
-    tables["trainings"] = training_table(trainings, out)
-    if study.name == "leakage":
-        return tables | leakage.tables(study, store, counts)
-    tables["patients"] = study_patients(trainings, out)
-    if study.reference in titles:
-        tables["paired"] = paired_table(tables["patients"], study.reference, titles, kinds)
-        tables["cost"] = cost_table(trainings, out, study.reference, titles)
-    if study.options:
-        tried = [one for one in trainings if one.arm == study.options]
-        try_options(tried, ways, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)
-        tables |= option_tables(tried, ways, out)
-    return tables
-
-
-def boundary_table(trainings: list[Training], out: Path) -> pd.DataFrame:
-    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`."""
-    parts = []
-    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
-    for arm, seed in progress(pairs, desc="aggregating", unit="arm"):
-        summary = summarise(read_final_scores(trainings, out, arm, seed), "test")
-        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seed))
-    table = pd.concat(parts, ignore_index=True)
-    return table[["arm", "seed", *(name for name in table if name not in ("arm", "seed"))]]
-
-
 def preprocessing(overrides: dict[str, Any]) -> dict[str, Any]:
     """Take out of `overrides` what is no parameter of a study, a split or a training, and return it.
 
@@ -195,18 +150,9 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
 
 def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
     """Find the data's series, after fetching or making them where no folder is given."""
-    from spider_utils.data.sources import find_series
-
     if data_dir is None:
         data_dir = out / "data"
-        if source == "phantom":
-            from spider_utils.data.phantom import make_phantom
-
-            make_phantom(data_dir)
-        else:
-            from spider_utils.data import download
-
-            {"released": download.download_released, "spider": download.download_spider}[source](data_dir)
+        provide(source, data_dir)
     return find_series(source, data_dir)
 
 
@@ -220,42 +166,5 @@ def without_validation(store: SliceStore) -> SliceStore:
     return replace(store, images=store.images[kept], masks=store.masks[kept], table=table, audit=audit)
 
 
-def reference_tables(store: SliceStore, source: str) -> Tables:
-    """Measure by what conventions the reference masks were drawn."""
-    audit = reference.audit_reference(store)
-    return {"reference_audit": audit, "reference_summary": reference.audit_summary(audit)}
-
-
-def copying_tables(store: SliceStore, source: str) -> Tables:
-    """Score the mask of the nearest training slice, of another patient, and of slices 1 to 3 apart. No training.
-
-    The nearest slice's mask is scored once more as the authors' public script does, see studies/stacked.py.
-    """
-    return {
-        "copying": copying.copying_table(store, boundaries=True),
-        "neighbour_overlap": copying.neighbour_overlap(store.masks, store.table),
-        "stacked": stacked.stacked_copies(store),
-    }
-
-
-def filter_tables(store: SliceStore, source: str) -> Tables:
-    """Test every named slice filter against slices that the authors have kept; of other data, say what each keeps."""
-    return {"filters": filters.verdicts(store.audit) if source == "released" else filters.filter_table(store.audit)}
-
-
-def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
-    """Label every slice directly and by APTA; returns the tables and the data's fingerprint."""
-    from spider_utils.data.sources import fingerprint
-    from spider_utils.data.survey import compare_labels, summarise_labels
-
-    compared = compare_labels(series, settings)
-    return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)
-
-
 LABELS, ERRORS = "labels", "errors"
 VOLUMES = ("roundtrip", "bodies", "sequences")  # see `studies.volumes`
-AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
-    "reference": reference_tables,
-    "copying": copying_tables,
-    "filters": filter_tables,
-}

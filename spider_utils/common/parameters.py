@@ -1,5 +1,6 @@
 """Parameters by name, sorted into the frozen dataclasses of the stations that use them."""
 
+from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -33,6 +34,13 @@ def refuse_other(found: dict[str, Any], wanted: dict[str, Any], made: str, remed
     for name, value in wanted.items():
         if found.get(name) != value:
             raise SpiderError(f"{made} with {name} = {found.get(name)}, now asked for {value}; {remedy}")
+
+
+def check_choices(settings: Any, choices: Mapping[str, Collection[str]]) -> None:
+    """Raise SpiderError unless each named field of a dataclass has one of its known values."""
+    for name, known in choices.items():
+        if getattr(settings, name) not in known:
+            raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(settings, name)}'")
 
 
 def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:

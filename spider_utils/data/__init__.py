@@ -1,0 +1,34 @@
+"""From files to slices: series, label maps, slice filters, the slice store and the splits."""
+
+from spider_utils.common.face import make_face
+
+__getattr__, __dir__, __all__ = make_face(
+    __name__,
+    {
+        # series and volumes
+        "read_stack": "sources",  # a series as slices in the common pose, with its labels
+        "read_volume": "volumes",  # any volume as a SimpleITK image, checked
+        "read_gradings": "spider",  # SPIDER's radiological gradings
+        "GRADINGS": "spider",  # the file that holds them
+        "label_lists": "survey",  # each series' label values
+        # labels
+        "CLASSES": "labels",  # names of the classes 0..3
+        "FOREGROUND": "labels",  # those without background
+        "apta_greys": "preprocess",  # masks as the paper's route leaves them, in grey
+        "apta_stages": "apta",  # pass by pass, what the authors' repair makes of them
+        "compare_labels": "survey",  # that route beside the labels themselves
+        # slices
+        "INTENSITIES": "preprocess",  # ways to scale intensities
+        "scale_intensity": "intensity",  # one of them
+        "resize_stack": "preprocess",  # slices at the stored size
+        "stored_masks": "preprocess",  # masks at the stored size
+        "COUNTS": "store",  # the store's columns of pixels a class
+        "neighbour_rows": "store",  # the rows of a slice and its neighbours
+        # filters and splits
+        "filter_table": "filters",  # what each named slice filter keeps
+        "largest_shares": "filters",  # the largest class of each slice
+        "run_ends": "filters",  # where each series' kept run ends
+        "verdicts": "filters",  # which filters the released slices refute
+        "SplitSettings": "splits",  # who trains, who is tested
+    },
+)

@@ -5,7 +5,6 @@ Both can be called again: what is complete is not fetched twice, and after an in
 
 import csv
 import hashlib
-import json
 import logging
 import os
 import re
@@ -22,7 +21,7 @@ import requests
 from tqdm.auto import tqdm
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
 
@@ -109,7 +108,7 @@ def download_spider(
     out_dir = Path(out_dir)
     pooch.get_logger().setLevel(logging.WARNING)
     record = out_dir / EXTRACTED
-    extracted = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    extracted = read_json(record)
     for name, read_table in SPIDER_TABLES.items():
         if not (out_dir / name).is_file():
             _retrieve(base_url, name, None, out_dir)

@@ -1,8 +1,9 @@
-"""One scale of intensities: a scan's percentiles are laid over those of the slices that a network has learnt from.
+"""Scales of intensities: each slice's or volume's own, or one for all, that of the slices a network has learnt from.
 
 Grey values of MRI have no unit: another scanner, coil or sequence gives the same tissue other values, and bright fat
 presses everything else into the dark. Nyúl, Udupa and Zhang (IEEE Trans. Med. Imaging 19:143, 2000) map the
-percentiles of a scan piecewise linearly to fixed landmarks, the mean percentiles of a training set. So it is done here.
+percentiles of a scan piecewise linearly to fixed landmarks, the mean percentiles of a training set. So does
+`standardise`.
 """
 
 from collections.abc import Sequence
@@ -11,9 +12,20 @@ import numpy as np
 
 from spider_utils.common.errors import SpiderError
 
-CLIPPED = (0.5, 99.5)
+CLIPPED = (0.5, 99.5)  # percentiles of a volume that become 0 and 255
 PERCENTILES = (0, 1, 10, 20, 30, 40, 50, 60, 70, 80, 90, 95, 99, 100)
 SAMPLE = 8_000_000  # voxels that percentiles are taken from; of a larger volume every n-th row and column
+
+
+def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
+    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or the volume's percentiles."""
+    if method == "slice_minmax":
+        low = image.min(axis=(1, 2), keepdims=True)
+        high = image.max(axis=(1, 2), keepdims=True)
+    else:
+        low, high = np.percentile(image, CLIPPED)
+    span = np.where(high > low, high - low, 1)
+    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)
 
 
 def find_landmarks(slices: np.ndarray) -> tuple[float, ...]:
@@ -41,14 +53,3 @@ def standardise(volume: np.ndarray, landmarks: Sequence[float]) -> np.ndarray:
     own, first = np.unique(own, return_index=True)
     target = np.asarray(landmarks, float)[first]
     return np.stack([np.rint(np.interp(one, own, target)).astype(np.uint8) for one in volume])
-
-
-def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
-    """Scale intensities (D, H, W) to uint8 0..255, by each slice's minimum and maximum or the volume's percentiles."""
-    if method == "slice_minmax":
-        low = image.min(axis=(1, 2), keepdims=True)
-        high = image.max(axis=(1, 2), keepdims=True)
-    else:
-        low, high = np.percentile(image, CLIPPED)
-    span = np.where(high > low, high - low, 1)
-    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)

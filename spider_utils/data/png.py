@@ -28,7 +28,8 @@ def slice_key(path: Path) -> tuple[str, int]:
 
 
 def read_grey(path: Path) -> np.ndarray:
-    """Read a grey PNG of any depth as (H, W). A colour file must have equal channels; transparency is not used.
+    """Read a grey PNG as (H, W): uint8, or 16 bits in a wider type. A colour file must have equal channels;
+    transparency is not used.
 
     Raises SpiderError on a file that is cut off, is no PNG or is in colour.
     """
@@ -43,5 +44,5 @@ def read_grey(path: Path) -> np.ndarray:
     except UNREADABLE as error:
         raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
     if not (colours == colours[..., :1]).all():
-        raise SpiderError(f"{path}: expected a grey slice, found a picture in colour; store it as grey")
+        raise SpiderError(f"{path}: expected a grey slice (equal colour channels), found a colour; store it as grey")
     return colours[..., 0]

@@ -3,7 +3,6 @@
 The order is the paper's: scale every slice to 0..255, resize it, then look at its classes.
 """
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,8 @@ import pandas as pd
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.parameters import check_choices
 from spider_utils.common.progress import progress
 from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTER_REASON, FILTERS, kept_by
@@ -25,8 +25,12 @@ from spider_utils.data.sources import fingerprint, read_stack
 from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other_store, write_store
 
 INTENSITIES = ("slice_minmax", "volume_percentile")
-GEOMETRIES = ("stretch", "pad")
-LABELS = ("direct", "apta")
+CHOICES = {
+    "intensity": INTENSITIES,
+    "geometry": ("stretch", "pad"),
+    "labels": ("direct", "apta"),
+    "slice_filter": FILTERS,
+}
 
 
 @dataclass(frozen=True)
@@ -46,14 +50,7 @@ class PreprocessSettings:
     slice_filter: str = "none"  # one of filters.FILTERS, on what then is left
 
     def __post_init__(self) -> None:
-        if self.intensity not in INTENSITIES:
-            raise SpiderError(f"intensity: expected one of {', '.join(INTENSITIES)}, found '{self.intensity}'")
-        if self.geometry not in GEOMETRIES:
-            raise SpiderError(f"geometry: expected one of {', '.join(GEOMETRIES)}, found '{self.geometry}'")
-        if self.labels not in LABELS:
-            raise SpiderError(f"labels: expected one of {', '.join(LABELS)}, found '{self.labels}'")
-        if self.slice_filter not in FILTERS:
-            raise SpiderError(f"slice_filter: expected one of {', '.join(FILTERS)}, found '{self.slice_filter}'")
+        check_choices(self, CHOICES)
         if min(self.store_height, self.store_width) < 32:
             raise SpiderError(
                 f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}"
@@ -212,7 +209,7 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder:
         part = folder / f"{one.name}.npz"
         parts.append(part)
         note, made_from = part.with_suffix(".json"), _made_from([one], settings) | {"subset": one.subset}
-        if note.is_file() and json.loads(note.read_text(encoding="utf-8")) == made_from:
+        if read_json(note) == made_from:
             continue
         stack = read_stack(one)
         done = preprocess_stack(stack, settings)

@@ -6,14 +6,13 @@ their spacing nor whether the slice numbers rise towards the patient's left or r
 """
 
 import re
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
+from spider_utils.data.png import png_files, read_grey
 from spider_utils.data.series import Series, SliceStack
 
 # T2 SPACE patients of SPIDER's official validation subset (its overview.csv); all other released patients are training.
@@ -37,7 +36,7 @@ def find_released_series(data_dir: Path | str) -> tuple[Series, ...]:
     masks_dir = data_dir / "masks"
     found = []
     for patient in sorted(slices):
-        image_files = tuple(slices[patient][number] for number in sorted(slices[patient]))
+        image_files = tuple(slices[patient])
         mask_files = tuple(masks_dir / path.name for path in image_files) if masks_dir.is_dir() else ()
         for image_file, mask_file in zip(image_files, mask_files, strict=False):
             if not mask_file.is_file():
@@ -61,13 +60,15 @@ def find_released_series(data_dir: Path | str) -> tuple[Series, ...]:
 def read_released_stack(series: Series) -> SliceStack:
     """Read the slices of a released series; they are in the common pose already and their spacing is not known.
 
-    Raises SpiderError on a PNG that is not readable or not grey, on slices or masks of another size than the first
-    slice, and on a mask value that is no grey code.
+    Raises SpiderError on a PNG that is not readable, not grey or of 16 bits, on slices or masks of another size than
+    the first slice, and on a mask value that is no grey code.
     """
-    images = [_read_grey(path) for path in series.image_files]
-    masks = [_read_grey(path) for path in series.mask_files]
+    images = [read_grey(path) for path in series.image_files]
+    masks = [read_grey(path) for path in series.mask_files]
     height, width = images[0].shape
     for path, pixels in zip(series.image_files + series.mask_files, images + masks, strict=True):
+        if pixels.dtype != np.uint8:
+            raise SpiderError(f"{path}: expected an 8-bit grey PNG, found one of 16 bits; store it as 8-bit grey")
         if pixels.shape != (height, width):
             raise SpiderError(
                 f"{path}: expected {width} x {height} pixels as in {series.image_files[0].name}, "
@@ -88,37 +89,18 @@ def read_released_stack(series: Series) -> SliceStack:
     )
 
 
-def _slices_by_patient(images_dir: Path) -> dict[int, dict[int, Path]]:
-    """Group the image files: patient -> slice number -> path."""
+def _slices_by_patient(images_dir: Path) -> dict[int, list[Path]]:
+    """Group the image files by their patient, each patient's by their slice numbers."""
     if not images_dir.is_dir():
         raise SpiderError(f"{images_dir.parent}: expected a folder images/ with PNG files, found none; check the path")
-    slices: dict[int, dict[int, Path]] = defaultdict(dict)
-    for path in sorted(images_dir.glob("*.png")):
-        if path.name.startswith("."):
-            continue
+    slices: dict[int, list[Path]] = {}
+    for path in png_files(images_dir):
         match = FILE_NAME.fullmatch(path.name)
         if match is None:
             raise SpiderError(f"{path}: expected a name like 12_t2_SPACE_slice61.png; rename or remove it")
-        slices[int(match[1])][int(match[2])] = path
+        slices.setdefault(int(match[1]), []).append(path)
     if not slices:
         raise SpiderError(
             f"{images_dir}: expected PNG files such as 12_t2_SPACE_slice61.png, found none; check the path"
         )
     return slices
-
-
-def _read_grey(path: Path) -> np.ndarray:
-    """Read a PNG as (H, W) uint8. An RGB or RGBA file must have equal colour channels; its alpha is not used."""
-    try:
-        with Image.open(path) as picture:
-            mode, pixels = picture.mode, np.asarray(picture)
-    except (OSError, SyntaxError) as error:
-        raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
-    if mode not in ("L", "RGB", "RGBA"):
-        raise SpiderError(f"{path}: expected an 8-bit grey PNG, found pixels of mode {mode}; store it as 8-bit grey")
-    if mode == "L":
-        return pixels
-    grey = pixels[..., 0]
-    if not (pixels[..., :3] == grey[..., None]).all():
-        raise SpiderError(f"{path}: expected equal colour channels, found a coloured picture; store it as 8-bit grey")
-    return grey

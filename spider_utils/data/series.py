@@ -21,6 +21,7 @@ class Series:
     image_files: tuple[Path, ...]  # one volume, or one PNG a slice in slice order
     mask_files: tuple[Path, ...]  # the same for the mask; empty where there is none
     coding: str  # what the mask's values mean: "spider" (label numbers) or "grey" (0 / 29 / 76 / 150)
+    source: str = ""  # one of sources.SOURCES, whose reader reads it; `sources.find_series` sets it
 
 
 @dataclass(frozen=True)

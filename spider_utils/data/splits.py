@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import check_choices
 
 KINDS = ("auto", "official", "patient_kfold", "random_slice")
 SIDES = ("train", "validation", "test")
@@ -34,8 +35,7 @@ class SplitSettings:
     train_slices: int = 0  # so many of the training slices, drawn at random; 0: all
 
     def __post_init__(self) -> None:
-        if self.split not in KINDS:
-            raise SpiderError(f"split: expected one of {', '.join(KINDS)}, found '{self.split}'")
+        check_choices(self, {"split": KINDS})
         if self.folds < 2 or not 0 <= self.fold < self.folds:
             raise SpiderError(
                 f"fold: expected 0 <= fold < folds and folds >= 2, found fold {self.fold} of {self.folds}"

@@ -1,4 +1,4 @@
-"""One pass over a data set: what each series holds, in one table."""
+"""Tables of one pass over a data set: what each series holds, and what both ways of labelling make of its slices."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -32,21 +32,6 @@ def label_lists(table: pd.DataFrame) -> dict[str, list[int]]:
     }
 
 
-def _row(series: Series) -> dict:
-    stack = read_stack(series)
-    row_mm, col_mm = stack.pixel_mm or (np.nan, np.nan)
-    row = {"series": series.name, "patient": series.patient, "sequence": series.sequence, "subset": series.subset}
-    row |= dict(zip(("slices", "height", "width"), stack.image.shape, strict=True))
-    row |= {
-        "pixel_mm_row": row_mm,
-        "pixel_mm_col": col_mm,
-        "slice_mm": np.nan if stack.slice_mm is None else stack.slice_mm,
-    }
-    labels = [] if stack.labels is None else np.unique(stack.labels).tolist()
-    counts = np.zeros(len(COUNTS), int) if stack.labels is None else class_pixels(stack.classes()).sum(axis=0)
-    return row | {"labels": " ".join(map(str, labels))} | dict(zip(COUNTS, counts.tolist(), strict=True))
-
-
 def compare_labels(series: Sequence[Series], settings: PreprocessSettings) -> pd.DataFrame:
     """Label every slice both ways, "direct" and "apta", at the stored size, and return a row a slice.
 
@@ -72,6 +57,21 @@ def summarise_labels(compared: pd.DataFrame) -> pd.DataFrame:
     for name in ("lost_canal", "invented_canal", "painted_red", "enough_direct", "enough_apta"):
         rows.append((f"all slices: {name}", compared[name].sum(), len(compared)))
     return pd.DataFrame(rows, columns=["measure", "value", "n"])
+
+
+def _row(series: Series) -> dict:
+    stack = read_stack(series)
+    row_mm, col_mm = stack.pixel_mm or (np.nan, np.nan)
+    row = {"series": series.name, "patient": series.patient, "sequence": series.sequence, "subset": series.subset}
+    row |= dict(zip(("slices", "height", "width"), stack.image.shape, strict=True))
+    row |= {
+        "pixel_mm_row": row_mm,
+        "pixel_mm_col": col_mm,
+        "slice_mm": np.nan if stack.slice_mm is None else stack.slice_mm,
+    }
+    labels = [] if stack.labels is None else np.unique(stack.labels).tolist()
+    counts = np.zeros(len(COUNTS), int) if stack.labels is None else class_pixels(stack.classes()).sum(axis=0)
+    return row | {"labels": " ".join(map(str, labels))} | dict(zip(COUNTS, counts.tolist(), strict=True))
 
 
 def _compare(series: Series, settings: PreprocessSettings) -> pd.DataFrame:

@@ -27,9 +27,8 @@ import pandas as pd
 from scipy import ndimage
 
 from spider_utils.data.labels import CLASSES, FOREGROUND, four_classes
-from spider_utils.evaluate.metrics import check_spacing, confusion, dice, distances_between
-from spider_utils.evaluate.scores import RATIO
-from spider_utils.evaluate.volumes import MM
+from spider_utils.evaluate.boundaries import check_spacing, distances_between
+from spider_utils.evaluate.metrics import MM, RATIO, confusion, dice
 
 DETECTED_DICE = 0.1
 LABELS = 226  # 0..225

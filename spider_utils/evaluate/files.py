@@ -12,9 +12,9 @@ from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_clas
 from spider_utils.data.spider import check_geometry, label_array
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
 from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
-from spider_utils.evaluate.metrics import TITLES
-from spider_utils.evaluate.scores import RATIO, write_metrics
-from spider_utils.evaluate.volumes import MM, score_classes
+from spider_utils.evaluate.metrics import METRICS, MM, RATIO
+from spider_utils.evaluate.scores import write_metrics
+from spider_utils.evaluate.volumes import score_classes
 
 COLUMNS = ["volume", "score", "structure", "metric", "unit", "value"]
 CLASS_SCORE, CHALLENGE_SCORE = "classes", "challenge"
@@ -98,7 +98,7 @@ def score_pair(prediction: Path, reference: Path) -> pd.DataFrame:
         structures = score_structures(truth, labels, spacing)
         means = summarise_structures(structures).rename(columns={"kind": "structure"}).drop(columns="n")
         single = structures[structures["label"] != CANAL_LABEL]  # the canal is a mean of one
-        single = single.assign(structure=single["label"].map(structure_name))
+        single = single.assign(structure=single["label"].map(kind_and_number))
         single = single.melt("structure", ["dice", "asd", "detected"], "metric")
         single["unit"] = np.where(single["metric"] == "asd", MM, RATIO)
         tables += [part.assign(score=CHALLENGE_SCORE) for part in (means, single)]
@@ -110,7 +110,7 @@ def has_numbers(labels: np.ndarray) -> bool:
     return bool(labels.max() >= len(CLASSES))
 
 
-def structure_name(label: int) -> str:
+def kind_and_number(label: int) -> str:
     """Name a label of SPIDER by its kind and number, from below: 2 "vertebra 2", 202 (the disc under it) "disc 2"."""
     if label == CANAL_LABEL:
         return "canal"
@@ -133,7 +133,7 @@ def score_lines(table: pd.DataFrame) -> list[str]:
     means = table[table["volume"] == ALL]
     classes = means[means["score"] == CLASS_SCORE]
     titles = {
-        metric: TITLES[metric] if unit == RATIO else f"{TITLES[metric]} {unit}"
+        metric: METRICS[metric].title if unit == RATIO else f"{METRICS[metric].title} {unit}"
         for metric, unit in zip(classes["metric"], classes["unit"], strict=True)
     }
     lines = [f"Classes in 3D, mean over volumes ({volumes[CLASS_SCORE]})", *_lines(_wide(classes, titles))]

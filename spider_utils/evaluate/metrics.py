@@ -1,29 +1,28 @@
-"""Scores of one class in one slice or volume: overlap of two sets of pixels, distances between their boundaries.
+"""Scores of one class in one slice or volume: what they are, overlap of two sets of pixels, and how both are pooled.
 
 Empty masks. Where a class is in neither mask, the slice does not count for that class: every score is NaN. Where it is
 in exactly one of them, Dice, IoU and NSD are 0, ASD and HD95 are not defined (NaN), precision is NaN without a
 predicted pixel and recall is NaN without a reference pixel. How often that happens is reported beside the distances.
+
+METRICS is the one list of scores: tables, units, titles and pooling follow from what it says of each.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
-from scipy import ndimage
 
-from spider_utils.common.errors import SpiderError
+from spider_utils.evaluate.boundaries import Boundary, as_masks, check_shapes
 
-TITLES = {"dice": "Dice", "iou": "IoU", "precision": "Precision", "recall": "Recall", "f1": "F1", "missed": "Missed"}
-TOLERANCES = (1.0, 2.0)  # of the NSD, in the unit of the distances (mm or pixels)
-HAUSDORFF_QUANTILE = 0.95
-SLAB_PIXELS = 2**22  # that a contour is looked for at a time
-
+RATIO, MM, PX = "ratio", "mm", "px"  # units in tables; the last two are those of distances
+COUNTS = ("tp", "fp", "fn")  # columns
 Counts = np.ndarray | int
 
 
 def overlap_counts(reference: np.ndarray, prediction: np.ndarray) -> tuple[int, int, int]:
     """Count true positive, false positive and false negative pixels of two boolean masks of equal shape."""
-    reference, prediction = _as_masks(reference, prediction)
+    reference, prediction = as_masks(reference, prediction)
     tp = int(np.count_nonzero(reference & prediction))
     return tp, int(np.count_nonzero(prediction)) - tp, int(np.count_nonzero(reference)) - tp
 
@@ -48,183 +47,86 @@ def recall(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
     return _ratio(np.asarray(tp), np.asarray(tp) + fn)
 
 
-def f1(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
-    """Return the harmonic mean of precision and recall, which for one set of pixels is the Dice coefficient."""
-    return dice(tp, fp, fn)
+def missed(tp: Counts, fp: Counts, fn: Counts) -> np.ndarray:
+    """Return 1 where exactly one of the two masks has a pixel, 0 where both have and NaN where neither has."""
+    reference, prediction = np.asarray(tp) + fn > 0, np.asarray(tp) + fp > 0
+    return np.where(reference | prediction, (reference != prediction).astype(float), np.nan)
 
 
-OVERLAP = {"dice": dice, "iou": iou, "precision": precision, "recall": recall, "f1": f1}
-COUNTED = (*OVERLAP, "missed")
+LENGTH, TOLERANCE = "length", "tolerance"  # kinds of scores beside RATIO: a distance, or a share within a distance
+MEAN, DISTANCES = "mean", "distances"  # ways to pool beside sums: the mean over slices, the quantile of all distances
 
 
 @dataclass(frozen=True)
-class Boundary:
-    """What two boundaries have in common; distances and lengths in the unit of the spacing they were made with.
+class Metric:
+    """One score of a class, of its counts of overlap where the kind is RATIO, else of its boundaries."""
 
-    The distances are float32, one a boundary pixel, and empty where one mask or both are empty. `length` is that of
-    both contours together, `within` the part of it that lies within each of TOLERANCES of the other contour.
-    """
+    name: str  # in tables
+    title: str  # for people
+    measure: Callable[..., np.ndarray | float]  # of tp, fp and fn of any shape, or of a Boundary
+    pooled: tuple[str, ...] | str = MEAN  # or DISTANCES, or the columns whose sums `of_sums` takes
+    kind: str = RATIO  # or LENGTH, or TOLERANCE
+    higher_is_better: bool = True
 
-    from_prediction: np.ndarray  # of each of the prediction's boundary pixels to the nearest one of the reference
-    from_reference: np.ndarray  # the other way round
-    length: float
-    within: tuple[float, ...]
+    def of_slice(self, counts: tuple[int, int, int], boundary: Boundary) -> float:
+        """Return the score of one slice or volume."""
+        return float(self.measure(*counts)) if self.kind == RATIO else self.measure(boundary)
 
-    @property
-    def distance_sum(self) -> float:
-        """The sum of the distances of both directions."""
-        return float(self.from_prediction.sum(dtype=np.float64) + self.from_reference.sum(dtype=np.float64))
+    def of_sums(self, *sums: Counts) -> np.ndarray:
+        """Return the score of the sums of the columns `pooled`: of summed counts, or the first sum over the second."""
+        return self.measure(*sums) if self.kind == RATIO else _ratio(*sums)
 
-    @property
-    def pixels(self) -> int:
-        """The number of distances of both directions."""
-        return self.from_prediction.size + self.from_reference.size
+    def unit(self, distances: str) -> str:
+        """Return the unit in tables, where distances are in MM or in PX."""
+        return RATIO if self.kind == RATIO else distances
 
-    @property
-    def asd(self) -> float:
-        """Average symmetric surface distance: the mean over the distances of both directions; NaN without any."""
-        return self.distance_sum / self.pixels if self.pixels else float("nan")
-
-    @property
-    def hd95(self) -> float:
-        """The larger of the two directions' 95th percentiles (interpolated linearly); NaN without distances."""
-        if not self.pixels:
-            return float("nan")
-        return float(max(np.quantile(side, HAUSDORFF_QUANTILE) for side in (self.from_prediction, self.from_reference)))
-
-    @property
-    def nsd(self) -> tuple[float, ...]:
-        """Normalised surface Dice at each of TOLERANCES; 0 with one mask empty, NaN with both."""
-        return tuple(part / self.length if self.length else float("nan") for part in self.within)
+    def heading(self, unit: str) -> str:
+        """Return the title with its unit: "Dice", "HD95 (mm)", "NSD at 1 mm"."""
+        return {RATIO: self.title, LENGTH: f"{self.title} ({unit})", TOLERANCE: f"{self.title} {unit}"}[self.kind]
 
 
-def boundary_distances(
-    reference: np.ndarray, prediction: np.ndarray, spacing: Sequence[float] = (1.0, 1.0)
-) -> Boundary:
-    """Measure how far the boundaries of two boolean masks lie apart: (H, W), with the spacing of (rows, columns) in mm
-    or pixels, or (D, H, W), with that of (slices, rows, columns).
-
-    What follows is said of slices. In a volume, pixels are voxels, the four neighbours six, and lengths areas.
-
-    ASD and HD95 follow MONAI: a boundary is the set of a mask's pixels that have one of their four neighbours outside
-    the mask or outside the image, and distances run between pixel centres, each counted once. (So a mask that reaches
-    the edge of the image, as the background does, has boundary there too, mostly at distance 0.) NSD follows MONAI
-    with `use_subvoxels=True`, which is the definition of Nikolov et al. (JMIR 2021) in DeepMind's package
-    `surface-distance`: contour points lie on pixel corners and are weighted by the length of contour they stand for.
-
-    That package defines ASD and HD95 on corners, too. A boundary pixel and the nearest contour corner are half a pixel
-    diagonal apart, either way, so that a distance to the other boundary differs by at most one pixel diagonal between
-    the two definitions. Besides, the contour's length weights what MONAI counts: a pixel stands for 1 pixel of contour
-    along an axis, for 1.41 along a diagonal, for 2 in a line one pixel wide. Where a few far parts hold close to 5 %
-    of the boundary, the two HD95 can therefore lie far apart.
-
-    Raises SpiderError where the masks differ in shape or the spacing is not positive.
-    """
-    reference, prediction = _as_masks(reference, prediction)
-    spacing = check_spacing(reference.shape, spacing)
-    nothing, nowhere = np.zeros(0, np.float32), (0.0,) * len(TOLERANCES)
-    if not (reference.any() or prediction.any()):
-        return Boundary(nothing, nothing, 0.0, nowhere)
-    both_found = reference.any() and prediction.any()
-    prediction, reference = _cropped(prediction, reference)
-    *contours, lengths = _contours(prediction, reference, spacing)
-    if not both_found:
-        return Boundary(nothing, nothing, float(lengths.sum()), nowhere)
-    contour_distances = np.concatenate(distances_between(*contours, spacing))
-    within = tuple(float(lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
-    from monai.metrics.utils import get_mask_edges  # monai takes seconds to import, so only where it is needed
-
-    edges = get_mask_edges(prediction, reference, crop=False)
-    return Boundary(*distances_between(*edges, spacing), float(lengths.sum()), within)
-
-
-def check_spacing(shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[float, ...]:
-    """Return the spacing of masks as numbers. Raises SpiderError unless it has a positive one for each axis, and the
-    masks have two axes or three.
-    """
-    spacing = tuple(float(step) for step in spacing)
-    if not 2 <= len(shape) <= 3 or len(spacing) != len(shape) or not all(0 < step < np.inf for step in spacing):
-        raise SpiderError(
-            f"spacing: expected a positive number for each axis of masks (H, W) or (D, H, W), found {spacing} for the "
-            f"shape {shape}; mend the slice table, or the volume's header"
-        )
-    return spacing
-
-
-def distances_between(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distance of every point of two boundaries to the nearest point of the other one, float32.
-
-    The boundaries are boolean arrays of one shape, (H, W) or (D, H, W), with a point or more each.
-    """
-    from monai.metrics.utils import get_surface_distance
-
-    return (
-        get_surface_distance(prediction, reference, spacing=spacing),
-        get_surface_distance(reference, prediction, spacing=spacing),
+METRICS = {
+    metric.name: metric
+    for metric in (
+        Metric("dice", "Dice", dice, COUNTS),
+        Metric("iou", "IoU", iou, COUNTS),
+        Metric("precision", "Precision", precision, COUNTS),
+        Metric("recall", "Recall", recall, COUNTS),
+        Metric("f1", "F1", dice, COUNTS),  # the harmonic mean of precision and recall, for one set of pixels Dice
+        Metric("missed", "Missed", missed, MEAN, higher_is_better=False),
+        Metric("asd", "ASD", attrgetter("asd"), ("distance_sum", "boundary_pixels"), LENGTH, higher_is_better=False),
+        Metric("hd95", "HD95", attrgetter("hd95"), DISTANCES, LENGTH, higher_is_better=False),
+        Metric("nsd_1", "NSD at 1", lambda boundary: boundary.nsd[0], ("within_1", "boundary_length"), TOLERANCE),
+        Metric("nsd_2", "NSD at 2", lambda boundary: boundary.nsd[1], ("within_2", "boundary_length"), TOLERANCE),
     )
+}
 
 
-def counted_quantile(values: np.ndarray, counts: np.ndarray, quantile: float = HAUSDORFF_QUANTILE) -> float:
-    """Return np.quantile of ascending `values`, each repeated `counts` times (integers); NaN where all counts are 0."""
-    ranks = np.cumsum(counts)
-    if not ranks.size or ranks[-1] == 0:
-        return float("nan")
-    position = quantile * (ranks[-1] - 1)
-    below, above = values[np.searchsorted(ranks, [np.floor(position), np.ceil(position)], side="right")]
-    return float(below + (above - below) * (position % 1))
+def split_metrics() -> tuple[list[Metric], list[Metric]]:
+    """Return those of METRICS that follow from counts of overlap, and those that need boundaries."""
+    counted = [metric for metric in METRICS.values() if metric.kind == RATIO]
+    return counted, [metric for metric in METRICS.values() if metric.kind != RATIO]
+
+
+def pool_boundaries(name: str, boundaries: Sequence[Boundary]) -> float:
+    """Return a metric of sums over several slices' boundaries; NaN without any."""
+    sums = (sum(boundary.sums[column] for boundary in boundaries) for column in METRICS[name].pooled)
+    return float(METRICS[name].of_sums(*sums))
 
 
 def confusion(reference: np.ndarray, prediction: np.ndarray, classes: int = 4) -> np.ndarray:
     """Count the pixels of every pair of classes in (n, H, W) maps: (classes, classes) int64, the reference in rows."""
-    if reference.shape != prediction.shape:
-        raise SpiderError(_shapes_differ(reference, prediction))
+    check_shapes(reference, prediction)
     counts = np.zeros(classes * classes, np.int64)
     for truth, found in zip(reference, prediction, strict=True):
         counts += np.bincount((truth.astype(np.intp) * classes + found).ravel(), minlength=classes * classes)
     return counts.reshape(classes, classes)
 
 
-def _cropped(prediction: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:
-    """Cut two masks to the box of what they hold, with one pixel of nothing around it."""
-    box = ndimage.find_objects((prediction | reference).view(np.uint8))[0]
-    return [np.pad(mask[box], 1) for mask in (prediction, reference)]
-
-
-def _contours(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return MONAI's subpixel contours of two masks, bool on pixel corners, and the lengths at their points, float32:
-    the prediction's, then the reference's.
-
-    MONAI takes 30 bytes a pixel, so that a volume goes there slab by slab.
-    """
-    import torch
-    from monai.metrics.utils import get_mask_edges
-
-    thickness = max(1, SLAB_PIXELS // prediction[0].size)
-    parts = []
-    for start in range(0, len(prediction) - 1, thickness):
-        slabs = (torch.from_numpy(mask[start : start + thickness + 1]) for mask in (prediction, reference))
-        *edges, of_prediction, of_reference = map(np.asarray, get_mask_edges(*slabs, crop=False, spacing=spacing))
-        parts.append((*edges, of_prediction[edges[0]], of_reference[edges[1]]))
-    *contours, of_prediction, of_reference = map(np.concatenate, zip(*parts, strict=True))
-    return *contours, np.concatenate([of_prediction, of_reference])
-
-
-def _as_masks(reference: np.ndarray, prediction: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    reference, prediction = np.ascontiguousarray(reference, dtype=bool), np.ascontiguousarray(prediction, dtype=bool)
-    if reference.shape != prediction.shape:
-        raise SpiderError(_shapes_differ(reference, prediction))
-    return reference, prediction
-
-
-def _shapes_differ(reference: np.ndarray, prediction: np.ndarray) -> str:
-    return (
-        f"masks: expected a prediction of the reference's shape {reference.shape}, found {prediction.shape}; "
-        "bring the prediction to the slices' full resolution"
-    )
+def class_counts(pairs: np.ndarray) -> np.ndarray:
+    """Return tp, fp and fn (3, classes) of every class, from `confusion` (classes, classes)."""
+    tp = np.diag(pairs)
+    return np.stack([tp, pairs.sum(axis=0) - tp, pairs.sum(axis=1) - tp])
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -6,11 +6,10 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients
-from spider_utils.evaluate.metrics import confusion, dice
+from spider_utils.evaluate.bootstrap import patient_weights, weighted_mean
+from spider_utils.evaluate.metrics import COUNTS, class_counts, confusion, dice
 
 PLACE = ["series", "patient", "sequence", "slice_index"]
-AGGREGATIONS = ("pooled", "slices", "patients")
 
 
 def count_overlap(
@@ -22,11 +21,9 @@ def count_overlap(
     """
     rows = []
     for truth, found, place in zip(reference, prediction, table[PLACE].to_dict("records"), strict=True):
-        pairs = confusion(truth[None], found[None])
-        for label, name in enumerate(CLASSES):
-            tp = pairs[label, label]
-            fp, fn = pairs[:, label].sum() - tp, pairs[label].sum() - tp
-            rows.append(place | {"class": name, "tp": tp, "fp": fp, "fn": fn})
+        counts = class_counts(confusion(truth[None], found[None]))
+        for name, own in zip(CLASSES, counts.T, strict=True):
+            rows.append(place | {"class": name} | dict(zip(COUNTS, own, strict=True)))
     return pd.DataFrame(rows)
 
 
@@ -36,27 +33,24 @@ def pooled_dice(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.Series(dice(*sums.to_numpy().T), sums.index).unstack("class")[list(FOREGROUND)]
 
 
-def replicated_dice(counts: pd.DataFrame, aggregation: str) -> dict[str, np.ndarray]:
+def replicated_dice(counts: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
     """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
 
-    `counts` has the columns patient, class, tp, fp, fn. Aggregations as in `spider_utils.evaluate.scores`.
+    `counts` has the columns patient, class, tp, fp, fn. The result is by aggregation, see `evaluate.scores`, and class.
     """
     patients = np.sort(counts["patient"].unique())
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
-    values = {}
+    weights = patient_weights(len(patients))
+    values = {"pooled": {}, "slices": {}, "patients": {}}
     for name in CLASSES:
         own = counts[counts["class"] == name]
-        own = own.assign(dice=dice(own["tp"], own["fp"], own["fn"]))
-        by_patient = own.groupby("patient")
+        by_patient = own.assign(dice=dice(own["tp"], own["fp"], own["fn"])).groupby("patient")
+        pixels = by_patient[list(COUNTS)].sum().reindex(patients).to_numpy()
+        slices = by_patient["dice"].agg(["sum", "count"]).reindex(patients).to_numpy()
+        means = by_patient["dice"].mean().reindex(patients).to_numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
-            if aggregation == "pooled":
-                sums = by_patient[["tp", "fp", "fn"]].sum().reindex(patients)
-                values[name] = dice(*(weights @ sums.to_numpy()).T)
-            elif aggregation == "slices":
-                sums = by_patient["dice"].agg(["sum", "count"]).reindex(patients).to_numpy()
-                values[name] = np.divide(*(weights @ sums).T)
-            else:
-                means = by_patient["dice"].mean().reindex(patients)
-                values[name] = (weights @ means.fillna(0).to_numpy()) / (weights @ means.notna().to_numpy())
-    values["foreground"] = np.mean([values[name] for name in FOREGROUND], axis=0)
+            values["pooled"][name] = dice(*(weights @ pixels).T)
+            values["slices"][name] = np.divide(*(weights @ slices).T)
+            values["patients"][name] = weighted_mean(weights, means)
+    for by_class in values.values():
+        by_class["foreground"] = np.mean([by_class[name] for name in FOREGROUND], axis=0)
     return values

@@ -19,29 +19,13 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import _interval, draw_patients
-from spider_utils.evaluate.metrics import (
-    COUNTED,
-    OVERLAP,
-    TITLES,
-    TOLERANCES,
-    Boundary,
-    boundary_distances,
-    counted_quantile,
-    overlap_counts,
-)
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, estimate, patient_weights, weighted_mean
+from spider_utils.evaluate.boundaries import Boundary, boundary_distances, counted_quantile
+from spider_utils.evaluate.metrics import COUNTS, DISTANCES, MEAN, MM, PX, RATIO, Metric, overlap_counts, split_metrics
 
 SCORE_FILE, DISTANCE_FILE = "slice_scores.csv", "slice_distances.csv"
 AGGREGATIONS = ("slices", "patients", "pooled")
-RATIO = "ratio"  # the unit of the scores that need no pixel size
-MEASURED = ("asd", "hd95", "nsd_1", "nsd_2")
-POOLED_TERMS = {  # pooled value = sum of the first column / sum of the second
-    "asd": ("distance_sum", "boundary_pixels"),
-    "nsd_1": ("within_1", "boundary_length"),
-    "nsd_2": ("within_2", "boundary_length"),
-}
 COLUMNS = ["split", "sequence", "class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
-TITLES |= {"asd": "ASD", "hd95": "HD95", "nsd_1": "NSD at 1", "nsd_2": "NSD at 2"}
 
 
 @dataclass(frozen=True)
@@ -69,6 +53,7 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
             f"scores: expected reference and prediction of one shape with {len(table)} slices, as the table has, "
             f"found {reference.shape} and {prediction.shape}; give the rows that were predicted, at full resolution"
         )
+    counted, measured = split_metrics()
     rows, distances = [], []
     slices = progress(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
     for number, row in enumerate(slices):
@@ -77,14 +62,17 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
         place = {name: getattr(row, name) for name in ("series", "patient", "sequence", "slice_index")}
         for label, name in enumerate(CLASSES):
             truth, found = reference[number] == label, prediction[number] == label
-            boundary = boundary_distances(truth, found, spacing)
+            counts, boundary = overlap_counts(truth, found), boundary_distances(truth, found, spacing)
             distances.append(_distance_counts(len(rows), boundary))
-            measured = {"unit": "mm" if known else "px"} | _boundary_scores(boundary)
-            rows.append(place | {"class": name} | _overlap_scores(truth, found) | measured)
+            row = place | {"class": name} | dict(zip(COUNTS, counts, strict=True))
+            row |= {metric.name: metric.of_slice(counts, boundary) for metric in counted}
+            row |= {"unit": MM if known else PX}
+            row |= {metric.name: metric.of_slice(counts, boundary) for metric in measured}
+            rows.append(row | boundary.sums)
     return SliceScores(pd.DataFrame(rows), pd.concat(distances, ignore_index=True))
 
 
-def summarise(scores: SliceScores, split: str, replicates: int = 1000, seed: int = 0) -> pd.DataFrame:
+def summarise(scores: SliceScores, split: str, replicates: int = REPLICATES, seed: int = SEED) -> pd.DataFrame:
     """Aggregate slice scores to the long table COLUMNS: for each sequence and "all", class, aggregation and metric.
 
     ci_low and ci_high are the percentile bootstrap 95 % interval over patients (Efron 1979): patients are drawn with
@@ -93,11 +81,12 @@ def summarise(scores: SliceScores, split: str, replicates: int = 1000, seed: int
     its classes. The unit is "ratio", or "mm" / "px" of the distance or of the NSD's tolerance.
     """
     table = scores.table
+    counted, measured = split_metrics()
     summary = []
     for sequence in [*sorted(table["sequence"].unique()), "all"]:
         chosen = table if sequence == "all" else table[table["sequence"] == sequence]
-        groups = [(RATIO, COUNTED, chosen)]
-        groups += [(unit, MEASURED, part) for unit, part in chosen.groupby("unit")]
+        groups = [(RATIO, counted, chosen)]
+        groups += [(unit, measured, part) for unit, part in chosen.groupby("unit")]
         for unit, metrics, part in groups:
             for row in _aggregate(part, scores.distances, metrics, replicates, seed):
                 summary.append({"split": split, "sequence": sequence, "unit": unit} | row)
@@ -137,21 +126,6 @@ def write_metrics(table: pd.DataFrame, path: Path | str) -> None:
         table.to_csv(temporary, index=False)
 
 
-def _overlap_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
-    counts = overlap_counts(truth, found)
-    scores = dict(zip(("tp", "fp", "fn"), counts, strict=True))
-    scores |= {name: float(ratio(*counts)) for name, ratio in OVERLAP.items()}
-    return scores | {"missed": float(truth.any() != found.any()) if sum(counts) else float("nan")}
-
-
-def _boundary_scores(boundary: Boundary) -> dict[str, float]:
-    scores = {"asd": boundary.asd, "hd95": boundary.hd95}
-    scores |= {f"nsd_{tolerance:g}": nsd for tolerance, nsd in zip(TOLERANCES, boundary.nsd, strict=True)}
-    scores |= {"distance_sum": boundary.distance_sum, "boundary_pixels": boundary.pixels}
-    scores |= {"boundary_length": boundary.length}
-    return scores | {f"within_{tolerance:g}": part for tolerance, part in zip(TOLERANCES, boundary.within, strict=True)}
-
-
 def _distance_counts(row: int, boundary: Boundary) -> pd.DataFrame:
     parts = []
     for direction, distances in (("prediction", boundary.from_prediction), ("reference", boundary.from_reference)):
@@ -162,13 +136,12 @@ def _distance_counts(row: int, boundary: Boundary) -> pd.DataFrame:
 
 
 def _aggregate(
-    part: pd.DataFrame, distances: pd.DataFrame, metrics: tuple[str, ...], replicates: int, seed: int
+    part: pd.DataFrame, distances: pd.DataFrame, metrics: list[Metric], replicates: int, seed: int
 ) -> list[dict]:
     """Return rows of class, aggregation, metric, value, interval and n for slices of one unit."""
     patients, code = np.unique(part["patient"], return_inverse=True)
     code = pd.Series(code, index=part.index)
-    # One row of weights a replicate; the first row, each patient once, gives the value itself.
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), replicates, seed)])
+    weights = patient_weights(len(patients), replicates, seed)
     rows = []
     for aggregation in AGGREGATIONS:
         for metric in metrics:
@@ -179,35 +152,35 @@ def _aggregate(
             values, numbers = zip(*(results[name] for name in FOREGROUND), strict=True)
             results["foreground"] = np.mean(values, axis=0), max(numbers)
             for name, (values, n) in results.items():
-                low, high = _interval(values[1:], len(patients))
-                row = {"class": name, "aggregation": aggregation, "metric": metric}
-                rows.append(row | {"value": values[0], "ci_low": low, "ci_high": high, "n": n})
+                row = {"class": name, "aggregation": aggregation, "metric": metric.name}
+                rows.append(row | estimate("value", values, len(patients)) | {"n": n})
     return rows
 
 
 def _values(
-    table: pd.DataFrame, distances: pd.DataFrame, aggregation: str, metric: str, code: np.ndarray, weights: np.ndarray
+    table: pd.DataFrame,
+    distances: pd.DataFrame,
+    aggregation: str,
+    metric: Metric,
+    code: np.ndarray,
+    weights: np.ndarray,
 ) -> tuple[np.ndarray, int]:
     """Return a metric of one class for every row of patient weights, and n; `code` is each slice's patient column."""
 
     def patient_sums(column: np.ndarray | pd.Series) -> np.ndarray:
         return np.bincount(code, weights=np.nan_to_num(np.asarray(column, float)), minlength=weights.shape[1])
 
-    defined = table[metric].notna()
-    sums, slices = patient_sums(table[metric]), patient_sums(defined)
+    defined = table[metric.name].notna()
+    sums, slices = patient_sums(table[metric.name]), patient_sums(defined)
     with np.errstate(divide="ignore", invalid="ignore"):
         if aggregation == "patients":
-            means = np.nan_to_num(sums / slices)
-            return (weights @ means) / (weights @ (slices > 0)), int((slices > 0).sum())
+            return weighted_mean(weights, sums / slices), int((slices > 0).sum())
         n = int(defined.sum())
-        if aggregation == "slices" or metric == "missed":  # the pooled share of slices is their mean
+        if aggregation == "slices" or metric.pooled == MEAN:
             return (weights @ sums) / (weights @ slices), n
-        if metric in OVERLAP:
-            return OVERLAP[metric](*(weights @ patient_sums(table[count]) for count in ("tp", "fp", "fn"))), n
-        if metric in POOLED_TERMS:
-            above, below = (weights @ patient_sums(table[term]) for term in POOLED_TERMS[metric])
-            return above / below, n
-    return _pooled_hd95(distances, pd.Series(code, index=table.index), weights), n
+    if metric.pooled == DISTANCES:
+        return _pooled_hd95(distances, pd.Series(code, index=table.index), weights), n
+    return metric.of_sums(*(weights @ patient_sums(table[column]) for column in metric.pooled)), n
 
 
 def _pooled_hd95(distances: pd.DataFrame, code: pd.Series, weights: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.metrics import COUNTED, TITLES
+from spider_utils.evaluate.metrics import LENGTH, METRICS
 from spider_utils.evaluate.paper import PAPER_TABLE
 
 
@@ -19,7 +19,7 @@ def score_table(
     columns = {}
     for metric in metrics:
         for unit, part in chosen[chosen["metric"] == metric].groupby("unit"):
-            columns[_title(metric, unit)] = part.set_index("class").apply(_with_interval, axis=1)
+            columns[METRICS[metric].heading(unit)] = part.set_index("class").apply(_with_interval, axis=1)
     return pd.DataFrame(columns).reindex([*FOREGROUND, "foreground", "background"]).fillna("-").rename_axis("class")
 
 
@@ -47,15 +47,9 @@ def summary_lines(summary: pd.DataFrame) -> list[str]:
     return [" | ".join(cells).rstrip() for cells in zip(*padded, strict=True)]
 
 
-def _title(metric: str, unit: str) -> str:
-    if metric in COUNTED:
-        return TITLES[metric]
-    return f"{TITLES[metric]} {unit}" if metric in ("nsd_1", "nsd_2") else f"{TITLES[metric]} ({unit})"
-
-
 def _with_interval(row: pd.Series) -> str:
     if np.isnan(row["value"]):
         return "-"
-    digits = 2 if row["metric"] in ("asd", "hd95") else 3
+    digits = 2 if METRICS[row["metric"]].kind == LENGTH else 3
     value, low, high = (f"{row[name]:.{digits}f}" for name in ("value", "ci_low", "ci_high"))
     return value if np.isnan(row["ci_low"]) else f"{value} [{low}, {high}]"

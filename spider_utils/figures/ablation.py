@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.figures.style import LINE_COLOURS, legend_below, new_figure, note_source
+from spider_utils.figures.forest import forest, with_interval
+from spider_utils.figures.style import LINE_COLOURS, finish, name_cells, new_figure, point_entry
 from spider_utils.studies.paired import BETTER
 
 KINDS = ("network", "input", "loss", "augmentation", "training", "combined")  # groups, from above; others after them
@@ -20,7 +21,7 @@ FAR = 8.0  # times the median of the rows' reach; a row that reaches farther is 
 HEAD = "head"  # stands in `arm_rows` for a group's heading
 
 
-def ablation(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> Figure:
+def ablation_arms(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> Figure:
     """Every arm beside the reference arm on one slide: Dice, HD95 and ASD with intervals, and multiply-adds.
 
     `paired` and `cost`: the tables of `studies.paired.paired_table` and `studies.cost.cost_table`. Arms stand in groups
@@ -29,22 +30,19 @@ def ablation(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> Figure
     rows = arm_rows(paired)
     figure, axes = new_figure(1, 4, size=(13.0, 7.3), sharey=True, gridspec_kw={"width_ratios": (3, 3, 3, 1.6)})
     for panel, metric in zip(axes[0], PANELS, strict=False):
-        differences(panel, rows, paired[paired["metric"] == metric].set_index("arm"))
+        difference_panel(panel, rows, paired[paired["metric"] == metric].set_index("arm"))
     costs(axes[0, 3], rows, cost.set_index("arm")["multiply_adds_ratio"])
     name_rows(axes[0, 0], rows)
     base, patients = cost.set_index("arm")["title"][paired["reference"].iloc[0]], int(paired["n"].max())
-    figure.suptitle(f"What each change adds to “{base}”: {patients} patients, each held out once")
-    marks = {"linestyle": "none", "marker": "o", "markersize": 8}
-    handles = [
-        Line2D([], [], color=BETTER_COLOUR, label="better", **marks),
-        Line2D([], [], color=WORSE_COLOUR, label="worse", **marks),
-        Line2D([], [], color="#000000", label=f"filled: p < {LEVEL} (Wilcoxon, Holm)", **marks),
-        Line2D([], [], color="#000000", markerfacecolor="white", label="hollow: not", **marks),
+    legend = [
+        point_entry("better", BETTER_COLOUR),
+        point_entry("worse", WORSE_COLOUR),
+        point_entry(f"filled: p < {LEVEL} (Wilcoxon, Holm)", "#000000"),
+        point_entry("hollow: not", "#000000", markerfacecolor="white"),
         Line2D([], [], color="#000000", label="95 % interval over patients"),
     ]
-    legend_below(figure, handles)
-    note_source(figure, source)
-    return figure
+    title = f"What each change adds to “{base}”: {patients} patients, each held out once"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def ablation_by_class(differences: pd.DataFrame, paired: pd.DataFrame, *, source: str) -> Figure:
@@ -68,26 +66,21 @@ def ablation_by_class(differences: pd.DataFrame, paired: pd.DataFrame, *, source
             colour = "white" if dark else "black" if sure else "#666666"
             weight = "bold" if sure else "normal"
             axes.text(x, y, f"{row['difference']:+.3f}", ha="center", va="center", color=colour, fontweight=weight)
-    axes.set_xticks(range(len(FOREGROUND)), FOREGROUND)
-    axes.set_yticks(range(len(rows)), [title for _, title in rows])
-    axes.tick_params(length=0)
-    axes.spines[:].set_visible(False)
+    name_cells(axes, [title for _, title in rows], FOREGROUND)
     figure.colorbar(picture, ax=axes, extend="both", label="Difference in pooled Dice")
-    figure.suptitle("What each change adds by class (bold: the 95 % interval leaves out 0)")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "What each change adds by class (bold: the 95 % interval leaves out 0)", source=source)
 
 
 def patient_pairs(patients: pd.DataFrame, paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> Figure:
     """Two arms patient by patient: Dice and HD95 of each patient with both, worst patient of the reference arm first.
 
-    Tables as in `ablation`, with one arm beside the reference; `patients` is that of `paired.patient_table`.
+    Tables as in `ablation_arms`, with one arm beside the reference; `patients` is that of `paired.patient_table`.
     """
     reference, arm = paired["reference"].iloc[0], paired["arm"].iloc[0]
     titles = cost.set_index("arm")["title"]
     wide = patients.groupby(["patient", "arm"])[["dice", "hd95"]].mean().unstack("arm")
     wide = wide.sort_values(("dice", reference), ascending=False)
-    figure, axes = new_figure(1, 2, size=(13.0, 8.2), sharey=True)
+    figure, axes = new_figure(1, 2, size=(13.0, 8.2), grid="x", sharey=True)
     y = np.arange(len(wide))
     for panel, metric in zip(axes[0], ("dice", "hd95"), strict=True):
         before, after = wide[(metric, reference)], wide[(metric, arm)]
@@ -97,24 +90,19 @@ def patient_pairs(patients: pd.DataFrame, paired: pd.DataFrame, cost: pd.DataFra
         panel.scatter(before, y, s=36, facecolor="white", edgecolor=colours, zorder=3)
         panel.scatter(after, y, s=36, color=colours, zorder=3)
         row = paired[paired["metric"] == metric].iloc[0]
-        form = f"+.{DIGITS[metric]}f"
-        told = f"{row['difference']:{form}} [{row['ci_low']:{form}}, {row['ci_high']:{form}}]"
+        told = with_interval(*row[["difference", "ci_low", "ci_high"]], f"+.{DIGITS[metric]}f")
         unit = "" if row["unit"] == "ratio" else f", {row['unit']}"
         panel.set(title=f"{PANELS[metric]}{unit}: mean difference {told}", xlabel=f"{PANELS[metric]}{unit}")
-        panel.grid(axis="x", alpha=0.3)
     axes[0, 0].set_yticks(y, [str(patient) for patient in wide.index], fontsize=9)
     axes[0, 0].set_ylabel("Patient")
-    marks = {"linestyle": "none", "marker": "o", "markersize": 8, "color": "#000000"}
-    handles = [
-        Line2D([], [], markerfacecolor="white", label=titles[reference], **marks),
-        Line2D([], [], label=titles[arm], **marks),
+    legend = [
+        point_entry(titles[reference], "#000000", markerfacecolor="white"),
+        point_entry(titles[arm], "#000000"),
         Line2D([], [], color=BETTER_COLOUR, linewidth=2, label="better"),
         Line2D([], [], color=WORSE_COLOUR, linewidth=2, label="worse"),
     ]
-    legend_below(figure, handles)
-    figure.suptitle(f"{len(wide)} patients, none of them known to the network that segments it")
-    note_source(figure, source)
-    return figure
+    title = f"{len(wide)} patients, none of them known to the network that segments it"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def arm_rows(paired: pd.DataFrame) -> list[tuple[str, str]]:
@@ -135,7 +123,7 @@ def arm_rows(paired: pd.DataFrame) -> list[tuple[str, str]]:
     return rows
 
 
-def differences(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFrame) -> None:
+def difference_panel(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFrame) -> None:
     """Draw one metric's differences, a row an arm; `table` has the rows of `paired_table` of this metric, by arm.
 
     The numbers stand at the right. A row that reaches far beyond the others is told at the edge, so that the others
@@ -150,31 +138,29 @@ def differences(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFrame) ->
     low, high = np.nanmin(drawn), np.nanmax(drawn)
     margin = 0.08 * (high - low) or 1.0
     axes.set_xlim(low - margin, high + margin)
-    for y, (arm, _) in enumerate(rows):
-        if arm == HEAD or arm not in table.index or np.isnan(table.loc[arm, "difference"]):
-            continue
-        row = table.loc[arm]
-        gain = sign * row["difference"]
-        colour = BETTER_COLOUR if gain > 0 else WORSE_COLOUR if gain < 0 else LINE_COLOURS[3]
-        if arm in near:
-            spread = np.array([[row["difference"] - row["ci_low"]], [row["ci_high"] - row["difference"]]]).clip(0)
-            face = colour if row["p_holm"] < LEVEL else "white"
-            axes.errorbar(
-                row["difference"], y, xerr=spread, fmt="o", color=colour, markersize=7, capsize=3, markerfacecolor=face
-            )
-        else:
-            tell_far(axes, y, row, digits, colour)
-        text = f"{row['difference']:+.{digits}f}"
-        axes.annotate(text, (1, y), (3, 0), xycoords=axes.get_yaxis_transform(), textcoords="offset points",
-                      va="center", fontsize=10, color=colour)  # fmt: skip
+    table = table.reindex([arm for arm, _ in rows]).reset_index()  # headings have no numbers
+    gain = sign * table["difference"]
+    colours = np.select([gain > 0, gain < 0], [BETTER_COLOUR, WORSE_COLOUR], LINE_COLOURS[3])
+    table = table.assign(title=[title for _, title in rows], colour=colours)
+    table["face"] = table["colour"].where(table["p_holm"] < LEVEL, "white")
+    forest(axes, table.assign(value=table["difference"].where(table["arm"].isin(near))), markersize=7, capsize=3)
+    for y, row in table[table["difference"].notna()].iterrows():
+        if row["arm"] not in near:
+            tell_far(axes, y, row, digits)
+        tell_right(axes, y, f"{row['difference']:+.{digits}f}", color=row["colour"])
     axes.axvline(0, color="#000000", linewidth=1, zorder=0)
     better = "right" if sign > 0 else "left"
     axes.set(title=PANELS[metric] + (f", {unit}" if unit != "ratio" else ""), xlabel=f"difference (better: {better})")
-    axes.grid(axis="x", alpha=0.3)
     axes.locator_params(axis="x", nbins=5)
 
 
-def tell_far(axes: Axes, y: int, row: pd.Series, digits: int, colour: str) -> None:
+def tell_right(axes: Axes, y: int, text: str, **look) -> None:
+    """Write a row's number at the right of the axes."""
+    place = {"xycoords": axes.get_yaxis_transform(), "textcoords": "offset points", "va": "center"}
+    axes.annotate(text, (1, y), (3, 0), fontsize=10, **place, **look)
+
+
+def tell_far(axes: Axes, y: int, row: pd.Series, digits: int) -> None:
     """Write the interval of a row beyond the axis at the edge that it lies behind; bold where p is below LEVEL."""
     span = f"[{row['ci_low']:+.{digits}f}, {row['ci_high']:+.{digits}f}]"
     below = row["difference"] < 0
@@ -187,7 +173,7 @@ def tell_far(axes: Axes, y: int, row: pd.Series, digits: int, colour: str) -> No
         ha="left" if below else "right",
         va="center",
         fontsize=10,
-        color=colour,
+        color=row["colour"],
         fontweight="bold" if row["p_holm"] < LEVEL else "normal",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
@@ -198,8 +184,7 @@ def costs(axes: Axes, rows: list[tuple[str, str]], ratio: pd.Series) -> None:
     for y, (arm, _) in enumerate(rows):
         if arm in ratio.index:
             axes.barh(y, ratio[arm], height=0.55, color=COST_COLOUR)
-            axes.annotate(f"{ratio[arm]:.2f}", (1, y), (3, 0), xycoords=axes.get_yaxis_transform(),
-                          textcoords="offset points", va="center", fontsize=10)  # fmt: skip
+            tell_right(axes, y, f"{ratio[arm]:.2f}")
     axes.axvline(1, color="#000000", linewidth=1)
     axes.set(title="Multiply-adds", xlabel="times the reference's")
     axes.grid(axis="x", alpha=0.3)

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.figures.painting import DISPLAY_GAMMA, show_slice
-from spider_utils.figures.style import CLASS_COLOURS, class_patches, legend_below, new_figure, note_source
+from spider_utils.figures.painting import grey_levels, show_slice
+from spider_utils.figures.style import CLASS_COLOURS, class_patches, finish, new_figure
 
 Pair = tuple[np.ndarray, np.ndarray]  # image (H, W) in 0..1 and mask (H, W) of classes 0..3
 
@@ -26,7 +26,8 @@ def augmentation_levels(before: Pair, draws: Mapping[str, Sequence[Pair]], *, so
             axes.set_axis_off()
         for number, (axes, pair) in enumerate(zip(row, pairs, strict=False), start=1):
             _show_pair(axes, pair, f"{level}, draw {number}", before[0])
-    return _finished(figure, "What a network sees of one slice in different epochs", source)
+    title = "What a network sees of one slice in different epochs"
+    return finish(figure, title, source=source, legend=class_patches())
 
 
 def augmentation_changes(before: Pair, changed: Mapping[str, Pair], *, source: str) -> Figure:
@@ -38,27 +39,13 @@ def augmentation_changes(before: Pair, changed: Mapping[str, Pair], *, source: s
         axes.set_axis_off()
     for axes, (name, pair) in zip(grid.flat, panels.items(), strict=False):
         _show_pair(axes, pair, name, before[0])
-    return _finished(figure, "The changes of “strong”, one at a time", source)
-
-
-def shown_as(image: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Give a slice as uint8 on the grey scale that fits the reference slice, so that changes of brightness are seen."""
-    low, high = np.percentile(reference, (0.5, 99.9))
-    scaled = np.clip((image - low) / max(high - low, 1e-6), 0, 1)
-    return (255 * scaled**DISPLAY_GAMMA).round().astype(np.uint8)
+    return finish(figure, "The changes of “strong”, one at a time", source=source, legend=class_patches())
 
 
 def _show_pair(axes: Axes, pair: Pair, title: str, reference: np.ndarray) -> None:
     image, mask = pair
-    show_slice(axes, np.repeat(shown_as(image, reference)[..., None], 3, axis=2), title)
+    show_slice(axes, np.repeat(grey_levels(image, reference)[..., None], 3, axis=2), title)
     for name in FOREGROUND:
         inside = mask == CLASSES.index(name)
         if inside.any() and not inside.all():
             axes.contour(inside, levels=[0.5], colors=[CLASS_COLOURS[name]], linewidths=1.2)
-
-
-def _finished(figure: Figure, title: str, source: str) -> Figure:
-    figure.suptitle(title)
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure

@@ -6,23 +6,24 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from spider_utils.analysis.calibration import BINS, TOP
 from spider_utils.analysis.uncertainty import BAND, LOOKED_AT, WORST, tenth
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.forest import intervals, with_interval
 from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
+    DOTTED,
     FOREGROUND_COLOUR,
     LINE_COLOURS,
     LINE_STYLES,
     SEQUENCE_COLOURS,
     SEQUENCE_MARKERS,
     class_patches,
-    legend_below,
+    finish,
     new_figure,
-    note_source,
+    point_entry,
     spoken,
 )
 from spider_utils.studies.sequences import REFERENCE, SHIPPED, SHOWN, UNSEEN, Segmented
@@ -37,7 +38,7 @@ SCORE_NAMES = {
     "place": "place in the series (no network)",
 }
 EXAMPLES = 2  # slices of each sequence with the largest and the smallest difference
-STRUCTURE_NAMES = {"vertebrae": "vertebrae", "discs": "discs"}
+STRUCTURES = ("vertebrae", "discs")
 
 
 def reliability(curves: pd.DataFrame, summary: pd.DataFrame, *, source: str) -> Figure:
@@ -47,40 +48,27 @@ def reliability(curves: pd.DataFrame, summary: pd.DataFrame, *, source: str) -> 
     shared out over the bins.
     """
     regions = list(REGION_TITLES)
-    figure, axes = new_figure(2, len(regions), size=(10.0, 6.4), height_ratios=[4, 1], sharex=True)
+    figure, axes = new_figure(2, len(regions), (10.0, 6.4), "both", height_ratios=[4, 1], sharex=True)
     for column, region in enumerate(regions):
         panel, below = axes[:, column]
-        panel.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":")
+        panel.plot([0, 1], [0, 1], **DOTTED)
         ece = summary[summary["region"] == region].set_index("class")["ece"]
         for name, colour in CURVE_COLOURS.items():
             part = curves[(curves["region"] == region) & (curves["class"] == name)]
-            label = f"{name}: ECE {ece[name]:.3f}"
-            panel.plot(
-                part["probability"],
-                part["frequency"],
-                CURVE_STYLES[name],
-                color=colour,
-                marker="o",
-                markersize=4,
-                label=label,
-            )
+            look = {"color": colour, "marker": "o", "markersize": 4, "label": f"{name}: ECE {ece[name]:.3f}"}
+            panel.plot(part["probability"], part["frequency"], CURVE_STYLES[name], **look)
             if part["ci_low"].notna().any():
-                panel.fill_between(
-                    part["probability"], part["ci_low"], part["ci_high"], color=colour, alpha=0.15, linewidth=0
-                )
+                band = part["ci_low"], part["ci_high"]
+                panel.fill_between(part["probability"], *band, color=colour, alpha=0.15, linewidth=0)
         panel.set(title=REGION_TITLES[region], xlim=(0, 1), ylim=(0, 1))
         panel.legend(loc="upper left")
         part = curves[(curves["region"] == region) & (curves["class"] == TOP)]
         share = part["pixels"] / part["pixels"].sum()
         below.bar((part["low"] + part["high"]) / 2, share, width=0.9 / BINS, color=FOREGROUND_COLOUR)
         below.set(xlabel="probability", ylim=(0, 1))
-        for one in (panel, below):
-            one.grid(alpha=0.3)
     axes[0, 0].set_ylabel("share that is right")
     axes[1, 0].set_ylabel("share of\npixels")
-    figure.suptitle("Are the probabilities right? Unseen patients", fontweight="bold")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Are the probabilities right? Unseen patients", source=source, bold=True)
 
 
 def uncertainty(table: pd.DataFrame, summary: pd.DataFrame, *, source: str) -> Figure:
@@ -88,22 +76,26 @@ def uncertainty(table: pd.DataFrame, summary: pd.DataFrame, *, source: str) -> F
 
     `table`, `summary`: of `analysis.uncertainty`. The worst tenth is marked.
     """
-    figure, axes = new_figure(1, 2, size=(11.0, 5.6), width_ratios=[1, 1.1])
+    figure, ((left, right),) = new_figure(1, 2, (11.0, 5.6), "both", width_ratios=[1, 1.1])
     numbers = summary.set_index("score")
     known = table[table[["dice", "expected_error"]].notna().all(axis=1)]
-    worst = np.zeros(len(known), bool)
-    worst[np.argsort(known["dice"].to_numpy(), kind="stable")[: tenth(len(known), WORST)]] = True
-    scatter_dice(axes[0, 0], 1 - known["expected_error"].to_numpy(), known["dice"].to_numpy(), worst)
+    scatter_dice(left, 1 - known["expected_error"].to_numpy(), known["dice"].to_numpy())
     one = numbers.loc["expected_error"]
-    axes[0, 0].set_title(f"Spearman {with_interval(one, 'spearman')}\nexpected less true: {one['bias']:+.3f}")
-    looking(axes[0, 1], table, numbers)
-    figure.suptitle("Does uncertainty find the failures? Unseen patients", fontweight="bold")
-    note_source(figure, source)
-    return figure
+    left.set_title(f"Spearman {_told(one, 'spearman')}\nexpected less true: {one['bias']:+.3f}")
+    looking(right, table, numbers)
+    return finish(figure, "Does uncertainty find the failures? Unseen patients", source=source, bold=True)
 
 
-def scatter_dice(axes: Axes, expected: np.ndarray, true: np.ndarray, worst: np.ndarray) -> None:
-    """Draw every slice's expected and true Dice, (n,) each; `worst` (n,) bool is marked."""
+def worst_tenth(dice: np.ndarray) -> np.ndarray:
+    """Mark the tenth of the slices with the lowest Dice, (n,) bool."""
+    worst = np.zeros(len(dice), bool)
+    worst[np.argsort(dice, kind="stable")[: tenth(len(dice), WORST)]] = True
+    return worst
+
+
+def scatter_dice(axes: Axes, expected: np.ndarray, true: np.ndarray) -> None:
+    """Draw every slice's expected and true Dice, (n,) each; the worst tenth is marked."""
+    worst = worst_tenth(true)
     for chosen, colour, marker, label in (
         (~worst, LINE_COLOURS[0], "o", "slice"),
         (worst, LINE_COLOURS[1], "^", "worst tenth"),
@@ -112,11 +104,9 @@ def scatter_dice(axes: Axes, expected: np.ndarray, true: np.ndarray, worst: np.n
             expected[chosen], true[chosen], s=18, color=colour, marker=marker, alpha=0.6, linewidths=0, label=label
         )
     low = min(expected.min(), true.min()) - 0.01
-    axes.plot([low, 1], [low, 1], color="#999999", linewidth=1, linestyle=":", label="as expected")
-    axes.set(
-        xlabel="expected Dice (no reference)", ylabel="true Dice of the three classes", xlim=(low, 1), ylim=(low, 1)
-    )
-    axes.grid(alpha=0.3)
+    axes.plot([low, 1], [low, 1], label="as expected", **DOTTED)
+    axes.set(xlabel="expected Dice (no reference)", ylabel="true Dice of the three classes")
+    axes.set(xlim=(low, 1), ylim=(low, 1))
     axes.legend(loc="upper left")
 
 
@@ -126,18 +116,16 @@ def looking(axes: Axes, table: pd.DataFrame, numbers: pd.DataFrame) -> None:
         if name not in numbers.index:
             continue
         part = table[table[[name, "dice"]].notna().all(axis=1)]
-        worst = np.zeros(len(part), bool)
-        worst[np.argsort(part["dice"].to_numpy(), kind="stable")[: tenth(len(part), WORST)]] = True
+        worst = worst_tenth(part["dice"].to_numpy())
         order = np.argsort(-part[name].to_numpy(), kind="stable")
         found = np.concatenate([[0], np.cumsum(worst[order]) / worst.sum()])
-        label = f"{SCORE_NAMES[name]}: AUROC {with_interval(numbers.loc[name], 'auroc')}"
+        label = f"{SCORE_NAMES[name]}: AUROC {_told(numbers.loc[name], 'auroc')}"
         axes.plot(np.linspace(0, 1, len(found)), found, style, color=colour, label=label)
-    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle=":", label="by chance")
+    axes.plot([0, 1], [0, 1], label="by chance", **DOTTED)
     for share in LOOKED_AT:
         axes.axvline(share, color="#999999", linewidth=0.8)
     axes.set(xlabel="share of the slices looked at, least certain first", ylabel="share of the worst tenth found")
     axes.set(xlim=(0, 1), ylim=(0, 1.01))
-    axes.grid(alpha=0.3)
     axes.legend(loc="lower right", fontsize=9.5)
 
 
@@ -157,25 +145,19 @@ def sequences(
     )
     for row, name in zip(axes, names, strict=True):
         own = main[main["sequence"] == name].reset_index(drop=True)
-        off = sum((own[structure] - own[f"recorded_{structure}"]).abs() for structure in STRUCTURE_NAMES)
+        off = sum((own[structure] - own[f"recorded_{structure}"]).abs() for structure in STRUCTURES)
         order = off.sort_values(kind="stable").index
         middle = order[(off[order] == 0).to_numpy()][:EXAMPLES] if (off == 0).sum() >= EXAMPLES else order[:EXAMPLES]
         for panel, place in zip(row, [*middle, *order[: -EXAMPLES - 1 : -1]], strict=False):
             told = own.loc[place]
             case = pictures[told["series"]]
-            counts = "\n".join(
-                f"{structure} {told[structure]} / {told[f'recorded_{structure}']}" for structure in STRUCTURE_NAMES
-            )
-            show_slice(
-                panel, paint_classes(case.image, case.mask), f"{spoken(name)}, patient {told['patient']}\n{counts}"
-            )
-            panel.title.set_fontsize(10.5)
-    for panel, structure in zip(axes[:, -1], STRUCTURE_NAMES, strict=False):
+            counts = [f"{one} {told[one]} / {told[f'recorded_{one}']}" for one in STRUCTURES]
+            title = "\n".join([f"{spoken(name)}, patient {told['patient']}", *counts])
+            show_slice(panel, paint_classes(case.image, case.mask), title, fontsize=10.5)
+    for panel, structure in zip(axes[:, -1], STRUCTURES, strict=False):
         agreement(panel, sequences_summary, structure)
-    figure.suptitle("A network of T2 SPACE on T1 and T2: counted / recorded", fontweight="bold")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    title = "A network of T2 SPACE on T1 and T2: counted / recorded"
+    return finish(figure, title, source=source, legend=class_patches(), bold=True)
 
 
 def agreement(axes: Axes, summary: pd.DataFrame, structure: str) -> None:
@@ -190,10 +172,9 @@ def agreement(axes: Axes, summary: pd.DataFrame, structure: str) -> None:
     for place, row in rows.iterrows():
         colour, marker = SEQUENCE_COLOURS[row["sequence"]], SEQUENCE_MARKERS[row["sequence"]]
         for shift, value, face in ((-0.12, "exact", colour), (0.12, "within_one", "white")):
-            spread = [[row[value] - row[f"{value}_low"]], [row[f"{value}_high"] - row[value]]]
-            axes.errorbar(
-                row[value], place + shift, xerr=np.nan_to_num(spread), fmt=marker, color=colour, mfc=face, capsize=3
-            )
+            ends = row[value], row[f"{value}_low"], row[f"{value}_high"]
+            look = {"fmt": marker, "color": colour, "mfc": face, "markersize": 6, "capsize": 3}
+            intervals(axes, place + shift, *ends, lying=True, **look)
     axes.set_yticks(
         rows.index, [f"{spoken(row['sequence'])}\n{row['masks']}" for _, row in rows.iterrows()], fontsize=9.5
     )
@@ -201,14 +182,9 @@ def agreement(axes: Axes, summary: pd.DataFrame, structure: str) -> None:
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
     kinds = {"as recorded": FOREGROUND_COLOUR, "at most one off": "white"}
-    handles = [
-        Line2D([], [], marker="o", linestyle="", color=FOREGROUND_COLOUR, mfc=face, label=kind)
-        for kind, face in kinds.items()
-    ]
-    axes.legend(handles=handles, loc="lower left", fontsize=9.5)
+    entries = [point_entry(kind, FOREGROUND_COLOUR, size=6, mfc=face) for kind, face in kinds.items()]
+    axes.legend(handles=entries, loc="lower left", fontsize=9.5)
 
 
-def with_interval(row: pd.Series, name: str) -> str:
-    """Write a number with its interval: "0.82 [0.72, 0.88]"."""
-    told = f"{row[name]:.2f}"
-    return told if np.isnan(row[f"{name}_low"]) else f"{told} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]"
+def _told(row: pd.Series, name: str) -> str:
+    return with_interval(*row[[name, f"{name}_low", f"{name}_high"]], ".2f")

@@ -10,17 +10,18 @@ from matplotlib.patches import Patch
 
 from spider_utils.data.labels import CLASSES, FOREGROUND, classes_from_grey, four_classes
 from spider_utils.data.series import SEQUENCES
-from spider_utils.figures.painting import paint_classes, show_slice
+from spider_utils.figures.painting import paint_classes, show_slices
 from spider_utils.figures.style import (
+    BESIDE,
     CLASS_COLOURS,
     LINE_COLOURS,
     SEQUENCE_COLOURS,
     SEQUENCE_MARKERS,
     SLIDE,
     class_patches,
-    legend_below,
+    finish,
+    found_in,
     new_figure,
-    note_source,
     spoken,
 )
 
@@ -33,8 +34,8 @@ MOST_NAMES = 24  # more series than this are drawn without their names
 def series_counts(table: pd.DataFrame, *, source: str) -> Figure:
     """Bars of the number of series by sequence and subset. `table`: one row a series, columns sequence and subset."""
     figure, ((axes,),) = new_figure()
-    subsets = [name for name in ("training", "validation", "") if (table["subset"] == name).any()]
-    sequences = _sequences(table)
+    subsets = found_in(table["subset"], ("training", "validation", ""))
+    sequences = found_in(table["sequence"], SEQUENCES)
     width = 0.8 / len(subsets)
     for place, subset in enumerate(subsets):
         counts = [((table["sequence"] == name) & (table["subset"] == subset)).sum() for name in sequences]
@@ -48,9 +49,7 @@ def series_counts(table: pd.DataFrame, *, source: str) -> Figure:
     half = max(len(sequences), 3) / 2 + 0.1
     axes.set_xlim((len(sequences) - 1) / 2 - half, (len(sequences) - 1) / 2 + half)
     axes.margins(y=0.18)
-    figure.suptitle(f"{len(table)} series by sequence and subset")
-    note_source(figure, source)
-    return figure
+    return finish(figure, f"{len(table)} series by sequence and subset", source=source)
 
 
 def spacing_scatter(table: pd.DataFrame, *, source: str) -> Figure:
@@ -58,37 +57,29 @@ def spacing_scatter(table: pd.DataFrame, *, source: str) -> Figure:
 
     `table`: columns sequence, pixel_mm_row and slice_mm; series with NaN (spacing not known) are counted, not drawn.
     """
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="both")
     known = table.dropna(subset=["pixel_mm_row", "slice_mm"])
-    for name in _sequences(known):
+    for name in found_in(known["sequence"], SEQUENCES):
         part = known[known["sequence"] == name]
         label = f"{spoken(name)} ({len(part)} series)"
         style = {"s": 80, "marker": SEQUENCE_MARKERS[name], "color": SEQUENCE_COLOURS[name], "alpha": 0.6}
         axes.scatter(part["pixel_mm_row"], part["slice_mm"], label=label, clip_on=False, **style)
     axes.set(xlabel="Pixel size within a slice, mm", ylabel="Distance of neighbouring slices, mm", xlim=(0, None))
     axes.set_ylim(0, None)
-    axes.grid(alpha=0.3)
     missing = f"{len(table) - len(known)} of {len(table)} series do not state their spacing"
     if len(known):
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
+        axes.legend(**BESIDE)
         axes.set_title(missing if len(known) < len(table) else "", fontsize=12, color="#555555")
     else:
         axes.text(0.5, 0.5, missing, transform=axes.transAxes, ha="center", fontsize=14)
         axes.set_axis_off()
-    figure.suptitle("Pixel size and distance of slices, by sequence")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Pixel size and distance of slices, by sequence", source=source)
 
 
 def overlay(image: np.ndarray, classes: np.ndarray, title: str, *, source: str, aspect: float = 1.0) -> Figure:
     """One slice (H, W) without and with its classes 0..3 painted; `aspect` is row over column spacing."""
-    figure, ((plain, painted),) = new_figure(1, 2)
-    show_slice(plain, image, "MRI", aspect)
-    show_slice(painted, paint_classes(image, classes), "MRI with reference classes", aspect)
-    figure.suptitle(title)
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    panels = [("MRI", image), ("MRI with reference classes", paint_classes(image, classes))]
+    return finish(show_slices(panels, aspects=[aspect] * 2), title, source=source, legend=class_patches())
 
 
 def slice_grid(
@@ -103,17 +94,11 @@ def slice_grid(
     """Slices (H, W) in order of reading, with their classes painted where there are any; up to twelve are readable."""
     columns = min(6, len(images)) if len(images) != 8 else 4
     rows = -(-len(images) // columns)
-    figure, grid = new_figure(rows, columns, size=SLIDE if rows > 1 else (10, 3.3))
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, mask, title in zip(grid.flat, images, classes, titles, strict=False):
-        show_slice(axes, image if mask is None else paint_classes(image, mask), title, aspect)
-        axes.title.set_fontsize(11)
-    figure.suptitle(heading)
-    if any(mask is not None for mask in classes):
-        legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    pictures = _pictures(images, classes)
+    size = SLIDE if rows > 1 else (10, 3.3)
+    panels = list(zip(titles, pictures, strict=False))
+    figure = show_slices(panels, size, (rows, columns), aspects=[aspect] * len(panels), fontsize=11)
+    return finish(figure, heading, source=source, legend=_patches(classes))
 
 
 def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: str) -> Figure:
@@ -134,10 +119,8 @@ def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: st
     for edge in range(1, len(values) if len(values) <= MOST_NAMES else 0):
         axes.axhline(edge - 0.5, color="white", linewidth=1)
     axes.set_xlabel("SPIDER label number" if coding == "spider" else "Grey value in the mask")
-    figure.suptitle("Values found in each series' mask (white: absent)")
-    legend_below(figure, class_patches(CLASSES))
-    note_source(figure, source)
-    return figure
+    title = "Values found in each series' mask (white: absent)"
+    return finish(figure, title, source=source, legend=class_patches(CLASSES))
 
 
 def class_balance(table: pd.DataFrame, *, source: str) -> Figure:
@@ -145,7 +128,7 @@ def class_balance(table: pd.DataFrame, *, source: str) -> Figure:
 
     `table`: one row a slice, columns sequence and n_background, n_vertebrae, n_canal, n_discs (pixels).
     """
-    sequences = _sequences(table)
+    sequences = found_in(table["sequence"], SEQUENCES)
     counts = table.groupby("sequence")[[f"n_{name}" for name in CLASSES]].sum().loc[sequences]
     half = max(len(sequences), 2) / 2 + 0.1
     figure, ((whole, front),) = new_figure(1, 2, sharey=True)
@@ -155,9 +138,8 @@ def class_balance(table: pd.DataFrame, *, source: str) -> Figure:
         left = np.zeros(len(sequences))
         for column, name in enumerate(names):
             width = share[:, column]
-            bars = axes.barh(
-                range(len(sequences)), width, left=left, color=CLASS_COLOURS[name], height=0.6, edgecolor="white"
-            )
+            look = {"color": CLASS_COLOURS[name], "height": 0.6, "edgecolor": "white"}
+            bars = axes.barh(range(len(sequences)), width, left=left, **look)
             labels = [f"{value:.1f} %" if value >= 12 else "" for value in width]
             ink = "white" if name == "background" else "black"
             axes.bar_label(bars, labels, label_type="center", color=ink, fontsize=12)
@@ -165,10 +147,7 @@ def class_balance(table: pd.DataFrame, *, source: str) -> Figure:
         axes.set(title=title, xlabel="Share of pixels, %", xlim=(0, 100))
         axes.set_ylim((len(sequences) - 1) / 2 + half, (len(sequences) - 1) / 2 - half)
     whole.set_yticks(range(len(sequences)), [spoken(name) for name in sequences], fontsize=13)
-    figure.suptitle("Class balance by sequence")
-    legend_below(figure, class_patches(CLASSES))
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Class balance by sequence", source=source, legend=class_patches(CLASSES))
 
 
 def pose(
@@ -185,29 +164,19 @@ def pose(
     spacings = [np.delete(np.asarray(spacing_mm, float), axis) for axis in range(3)] + [np.asarray(pixel_mm, float)]
     titles = [f"as stored, middle\nof array axis {axis}" for axis in range(3)] + ["common pose,\nmiddle slice"]
     widths = np.array([plane.shape[1] * spacing[1] for plane, spacing in zip(planes, spacings, strict=True)])
-    figure, (row,) = new_figure(1, 4, size=(10, 4.6), width_ratios=np.maximum(widths, widths.max() * 0.6))
-    for axes, plane, spacing, title in zip(row, planes, spacings, titles, strict=True):
-        show_slice(axes, plane, title, spacing[0] / spacing[1])
-    for text, place in (
-        ("superior", (0.5, 0.98)),
-        ("inferior", (0.5, 0.02)),
-        ("anterior", (0.03, 0.5)),
-        ("posterior", (0.97, 0.5)),
+    panels, aspects = list(zip(titles, planes, strict=True)), [spacing[0] / spacing[1] for spacing in spacings]
+    figure = show_slices(panels, (10, 4.6), aspects=aspects, width_ratios=np.maximum(widths, widths.max() * 0.6))
+    last = figure.axes[3]
+    style = {"color": "white", "fontsize": 11, "transform": last.transAxes}
+    style["bbox"] = {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 2}
+    for text, x, y, across, down, rotation in (
+        ("superior", 0.5, 0.98, "center", "top", 0),
+        ("inferior", 0.5, 0.02, "center", "bottom", 0),
+        ("anterior", 0.03, 0.5, "left", "center", 90),
+        ("posterior", 0.97, 0.5, "right", "center", 90),
     ):
-        upright = text in ("superior", "inferior")
-        across = "center" if upright else {"anterior": "left", "posterior": "right"}[text]
-        down = {"superior": "top", "inferior": "bottom"}.get(text, "center")
-        style = {
-            "color": "white",
-            "fontsize": 11,
-            "bbox": {"facecolor": "black", "alpha": 0.6, "edgecolor": "none", "pad": 2},
-        }
-        row[3].text(
-            *place, text, transform=row[3].transAxes, ha=across, va=down, rotation=0 if upright else 90, **style
-        )
-    figure.suptitle("Direction cosines, not the order of the array, decide the pose")
-    note_source(figure, source)
-    return figure
+        last.text(x, y, text, ha=across, va=down, rotation=rotation, **style)
+    return finish(figure, "Direction cosines, not the order of the array, decide the pose", source=source)
 
 
 def preprocess_steps(
@@ -217,16 +186,12 @@ def preprocess_steps(
 
     `aspects`: row over column spacing in each step, where it is not 1.
     """
-    figure, (row,) = new_figure(1, len(steps), size=(10, 4.6))
-    for axes, (title, image, mask), aspect in zip(row, steps, aspects or [1.0] * len(steps), strict=True):
-        picture = image if mask is None else paint_classes(image, mask)
-        show_slice(axes, picture, f"{title}\n{image.shape[1]} × {image.shape[0]} px", aspect)
-        axes.title.set_fontsize(12)
-    figure.suptitle("One slice, step by step (width × height)")
-    if any(mask is not None for _, _, mask in steps):
-        legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    titles, images, masks = zip(*steps, strict=True)
+    sizes = [f"{image.shape[1]} × {image.shape[0]} px" for image in images]
+    titles = [f"{title}\n{size}" for title, size in zip(titles, sizes, strict=True)]
+    panels = list(zip(titles, _pictures(images, masks), strict=True))
+    figure = show_slices(panels, (10, 4.6), aspects=aspects, fontsize=12)
+    return finish(figure, "One slice, step by step (width × height)", source=source, legend=_patches(masks))
 
 
 def intensity_histograms(before: np.ndarray, after: Mapping[str, np.ndarray], *, source: str) -> Figure:
@@ -239,9 +204,7 @@ def intensity_histograms(before: np.ndarray, after: Mapping[str, np.ndarray], *,
         axes.set(title=title, xlabel="Intensity, a.u." if place == 0 else "Grey value", yscale="log")
         axes.locator_params(axis="x", nbins=5)
     row[0].set_ylabel("Share of pixels, %")
-    figure.suptitle("Intensities before and after scaling")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Intensities before and after scaling", source=source)
 
 
 def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
@@ -251,7 +214,7 @@ def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
     """
     colours = np.array([to_rgb(colour) for colour in (*DROPPED_COLOURS, KEPT_COLOUR)])
     names, rows = [], []
-    for name in _sequences(audit):
+    for name in found_in(audit["sequence"], SEQUENCES):
         for series, part in audit[audit["sequence"] == name].groupby("series", sort=True):
             part = part.sort_values("slice_index")
             code = np.where(part["kept"], 4, part["classes_present"].clip(1, 4) - 1).astype(int)
@@ -264,21 +227,23 @@ def audit_strips(audit: pd.DataFrame, *, source: str) -> Figure:
     _name_rows(axes, names)
     axes.set_xlabel("Position in the series, % (first slice to last)")
     kept = int(audit["kept"].sum())
-    figure.suptitle(f"{kept} of {len(audit)} slices kept, {len(names)} series")
     patches = [Patch(color=KEPT_COLOUR, label="kept")]
     for number in sorted(audit.loc[~audit["kept"].astype(bool), "classes_present"].clip(1, 4).unique()):
-        patches.append(
-            Patch(
-                color=DROPPED_COLOURS[int(number) - 1], label=f"dropped, {number} class" + ("es" if number > 1 else "")
-            )
-        )
-    legend_below(figure, patches)
-    note_source(figure, source)
-    return figure
+        label = f"dropped, {number} class" + ("es" if number > 1 else "")
+        patches.append(Patch(color=DROPPED_COLOURS[int(number) - 1], label=label))
+    title = f"{kept} of {len(audit)} slices kept, {len(names)} series"
+    return finish(figure, title, source=source, legend=patches)
 
 
-def _sequences(table: pd.DataFrame) -> list[str]:
-    return [name for name in SEQUENCES if (table["sequence"] == name).any()]
+def _pictures(images: Sequence[np.ndarray], masks: Sequence[np.ndarray | None]) -> list[np.ndarray]:
+    """Give each slice with its classes painted where there are any."""
+    pairs = zip(images, masks, strict=False)
+    return [image if mask is None else paint_classes(image, mask) for image, mask in pairs]
+
+
+def _patches(masks: Sequence[np.ndarray | None]) -> list[Patch]:
+    """Give the legend's entries of the classes, where there are any."""
+    return class_patches() if any(mask is not None for mask in masks) else []
 
 
 def _name_rows(axes, names: Sequence[str]) -> None:

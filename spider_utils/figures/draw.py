@@ -26,8 +26,8 @@ def save(figures: Figures, folder: Path) -> None:
         save_figure(figure, folder, name)
 
 
-def draw_study(tables: Tables, store: SliceStore, source: str) -> Figures:
-    """Draw what belongs to the tables of a study on a slice store."""
+def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures:
+    """Draw what belongs to the tables of a study; only the audit of the reference needs its slice store."""
     figures: Figures = {}
     if "reference_audit" in tables:
         audit = tables["reference_audit"]
@@ -41,10 +41,14 @@ def draw_study(tables: Tables, store: SliceStore, source: str) -> Figures:
         beside = None if source == "phantom" else paper
         figures["copying"] = reference.copying_dice(tables["copying"], names, beside, source=source)
         figures["neighbour_overlap"] = reference.dice_by_distance(tables["neighbour_overlap"], source=source)
+    if "roundtrip_summary" in tables:
+        figures["roundtrip"] = study.roundtrip(tables["roundtrip_summary"], source=source)
     if "neighbours" in tables:
         figures["leakage"] = study.leakage(tables, source=source)
     elif len(tables.get("paired", ())):
         figures |= draw_arms(tables, source)
+    elif "differences" in tables and "paired" not in tables:
+        figures["arms"] = study.differences(tables["differences"], tables["dice"], source=source)
     return figures
 
 
@@ -54,7 +58,7 @@ def draw_arms(tables: Tables, source: str) -> Figures:
     if paired["arm"].nunique() == 1:
         return {"pairs": ablation.patient_pairs(tables["patients"], paired, cost, source=source)}
     return {
-        "ablation": ablation.ablation(paired, cost, source=source),
+        "ablation": ablation.ablation_arms(paired, cost, source=source),
         "ablation_by_class": ablation.ablation_by_class(tables["differences"], paired, source=source),
         "arms": study.differences(tables["differences"], tables["dice"], source=source),
     }
@@ -85,8 +89,8 @@ def draw_errors(found: "ErrorAnalysis", source: str) -> Figures:
 def draw_volumes(name: str, found: "VolumeStudy") -> Figures:
     """Draw the one figure of a study of `studies.volumes`."""
     tables, source = found.tables, found.source
-    if name == "roundtrip":
-        return {name: study.roundtrip(tables["roundtrip_summary"], source=source)}
     if name == "bodies":
         return {name: study.bodies(found.cases, tables["bodies"], source=source)}
-    return {name: calibration.sequences(found.cases, **tables, source=source)}
+    if name == "sequences":
+        return {name: calibration.sequences(found.cases, **tables, source=source)}
+    return draw_study(tables, None, source)

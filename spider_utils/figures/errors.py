@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -14,23 +13,34 @@ from spider_utils.analysis.unseen import Unseen
 from spider_utils.analysis.where import LIMITS, REGIONS
 from spider_utils.analysis.wrong import EVERY
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, paint_errors, show_slice
+from spider_utils.figures.forest import intervals
+from spider_utils.figures.painting import (
+    foreground_box,
+    grey_levels,
+    paint_classes,
+    paint_errors,
+    show_slice,
+    show_slices,
+)
 from spider_utils.figures.results import scores_by_patient
 from spider_utils.figures.style import (
-    CLASS_COLOURS,
     FOREGROUND_COLOUR,
+    SCORE_COLOURS,
+    SCORED,
     class_patches,
     error_patches,
-    legend_below,
+    finish,
+    found_in,
     new_figure,
-    note_source,
+    point_entry,
+    rgb,
 )
 
-COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR, EVERY: FOREGROUND_COLOUR}
+COLOURS = SCORE_COLOURS | {EVERY: FOREGROUND_COLOUR}
 MARKERS = {"vertebrae": "o", "canal": "s", "discs": "^", "foreground": "D", EVERY: "D"}
 # Okabe and Ito's colours, and grey and white for what is left; the order is that of the tables.
 KIND_COLOURS = ("#CC79A7", "#F0E442", "#0072B2", "#D55E00", "#E69F00", "#56B4E9", "#009E73", "#999999", "#FFFFFF")
-CAUSE_COLOURS = dict(zip(CAUSES, (*KIND_COLOURS[:5], KIND_COLOURS[5]), strict=True))
+CAUSE_COLOURS = dict(zip(CAUSES, KIND_COLOURS[:6], strict=True))
 HALF = 42  # rows and columns around a suspected fault, on a slice of 640 rows
 SIDE_BY_SIDE = 5
 
@@ -41,13 +51,13 @@ def groups(table: pd.DataFrame, *, source: str) -> Figure:
     `table`: of `analysis.groups.group_table`.
     """
     names = {"lateral": "Slice in its series", "size": "Structure's size in the slice", "field": "Field strength"}
-    shown = [name for name in names if (table["group"] == name).any()]
+    shown = found_in(table["group"], names)
     counts = [table.loc[table["group"] == name, "value"].nunique() for name in shown]
-    figure, (row,) = new_figure(1, len(shown), sharey=True, width_ratios=[count + 1 for count in counts])
+    figure, (row,) = new_figure(1, len(shown), grid="y", sharey=True, width_ratios=[count + 1 for count in counts])
     for axes, name in zip(row, shown, strict=True):
         part = table[table["group"] == name]
         values = list(dict.fromkeys(part["value"]))
-        for shift, kind in zip(np.linspace(-0.24, 0.24, len(MARKERS) - 1), (*FOREGROUND, "foreground"), strict=True):
+        for shift, kind in zip(np.linspace(-0.24, 0.24, len(SCORED)), SCORED, strict=True):
             own = part[part["class"] == kind].set_index("value").loc[values]
             _points(axes, np.arange(len(values)) + shift, own, "dice", kind)
         patients = part[part["class"] == "foreground"].set_index("value")["patients"]
@@ -55,12 +65,9 @@ def groups(table: pd.DataFrame, *, source: str) -> Figure:
         axes.set_xticks(range(len(values)), texts, fontsize=9)
         axes.set(title=names[name], xlim=(-0.6, len(values) - 0.4))
         axes.title.set_fontsize(12)
-        axes.grid(axis="y", alpha=0.3)
     row[0].set_ylabel("Dice, mean over patients")
-    figure.suptitle("Dice on unseen patients by place, size and scanner (95 % intervals over patients)")
-    legend_below(figure, _class_handles((*FOREGROUND, "foreground")))
-    note_source(figure, source)
-    return figure
+    title = "Dice on unseen patients by place, size and scanner (95 % intervals over patients)"
+    return finish(figure, title, source=source, legend=_class_entries(SCORED))
 
 
 def patients(table: pd.DataFrame, *, source: str) -> Figure:
@@ -71,7 +78,7 @@ def patients(table: pd.DataFrame, *, source: str) -> Figure:
 
 def distances(table: pd.DataFrame, *, source: str) -> Figure:
     """Share of the wrong pixels within so many pixels of the contour; `table`: of `analysis.where.distance_table`."""
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="y")
     for shift, name in zip((-0.06, -0.02, 0.02, 0.06), (*FOREGROUND, EVERY), strict=True):
         part = table[table["class"] == name]
         axes.plot(part["within"] + shift, 100 * part["share"], color=COLOURS[name])
@@ -82,41 +89,32 @@ def distances(table: pd.DataFrame, *, source: str) -> Figure:
     axes.set_xticks(LIMITS)
     axes.set(xlabel="Pixels from the reference's contour, at most", ylabel="Share of the wrong pixels, %")
     axes.set(ylim=(0, 100), xlim=(LIMITS[0] - 0.4, LIMITS[-1] + 0.6))
-    axes.grid(axis="y", alpha=0.3)
-    figure.suptitle("How near the contour the wrong pixels lie (95 % intervals over patients)")
-    legend_below(figure, _class_handles((*FOREGROUND, EVERY)))
-    note_source(figure, source)
-    return figure
+    title = "How near the contour the wrong pixels lie (95 % intervals over patients)"
+    return finish(figure, title, source=source, legend=_class_entries((*FOREGROUND, EVERY)))
 
 
 def shares(table: pd.DataFrame, by: str, *, source: str) -> Figure:
     """Wrong pixels by region or cause (`by`), the classes stacked; `table`: of `region_table` or `cause_table`."""
     whole = table[table["class"] == EVERY].set_index(by)
     order = [name for name in whole.sort_values("pixels").index if whole.loc[name, "pixels"] > 0]
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="x")
     left = np.zeros(len(order))
     for name in FOREGROUND:
         width = 100 * table[table["class"] == name].set_index(by).loc[order, "share_of_all"].to_numpy()
         axes.barh(order, width, left=left, color=COLOURS[name])
         left += width
     low, high = (100 * whole.loc[order, name].to_numpy() for name in ("ci_low", "ci_high"))
-    axes.errorbar(
-        left, order, xerr=np.nan_to_num([left - low, high - left]).clip(0), fmt="none", ecolor="#000000", capsize=4
-    )
+    intervals(axes, order, left, low, high, lying=True, fmt="none", ecolor="#000000")
     for place in range(len(order)):
         axes.text(np.nanmax([high[place], left[place]]) + 0.7, place, f"{left[place]:.1f} %", va="center", fontsize=11)
     axes.set(xlabel="Share of all wrong pixels, %", xlim=(0, 1.12 * np.nanmax([*high, *left])))
-    axes.grid(axis="x", alpha=0.3)
     heading = {"region": "Where the wrong pixels sit", "cause": "Why pixels are wrong"}[by]
-    figure.suptitle(f"{heading} (95 % intervals over patients)")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    return finish(figure, f"{heading} (95 % intervals over patients)", source=source, legend=class_patches())
 
 
 def levels(table: pd.DataFrame, *, source: str) -> Figure:
     """Dice of every vertebra and disc by its level; `table`: of `analysis.structures.structure_table`."""
-    figure, (row,) = new_figure(1, 2, sharey=True)
+    figure, (row,) = new_figure(1, 2, grid="y", sharey=True)
     for axes, (structure, name) in zip(row, (("vertebra", "vertebrae"), ("disc", "discs")), strict=True):
         part = table[table["structure"] == structure]
         numbers = sorted(part["number"].unique())
@@ -130,11 +128,8 @@ def levels(table: pd.DataFrame, *, source: str) -> Figure:
         names = [f"{text} ({size})" for text, size in zip(texts, sizes, strict=True)]
         axes.set_xticks(numbers, names, fontsize=10, rotation=45, ha="right", rotation_mode="anchor")
         axes.set(title=f"{name}, from below (and how many)")
-        axes.grid(axis="y", alpha=0.3)
     row[0].set_ylabel("Dice of the single structure")
-    figure.suptitle("Every vertebra and disc of the unseen patients (line: mean)")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Every vertebra and disc of the unseen patients (line: mean)", source=source)
 
 
 def pathology(table: pd.DataFrame, *, source: str) -> Figure:
@@ -144,7 +139,7 @@ def pathology(table: pd.DataFrame, *, source: str) -> Figure:
     not drawn.
     """
     chosen = table[table["adjusted"].notna() & (table["pairs"] >= FEWEST)]
-    figure, ((axes,),) = new_figure(size=(10, 6.4))
+    figure, ((axes,),) = new_figure(size=(10, 6.4), grid="x")
     names = list(dict.fromkeys(zip(chosen["finding"], chosen["grade"], strict=True)))[::-1]
     for shift, (structure, kind) in zip((0.15, -0.15), (("disc", "discs"), ("vertebra", "vertebrae")), strict=True):
         part = chosen[chosen["structure"] == structure]
@@ -164,12 +159,9 @@ def pathology(table: pd.DataFrame, *, source: str) -> Figure:
     axes.set_yticks(range(len(names)), texts, fontsize=10)
     axes.axvline(0, color="#666666", linewidth=1, linestyle="--")
     axes.set(xlabel="Dice with the finding less without it,\nwithin patients, levels taken out")
-    axes.grid(axis="x", alpha=0.3)
-    figure.suptitle("Does disease make a structure harder? (95 % intervals over patients)")
-    handles = [_handle("discs", "the disc"), _handle("vertebrae", "the vertebra above it")]
-    legend_below(figure, handles)
-    note_source(figure, source)
-    return figure
+    legend = [_entry("discs", "the disc"), _entry("vertebrae", "the vertebra above it")]
+    title = "Does disease make a structure harder? (95 % intervals over patients)"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def example(unseen: Unseen, wrong: pd.DataFrame, worst: pd.DataFrame, *, source: str) -> Figure:
@@ -181,42 +173,36 @@ def example(unseen: Unseen, wrong: pd.DataFrame, worst: pd.DataFrame, *, source:
     show_slice(row[0], paint_errors(image, reference, prediction)[box], "hits and errors")
     row[0].legend(handles=error_patches(), loc="upper center", bbox_to_anchor=(0.5, -0.01), fontsize=9)
     for axes, name, kinds in ((row[1], "region", REGIONS), (row[2], "cause", CAUSES)):
-        there = [kind for kind in kinds if (part[name] == kind).any()]
-        colours = dict(zip(there, KIND_COLOURS, strict=False)) if name == "region" else CAUSE_COLOURS
+        there = found_in(part[name], kinds)
+        known = dict(zip(there, KIND_COLOURS, strict=False)) if name == "region" else CAUSE_COLOURS
+        colours = {kind: known.get(kind, KIND_COLOURS[-1]) for kind in there}
         picture = np.repeat(grey_levels(image)[..., None] // 2, 3, axis=2)
-        for kind in there:
+        for kind, colour in colours.items():
             own = part[part[name] == kind]
-            picture[own["row"], own["column"]] = np.round(255 * np.array(to_rgb(colours.get(kind, KIND_COLOURS[-1]))))
+            picture[own["row"], own["column"]] = rgb(colour)
         show_slice(axes, picture[box], f"wrong pixels by {name}")
-        handles = [
-            Patch(facecolor=colours.get(kind, KIND_COLOURS[-1]), edgecolor="#666666", label=kind) for kind in there
-        ]
+        handles = [Patch(facecolor=colour, edgecolor="#666666", label=kind) for kind, colour in colours.items()]
         axes.legend(handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.01), fontsize=8.5, ncols=2)
     place = unseen.table.loc[number]
-    figure.suptitle(
-        f"The worst slice: {place['series']}, slice {place['slice_index']}, Dice {worst['dice'].iloc[0]:.3f}"
-    )
-    note_source(figure, source)
-    return figure
+    title = f"The worst slice: {place['series']}, slice {place['slice_index']}, Dice {worst['dice'].iloc[0]:.3f}"
+    return finish(figure, title, source=source)
 
 
 def worst_slices(unseen: Unseen, worst: pd.DataFrame, *, source: str) -> Figure:
     """The worst slices, worst first: hits and errors. `worst`: of `analysis.worst.worst_table`; at most ten fit."""
     worst = worst.head(2 * SIDE_BY_SIDE)
     rows = -(-len(worst) // SIDE_BY_SIDE)
-    figure, grid = new_figure(rows, min(len(worst), SIDE_BY_SIDE), size=(10, 3.4 * rows + 0.9))
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, row in zip(grid.flat, worst.itertuples(), strict=False):
+    panels = []
+    for row in worst.itertuples():
         arrays = [array[row.slice] for array in (unseen.images, unseen.reference, unseen.prediction)]
-        show_slice(axes, paint_errors(*arrays)[foreground_box(*arrays[1:])])
         place = f"patient {row.patient}, slice {row.slice_index}"
         scores = f"Dice {row.dice:.3f}; {row.worst} {getattr(row, f'dice_{row.worst}'):.3f}"
-        axes.set_title(f"{place}\n{scores}\n{row.cause} {100 * row.cause_share:.0f} %", fontsize=9)
-    figure.suptitle(f"The {len(worst)} worst slices of the unseen patients: hits and errors, the largest cause")
-    legend_below(figure, error_patches())
-    note_source(figure, source)
-    return figure
+        title = f"{place}\n{scores}\n{row.cause} {100 * row.cause_share:.0f} %"
+        panels.append((title, paint_errors(*arrays)[foreground_box(*arrays[1:])]))
+    shape = rows, min(len(worst), SIDE_BY_SIDE)
+    figure = show_slices(panels, (10, 3.4 * rows + 0.9), shape, fontsize=9)
+    title = f"The {len(worst)} worst slices of the unseen patients: hits and errors, the largest cause"
+    return finish(figure, title, source=source, legend=error_patches())
 
 
 def faults(unseen: Unseen, wrong: pd.DataFrame, table: pd.DataFrame, *, source: str) -> Figure:
@@ -224,7 +210,7 @@ def faults(unseen: Unseen, wrong: pd.DataFrame, table: pd.DataFrame, *, source: 
 
     `table`: of `analysis.causes.suspected_faults`.
     """
-    kinds = [kind for kind in FAULTS if (table["fault"] == kind).any()]
+    kinds = found_in(table["fault"], FAULTS)
     figure, grid = new_figure(3, len(kinds), size=(10, 6.4))
     half = round(HALF * unseen.reference.shape[1] / 640)
     for column, kind in enumerate(kinds):
@@ -240,31 +226,26 @@ def faults(unseen: Unseen, wrong: pd.DataFrame, table: pd.DataFrame, *, source: 
             )
         )
         image = unseen.images[number][box]
-        show_slice(
-            grid[0, column], image, f"{kind}\npatient {row['patient']}, slice {row['slice_index']}\n{row['wrong']:,} px"
-        )
+        title = f"{kind}\npatient {row['patient']}, slice {row['slice_index']}\n{row['wrong']:,} px"
+        show_slice(grid[0, column], image, title, fontsize=10)
         show_slice(grid[1, column], paint_classes(image, unseen.reference[number][box], 0.3))
         show_slice(grid[2, column], paint_classes(image, unseen.prediction[number][box], 0.3))
-        grid[0, column].title.set_fontsize(10)
     for axes, name in zip(grid[:, 0], ("image", "reference", "prediction"), strict=True):
         axes.text(-0.06, 0.5, name, transform=axes.transAxes, rotation=90, ha="right", va="center", fontsize=12)
-    figure.suptitle("Suspected faults of the reference, the costliest of each kind")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    title = "Suspected faults of the reference, the costliest of each kind"
+    return finish(figure, title, source=source, legend=class_patches())
 
 
 def _points(axes: Axes, x: np.ndarray, rows: pd.DataFrame, name: str, kind: str, scale: float = 1) -> None:
-    """Values with their intervals, which are absent for one patient."""
-    values = rows[name].to_numpy()
-    spread = np.nan_to_num([values - rows["ci_low"], rows["ci_high"] - values]).clip(0)
-    style = {"fmt": MARKERS[kind], "color": COLOURS[kind], "markersize": 7, "capsize": 3, "linewidth": 1.5}
-    axes.errorbar(x, scale * values, yerr=scale * spread, **style)
+    """Values with their intervals, in the class's colour and marker."""
+    ends = (scale * rows[column].to_numpy() for column in (name, "ci_low", "ci_high"))
+    look = {"fmt": MARKERS[kind], "color": COLOURS[kind], "markersize": 7, "capsize": 3, "linewidth": 1.5}
+    intervals(axes, x, *ends, **look)
 
 
-def _class_handles(names: tuple[str, ...]) -> list[Line2D]:
-    return [_handle(name, {EVERY: "all three", "foreground": "their mean"}.get(name, name)) for name in names]
+def _class_entries(names: tuple[str, ...]) -> list[Line2D]:
+    return [_entry(name, {EVERY: "all three", "foreground": "their mean"}.get(name, name)) for name in names]
 
 
-def _handle(kind: str, label: str) -> Line2D:
-    return Line2D([], [], linestyle="none", marker=MARKERS[kind], color=COLOURS[kind], markersize=8, label=label)
+def _entry(kind: str, label: str) -> Line2D:
+    return point_entry(label, COLOURS[kind], MARKERS[kind])

@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
+from spider_utils.figures.painting import paint_flat
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     ERROR_COLOURS,
     LINE_COLOURS,
     SEQUENCE_COLOURS,
     class_patches,
-    legend_below,
+    finish,
+    found_in,
     new_figure,
-    note_source,
     spoken,
 )
 
@@ -46,10 +46,7 @@ def grey_codes(grey: np.ndarray, classes: np.ndarray, title: str, *, source: str
     values = ", ".join(str(value) for value in np.unique(grey))
     _show(stored, grey, f"The file: grey {values}")
     _show(decoded, _painted(classes), "Its classes")
-    figure.suptitle(title)
-    legend_below(figure, class_patches(CLASSES[1:]))
-    note_source(figure, source)
-    return figure
+    return finish(figure, title, source=source, legend=class_patches())
 
 
 def apta_stages_figure(
@@ -80,10 +77,9 @@ def apta_stages_figure(
     for axes in grid.flat:
         axes.title.set_fontsize(11)
     painted = "; pass 6 then paints everything red" if (final != before).any() else ""
-    figure.suptitle(f"From grey values back to classes: the passes of APTA{painted}")
-    legend_below(figure, class_patches() + [Patch(color=colour, label=name) for name, colour in DIFFERENCES.items()])
-    note_source(figure, source)
-    return figure
+    legend = class_patches() + [Patch(color=colour, label=name) for name, colour in DIFFERENCES.items()]
+    title = f"From grey values back to classes: the passes of APTA{painted}"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def label_comparison(table: pd.DataFrame, *, source: str) -> Figure:
@@ -94,15 +90,14 @@ def label_comparison(table: pd.DataFrame, *, source: str) -> Figure:
     """
     figure, ((scores, counts),) = new_figure(1, 2, width_ratios=(1.2, 1))
     central = table[table["enough_direct"]]
-    sequences = [name for name in SEQUENCES if (central["sequence"] == name).any()]
+    sequences = found_in(central["sequence"], SEQUENCES)
     width = 0.8 / max(len(sequences), 1)
     for place, sequence in enumerate(sequences):
         part = central[central["sequence"] == sequence]
         values = [part[f"dice_{name}"].dropna().to_numpy() for name in FOREGROUND]
         positions = np.arange(len(FOREGROUND)) + (place - (len(sequences) - 1) / 2) * width
-        boxes = scores.boxplot(
-            values, positions=positions, widths=width * 0.8, whis=(5, 95), sym="", patch_artist=True, manage_ticks=False
-        )
+        look = {"widths": width * 0.8, "whis": (5, 95), "sym": "", "patch_artist": True, "manage_ticks": False}
+        boxes = scores.boxplot(values, positions=positions, **look)
         for box in boxes["boxes"]:
             box.set(facecolor=SEQUENCE_COLOURS[sequence], alpha=0.75)
         for line in boxes["medians"]:
@@ -115,10 +110,8 @@ def label_comparison(table: pd.DataFrame, *, source: str) -> Figure:
     counts.invert_yaxis()
     counts.set(xlabel="Slices", title=f"all {len(table)} slices")
     counts.margins(x=0.15)
-    figure.suptitle("What the route over grey values does to labels")
-    legend_below(figure, [Patch(color=SEQUENCE_COLOURS[name], label=spoken(name), alpha=0.75) for name in sequences])
-    note_source(figure, source)
-    return figure
+    legend = [Patch(color=SEQUENCE_COLOURS[name], label=spoken(name), alpha=0.75) for name in sequences]
+    return finish(figure, "What the route over grey values does to labels", source=source, legend=legend)
 
 
 def filter_bars(table: pd.DataFrame, *, source: str) -> Figure:
@@ -137,12 +130,9 @@ def filter_bars(table: pd.DataFrame, *, source: str) -> Figure:
     axes.bar_label(bars, [f"{kept} of {of}{', refuted' if no else ''}" for kept, of, no in counts], padding=5)
     axes.invert_yaxis()
     axes.set(xlabel="Slices kept, % of those with enough classes", xlim=(0, 118), xticks=range(0, 101, 20))
-    figure.suptitle("What each named filter keeps")
-    if "verdict" in table:
-        drops = Patch(facecolor=REFUTED_COLOUR, hatch="//", label="refuted: drops slices that were released")
-        legend_below(figure, [Patch(color=LINE_COLOURS[0], label="not refuted"), drops])
-    note_source(figure, source)
-    return figure
+    drops = Patch(facecolor=REFUTED_COLOUR, hatch="//", label="refuted: drops slices that were released")
+    legend = [Patch(color=LINE_COLOURS[0], label="not refuted"), drops] if "verdict" in table else []
+    return finish(figure, "What each named filter keeps", source=source, legend=legend)
 
 
 def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
@@ -154,8 +144,8 @@ def _show(axes: Axes, picture: np.ndarray, title: str) -> None:
 
 def _painted(classes: np.ndarray) -> np.ndarray:
     """Give each class its colour, the background black: (H, W) to (H, W, 3) uint8."""
-    colours = np.array([(0, 0, 0)] + [to_rgb(CLASS_COLOURS[name]) for name in FOREGROUND])
-    return (255 * colours[classes]).round().astype(np.uint8)
+    masks = {CLASS_COLOURS[name]: classes == CLASSES.index(name) for name in FOREGROUND}
+    return paint_flat(np.zeros((*classes.shape, 3), np.uint8), masks)
 
 
 def _differences(apta: np.ndarray, direct: np.ndarray) -> np.ndarray:
@@ -163,9 +153,7 @@ def _differences(apta: np.ndarray, direct: np.ndarray) -> np.ndarray:
     picture = np.zeros((*direct.shape, 3), np.uint8)
     picture[(apta == direct) & (direct > 0)] = 60
     masks = (apta == 0) & (direct > 0), (apta > 0) & (direct == 0), (apta != direct) & (apta > 0) & (direct > 0)
-    for mask, colour in zip(masks, DIFFERENCES.values(), strict=True):
-        picture[mask] = np.round(255 * np.array(to_rgb(colour)))
-    return picture
+    return paint_flat(picture, dict(zip(DIFFERENCES.values(), masks, strict=True)))
 
 
 def _window(classes: np.ndarray) -> tuple[slice, slice]:

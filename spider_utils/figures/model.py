@@ -4,18 +4,20 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import CLASSES
 from spider_utils.figures.painting import show_slice
 from spider_utils.figures.style import (
+    BESIDE,
     CLASS_COLOURS,
+    DOTTED,
     FOREGROUND_COLOUR,
     LINE_COLOURS,
     LINE_STYLES,
-    legend_below,
+    finish,
     new_figure,
-    note_source,
 )
 
 
@@ -23,7 +25,7 @@ def activation_curves(slope: float = 0.1) -> Figure:
     """ReLU and Leaky ReLU with this negative slope, and the gradient that each passes back."""
     x = np.linspace(-4, 4, 401)
     curves = {"ReLU": 0.0, f"Leaky ReLU, slope {slope:g}": slope}
-    figure, ((value, gradient),) = new_figure(1, 2)
+    figure, ((value, gradient),) = new_figure(1, 2, grid="both")
     for (name, negative), colour, style in zip(curves.items(), LINE_COLOURS, LINE_STYLES, strict=False):
         value.plot(x, np.where(x > 0, x, negative * x), style, color=colour, label=name)
         for side in (x[x < 0], x[x > 0]):
@@ -32,15 +34,13 @@ def activation_curves(slope: float = 0.1) -> Figure:
     gradient.set(title="Gradient", xlabel="Input x", ylabel="f'(x)", ylim=(-0.08, 1.12))
     for axes in (value, gradient):
         axes.axvline(0, color="#BBBBBB", linewidth=1, zorder=0)
-        axes.grid(alpha=0.3)
     value.legend(loc="upper left")
-    figure.suptitle("Leaky ReLU still passes a gradient where ReLU passes none")
-    return figure
+    return finish(figure, "Leaky ReLU still passes a gradient where ReLU passes none")
 
 
 def init_spread(spread: Mapping[str, Sequence[float]]) -> Figure:
     """Standard deviation of the activations after each layer of a fresh network, one line an initialisation."""
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="both")
     for place, (name, values) in enumerate(spread.items()):
         style = {"color": LINE_COLOURS[place % 4], "linestyle": LINE_STYLES[place % 4], "marker": "os^D"[place % 4]}
         axes.plot(range(1, len(values) + 1), values, label=name, **style)
@@ -48,39 +48,37 @@ def init_spread(spread: Mapping[str, Sequence[float]]) -> Figure:
         xlabel="Encoder block (the last is the bottleneck)", ylabel="Standard deviation of activations", yscale="log"
     )
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.suptitle("Signal through the layers before any training")
-    return figure
+    axes.legend(**BESIDE)
+    return finish(figure, "Signal through the layers before any training")
 
 
 def focal_curves(gammas: Sequence[float] = (0, 2, 4)) -> Figure:
     """Focal loss -(1 - p)^gamma log p of one pixel against the probability p of its true class (Lin et al. 2017)."""
-    p = np.linspace(0.005, 1, 400)
-    figure, ((linear, logarithmic),) = new_figure(1, 2)
+    figure, ((linear, logarithmic),) = new_figure(1, 2, grid="both")
     for axes in (linear, logarithmic):
-        for gamma, colour, style in zip(gammas, LINE_COLOURS, LINE_STYLES, strict=False):
-            label = f"γ = {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "")
-            axes.plot(p, -((1 - p) ** gamma) * np.log(p), style, color=colour, label=label)
+        focal_lines(axes, {gamma: f"γ = {gamma:g}" + (" (cross-entropy)" if gamma == 0 else "") for gamma in gammas})
         axes.set(xlabel="Probability p of the true class", ylabel="Loss")
-        axes.grid(alpha=0.3)
     linear.set(title="Linear axis", ylim=(0, 4))
     logarithmic.set(title="Logarithmic axis", yscale="log", ylim=(1e-6, 10))
     linear.legend(loc="upper right")
-    figure.suptitle("Focal loss: easy pixels count less as γ grows")
-    return figure
+    return finish(figure, "Focal loss: easy pixels count less as γ grows")
+
+
+def focal_lines(axes: Axes, labels: Mapping[float, str], **look) -> None:
+    """Draw the focal loss of one pixel against the probability of its true class, one line a gamma, and its label."""
+    p = np.linspace(0.005, 1, 400)
+    for (gamma, label), colour, style in zip(labels.items(), LINE_COLOURS, LINE_STYLES, strict=False):
+        axes.plot(p, -((1 - p) ** gamma) * np.log(p), style, color=colour, label=label, **look)
 
 
 def loss_terms(x: Sequence[float], terms: Mapping[str, Sequence[float]], xlabel: str, title: str) -> Figure:
     """Loss terms against whatever was swept (`x`), one line a term, drawn up to a shared linear axis."""
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="both")
     for place, (name, values) in enumerate(terms.items()):
         axes.plot(x, values, LINE_STYLES[place % 4], color=LINE_COLOURS[place % 4], label=name)
     axes.set(xlabel=xlabel, ylabel="Loss", ylim=(0, None))
-    axes.grid(alpha=0.3)
-    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5))
-    figure.suptitle(title)
-    return figure
+    axes.legend(**BESIDE)
+    return finish(figure, title)
 
 
 def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: str, shown: int = 6) -> Figure:
@@ -90,17 +88,14 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: s
         for axes in row:
             axes.set_axis_off()
         best = np.argsort(channels.std(axis=(1, 2)))[::-1][:shown]
-        show_slice(row[0], image, "input slice")
-        row[0].title.set_fontsize(11)
+        show_slice(row[0], image, "input slice", fontsize=11)
         label = f"{name}\n{' × '.join(map(str, channels.shape))}"
         row[0].text(-0.15, 0.5, label, transform=row[0].transAxes, rotation=90, ha="center", va="center", fontsize=11)
         for axes, number in zip(row[1:], best, strict=False):
             low, high = np.percentile(channels[number], (1, 99))
             axes.imshow(channels[number], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             axes.set_title(f"channel {number}", fontsize=11)
-    figure.suptitle("What the blocks respond to (the channels that vary most)")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "What the blocks respond to (the channels that vary most)", source=source)
 
 
 def training_curves(log: pd.DataFrame, kept: int, *, source: str, loss_name: str = "combined") -> Figure:
@@ -109,6 +104,7 @@ def training_curves(log: pd.DataFrame, kept: int, *, source: str, loss_name: str
     `log`: columns epoch, learning_rate, train_loss and, where there is a validation side, val_loss, val_mean_iou and
     val_iou_<class>.
     """
+    legend = []
     figure, ((loss, iou), (rate, spare)) = new_figure(2, 2, height_ratios=(3, 1), sharex="col")
     spare.remove()
     iou.set_subplotspec(iou.get_gridspec()[:, 1])
@@ -137,14 +133,12 @@ def training_curves(log: pd.DataFrame, kept: int, *, source: str, loss_name: str
         title = f"Validation IoU: mean {value:.3f}, kept epoch {kept}"
         iou.set(title=title, xlabel="Epoch", ylim=(0, 1.02))
         iou.tick_params(labelbottom=True)
-        legend_below(figure, iou.get_legend_handles_labels()[0])
+        legend = iou.get_legend_handles_labels()[0]
     else:
         iou.set_title("No validation side")
         iou.set_axis_off()
     for axes in (loss, rate, *([iou] if iou.axison else [])):
-        axes.axvline(kept, color="#999999", linewidth=1, linestyle=":", zorder=0)
+        axes.axvline(kept, zorder=0, **DOTTED)
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
-    figure.suptitle(f"Training over {len(log)} epochs")
-    note_source(figure, source)
-    return figure
+    return finish(figure, f"Training over {len(log)} epochs", source=source, legend=legend)

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 from torch import Tensor, nn
 
-from spider_utils.figures.style import DECK, FOOT_INCHES, LEGEND_INCHES, SLIDE, legend_below, new_figure
+from spider_utils.figures.style import DECK, FOOT_INCHES, LEGEND_INCHES, SLIDE, finish, foot_room, new_figure
 from spider_utils.models.build import Stage, count_parameters
 from spider_utils.models.facts import StageLayers, path_layers
 
@@ -42,10 +42,7 @@ def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net", brie
     figure, ((axes,),) = new_figure(size=DECK if brief else SLIDE)
     box = 0.94, 0.72
     for stage, (x, y) in zip(stages, places, strict=True):
-        corner = (x - box[0] / 2, y - box[1] / 2)
-        shape = FancyBboxPatch(corner, *box, boxstyle="round,pad=0,rounding_size=0.06", linewidth=1)
-        shape.set(facecolor=STAGE_COLOURS[stage.kind], edgecolor="#444444")
-        axes.add_patch(shape)
+        draw_box(axes, (x, y), box, STAGE_COLOURS[stage.kind])
         if brief:
             axes.text(x, y, str(stage.channels), ha="center", va="center", fontsize=13, weight="bold")
             continue
@@ -53,20 +50,18 @@ def network_diagram(stages: Sequence[Stage], title: str = "Modified U-Net", brie
         axes.text(x, y, f"{stage.channels} ch", ha="center", va="center", fontsize=12, weight="bold")
         axes.text(x, y - 0.23, f"{stage.height} × {stage.width}", ha="center", va="center", fontsize=11)
     for start, end in zip(places, places[1:], strict=False):
-        _arrow(axes, _rim(start, end, box), _rim(end, start, box), "-", PATH_COLOUR)
+        draw_arrow(axes, _rim(start, end, box), _rim(end, start, box), "-", PATH_COLOUR)
     for stage, (x, y) in zip(stages, places, strict=True):
         partners = [p for s, p in zip(stages, places, strict=True) if s.kind == "decoder" and s.height == stage.height]
         if stage.kind == "encoder" and partners:
-            _arrow(axes, (x + box[0] / 2, y), (partners[0][0] - box[0] / 2, y), "--", SKIP_COLOUR)
+            draw_arrow(axes, (x + box[0] / 2, y), (partners[0][0] - box[0] / 2, y), "--", SKIP_COLOUR)
     x, y = np.array(places).T
     axes.set_xlim(x.min() - 0.52, x.max() + 0.52)
     axes.set_ylim(y.min() - 0.4, y.max() + 0.4)
     axes.set_axis_off()
-    if not brief:
-        figure.suptitle(f"{title}: channels and height × width leaving each block")
-    handles = [Patch(facecolor=fill, edgecolor="#444444", label=kind) for kind, fill in STAGE_COLOURS.items()]
-    legend_below(figure, [*handles, Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip")])
-    return figure
+    title = "" if brief else f"{title}: channels and height × width leaving each block"
+    skip = Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip")
+    return finish(figure, title, legend=[*stage_patches(), skip])
 
 
 def compare_networks(networks: Mapping[str, nn.Module], slices: Tensor) -> Figure:
@@ -121,17 +116,17 @@ def _draw_path(
         beside, align = (x - half - 0.3, "right") if down else (x + half + 0.3, "left")
         axes.text(beside, y, str(stage.channels), ha=align, va="center", fontsize=11, bbox=ON_WHITE)
         if stage.kind == "encoder" and stage.height in decoded:
-            _arrow(axes, (x + half, y), (columns[1] - half, y), "--", SKIP_COLOUR)
+            draw_arrow(axes, (x + half, y), (columns[1] - half, y), "--", SKIP_COLOUR)
 
 
 def _draw_step(axes: Axes, start: tuple[float, float, float], end: tuple[float, float, float]) -> None:
     """Join two blocks, each (x, y, half its length): along a row, or first along the row and then up or down."""
     if start[1] == end[1]:
-        _arrow(axes, (start[0] + start[2], start[1]), (end[0] - end[2], end[1]), "-", PATH_COLOUR)
+        draw_arrow(axes, (start[0] + start[2], start[1]), (end[0] - end[2], end[1]), "-", PATH_COLOUR)
         return
     axes.plot([start[0], end[0]], [start[1], start[1]], color=PATH_COLOUR, linewidth=1.5, zorder=1)
     rim = end[1] + np.sign(start[1] - end[1]) * TILE_HEIGHT / 2
-    _arrow(axes, (end[0], start[1]), (end[0], rim), "-", PATH_COLOUR)
+    draw_arrow(axes, (end[0], start[1]), (end[0], rim), "-", PATH_COLOUR)
 
 
 def _draw_tiles(
@@ -157,8 +152,7 @@ def _tile_legend(figure: Figure) -> None:
     handles = [Patch(facecolor=colour, edgecolor="#777777", label=label) for label, colour in shown]
     handles.append(Patch(facecolor="white", edgecolor=UNLIKE_COLOUR, linewidth=2, label="the other lacks it"))
     handles.append(Line2D([], [], linestyle="--", linewidth=1.5, color=SKIP_COLOUR, label="skip"))
-    foot = (FOOT_INCHES + LEGEND_INCHES) / figure.get_figheight()
-    figure.get_layout_engine().set(rect=(0, foot, 1, 1 - foot))
+    foot_room(figure, FOOT_INCHES + LEGEND_INCHES)
     figure.legend(handles=handles, ncols=5, loc="lower center", borderaxespad=0.3, handlelength=1.2, columnspacing=1.2)
 
 
@@ -189,6 +183,21 @@ def _rim(start: tuple[float, float], end: tuple[float, float], box: tuple[float,
     return start[0] + 0.15 * np.sign(end[0] - start[0]), start[1] + np.sign(end[1] - start[1]) * box[1] / 2
 
 
-def _arrow(axes, start: tuple[float, float], end: tuple[float, float], line: str, colour: str) -> None:
-    look = {"arrowstyle": "->", "linestyle": line, "color": colour, "linewidth": 1.5}
+def draw_arrow(
+    axes: Axes, start: tuple[float, float], end: tuple[float, float], line: str, colour: str, **look
+) -> None:
+    """Draw an arrow below boxes; `look` goes to matplotlib's arrow."""
+    look = {"arrowstyle": "->", "linestyle": line, "color": colour, "linewidth": 1.5} | look
     axes.annotate("", end, start, arrowprops=look, zorder=1.5)
+
+
+def draw_box(axes: Axes, centre: tuple[float, float], size: tuple[float, float], fill: str, **look) -> None:
+    """Draw a box with round corners; `look` goes to matplotlib's patch."""
+    corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
+    look = {"boxstyle": "round,pad=0,rounding_size=0.06", "facecolor": fill, "edgecolor": PATH_COLOUR} | look
+    axes.add_patch(FancyBboxPatch(corner, *size, linewidth=1, **look))
+
+
+def stage_patches() -> list[Patch]:
+    """Give the legend's entries for the kinds of stages."""
+    return [Patch(facecolor=fill, edgecolor=PATH_COLOUR, label=kind) for kind, fill in STAGE_COLOURS.items()]

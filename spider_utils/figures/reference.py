@@ -6,24 +6,22 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.figures.forest import class_points, intervals, paper_points, score_entries
 from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
-    CLASS_COLOURS,
-    FOREGROUND_COLOUR,
     LINE_COLOURS,
+    SCORE_COLOURS,
+    SCORED,
     class_patches,
-    legend_below,
+    finish,
     new_figure,
-    note_source,
+    point_entry,
 )
 from spider_utils.masks.conventions import close_up
 
 CONVENTIONS = {"gap": (LINE_COLOURS[0], "o"), "touching": (LINE_COLOURS[1], "s")}
-COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR}
-SHOWN = (*FOREGROUND, "foreground")
 MOST_NAMES = 42  # more series than this are drawn without their names
 
 
@@ -64,16 +62,14 @@ def reference_audit(
         axes.tick_params(axis="y", length=0, labelleft=False)
     for axes, example in zip(grid[:, 3], examples, strict=True):
         _show_example(axes, *example)
-    figure.suptitle(f"The reference's own conventions: {len(measured)} series, from disc to vertebra")
     counts = measured["convention"].value_counts()
-    handles = [
-        Line2D([], [], linestyle="none", marker=marker, color=colour, label=f"{name}: {counts[name]} series")
+    legend = [
+        point_entry(f"{name}: {counts[name]} series", colour, marker, size=6)
         for name, (colour, marker) in CONVENTIONS.items()
         if name in counts
     ]
-    legend_below(figure, handles + class_patches())
-    note_source(figure, source)
-    return figure
+    title = f"The reference's own conventions: {len(measured)} series, from disc to vertebra"
+    return finish(figure, title, source=source, legend=legend + class_patches())
 
 
 def reference_examples(examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *, source: str) -> Figure:
@@ -81,10 +77,8 @@ def reference_examples(examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *
     figure, (row,) = new_figure(1, len(examples), size=(10, 4.6))
     for axes, example in zip(row, examples, strict=True):
         _show_example(axes, *example)
-    figure.suptitle("The series whose references differ most, close up")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    title = "The series whose references differ most, close up"
+    return finish(figure, title, source=source, legend=class_patches())
 
 
 def copying_dice(
@@ -104,29 +98,24 @@ def copying_dice(
     """
     chosen = scores[(scores["metric"] == "dice") & (scores["sequence"] == sequence)]
     chosen = chosen[chosen["aggregation"] == aggregation]
-    figure, (row,) = new_figure(1, len(names))
+    figure, (row,) = new_figure(1, len(names), grid="y")
     for axes, (split, title) in zip(row, names.items(), strict=True):
         part = chosen[chosen["split"] == split].set_index("class")
-        for x, name in enumerate(SHOWN):
-            _point(axes, x, part.loc[name], COLOURS[name])
+        class_points(axes, part, SCORED)
+        for x, value in enumerate(part.loc[list(SCORED), "value"]):
+            look = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 11}
+            axes.annotate(f"{value:.3f}", (x, value), (-8, 0), **look)
         if paper is not None:
-            theirs = paper[paper["metric"] == "dice"].set_index("class")["value"]
-            known = [(x + 0.22, theirs[name]) for x, name in enumerate(FOREGROUND) if name in theirs]
-            axes.plot(*np.transpose(known), "D", markerfacecolor="none", color="#000000", markersize=9)
-        axes.set_xticks(range(len(SHOWN)), [*FOREGROUND, "their mean"])
-        axes.set(title=title, xlim=(-0.75, len(SHOWN) - 0.5))
+            paper_points(axes, paper[paper["metric"] == "dice"], FOREGROUND)
+        axes.set_xticks(range(len(SCORED)), [*FOREGROUND, "their mean"])
+        axes.set(title=title, xlim=(-0.75, len(SCORED) - 0.5))
         low, high = axes.get_ylim()
         axes.set_ylim(low if low > 0.5 else 0, min(high, 1.0))
-        axes.grid(axis="y", alpha=0.3)
     row[0].set_ylabel("Dice")
-    figure.suptitle("No network, no look at the image: Dice of copied masks (each panel its own scale)")
-    handles = [Line2D([], [], marker="o", color="#444444", markersize=9, label="copied mask, 95 % interval")]
-    if paper is not None:
-        empty = {"linestyle": "none", "markerfacecolor": "none", "color": "#000000", "markersize": 9}
-        handles.append(Line2D([], [], marker="D", label="paper's network (T2 SPACE, its validation data)", **empty))
-    legend_below(figure, handles)
-    note_source(figure, source)
-    return figure
+    beside = "" if paper is None else "paper's network (T2 SPACE, its validation data)"
+    legend = score_entries("copied mask, 95 % interval", beside)
+    title = "No network, no look at the image: Dice of copied masks (each panel its own scale)"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def dice_by_distance(overlap: pd.DataFrame, *, aggregation: str = "pooled", source: str) -> Figure:
@@ -134,43 +123,22 @@ def dice_by_distance(overlap: pd.DataFrame, *, aggregation: str = "pooled", sour
 
     `overlap`: the table of spider_utils.studies.copying.neighbour_overlap.
     """
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="y")
     chosen = overlap[overlap["aggregation"] == aggregation]
-    for shift, name, marker in zip((-0.06, -0.02, 0.02, 0.06), SHOWN, "os^D", strict=True):
+    for shift, name, marker in zip((-0.06, -0.02, 0.02, 0.06), SCORED, "os^D", strict=True):
         part = chosen[chosen["class"] == name].sort_values("apart")
-        spread = np.stack([part["value"] - part["ci_low"], part["ci_high"] - part["value"]]).clip(0)
+        ends = part["value"], part["ci_low"], part["ci_high"]
         label = "mean of the three" if name == "foreground" else name
-        axes.errorbar(
-            part["apart"] + shift,
-            part["value"],
-            yerr=spread,
-            fmt=f"{marker}-",
-            color=COLOURS[name],
-            markersize=9,
-            capsize=4,
-            label=label,
-        )
+        intervals(axes, part["apart"] + shift, *ends, fmt=f"{marker}-", color=SCORE_COLOURS[name], label=label)
     pairs = chosen.groupby("apart")["pairs"].first()
     axes.set_xticks(pairs.index, [f"{apart}\n({count} pairs)" for apart, count in pairs.items()])
     axes.set(
         xlabel="Slices apart", ylabel="Dice of the two masks", xlim=(pairs.index.min() - 0.4, pairs.index.max() + 0.4)
     )
-    axes.grid(axis="y", alpha=0.3)
-    figure.suptitle("How much two masks of one patient overlap (95 % intervals over patients)")
-    legend_below(figure, axes.get_legend_handles_labels()[0])
-    note_source(figure, source)
-    return figure
+    title = "How much two masks of one patient overlap (95 % intervals over patients)"
+    return finish(figure, title, source=source, legend=axes.get_legend_handles_labels()[0])
 
 
 def _show_example(axes: Axes, title: str, image: np.ndarray, mask: np.ndarray) -> None:
     box = close_up(mask)
-    show_slice(axes, paint_classes(image[box], mask[box], 0.3), title)
-    axes.title.set_fontsize(10)
-
-
-def _point(axes: Axes, x: float, row: pd.Series, colour: str) -> None:
-    """A value, written at its left, with its interval, which need not be symmetric and is absent for one patient."""
-    spread = np.nan_to_num([[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]).clip(0)
-    axes.errorbar(x, row["value"], yerr=spread, fmt="o", color=colour, markersize=10, capsize=5, linewidth=2)
-    offset = {"textcoords": "offset points", "ha": "right", "va": "center", "fontsize": 11}
-    axes.annotate(f"{row['value']:.3f}", (x, row["value"]), (-8, 0), **offset)
+    show_slice(axes, paint_classes(image[box], mask[box], 0.3), title, fontsize=10)

@@ -5,21 +5,25 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
-from spider_utils.figures.painting import foreground_box, paint_classes, paint_errors, show_slice
+from spider_utils.figures.forest import class_points, paper_points, score_entries
+from spider_utils.figures.painting import foreground_box, paint_pair, show_slice, show_slices
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
+    SCORE_COLOURS,
+    SCORED,
     SLIDE,
     class_patches,
     error_patches,
-    legend_below,
+    finish,
+    found_in,
+    name_cells,
     new_figure,
-    note_source,
+    point_entry,
     spoken,
 )
 
@@ -35,9 +39,6 @@ METRIC_NAMES = {
     "nsd_2": "NSD at 2",
 }
 AGGREGATIONS = {"slices": "mean over slices", "patients": "mean over patients", "pooled": "all pixels pooled"}
-PAPER_SHIFT = 0.22  # the paper's marker stands beside ours, so that neither covers the other
-NAMES_UNDER = ("reference", "prediction", "errors")
-COLOURS = CLASS_COLOURS | {"foreground": FOREGROUND_COLOUR}
 
 
 def score_points(
@@ -55,43 +56,28 @@ def score_points(
     columns sequence, class, metric, value. The axis does not start at zero, hence points and no bars.
     """
     chosen = _chosen(metrics, split=split, aggregation=aggregation, metric=metric)
-    sequences = [name for name in SEQUENCES if (chosen["sequence"] == name).any()] or ["all"]
-    names = [name for name in (*FOREGROUND, "foreground") if (chosen["class"] == name).any()]
+    sequences, names = found_in(chosen["sequence"], SEQUENCES) or ["all"], found_in(chosen["class"], SCORED)
     unit = chosen["unit"].iloc[0]
     digits = 2 if unit in ("mm", "px") else 3
-    figure, (row,) = new_figure(1, len(sequences), sharey=True)
+    figure, (row,) = new_figure(1, len(sequences), grid="y", sharey=True)
     for axes, sequence in zip(row, sequences, strict=True):
         part = chosen[chosen["sequence"] == sequence].set_index("class")
+        class_points(axes, part, names)
         for x, name in enumerate(names):
-            _point(axes, x, part.loc[name], COLOURS[name], "o")
-            low = part.loc[name, ["value", "ci_low"]].min()
-            axes.annotate(
-                f"{part.loc[name, 'value']:.{digits}f}",
-                (x, low),
-                (0, -6),
-                textcoords="offset points",
-                ha="center",
-                va="top",
-            )
+            place = x, part.loc[name, ["value", "ci_low"]].min()
+            text = f"{part.loc[name, 'value']:.{digits}f}"
+            axes.annotate(text, place, (0, -6), textcoords="offset points", ha="center", va="top")
         if paper is not None:
-            theirs = paper[(paper["sequence"] == sequence) & (paper["metric"] == metric)].set_index("class")["value"]
-            known = [(x + PAPER_SHIFT, theirs[name]) for x, name in enumerate(names) if name in theirs]
-            if known:
-                axes.plot(*np.transpose(known), "D", markerfacecolor="none", color="#000000", markersize=9)
+            paper_points(axes, paper[(paper["sequence"] == sequence) & (paper["metric"] == metric)], names)
         turned = {"rotation": 35, "ha": "right", "rotation_mode": "anchor"} if len(sequences) > 1 else {"fontsize": 13}
         axes.set_xticks(range(len(names)), names, **turned)
-        axes.set(title=spoken(sequence), xlim=(-0.5, len(names) - 0.5))
+        axes.set_title(spoken(sequence))
         axes.margins(y=0.12)
-        axes.grid(axis="y", alpha=0.3)
     row[0].set_ylabel(_axis_name(metric, unit))
-    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} on {split} patients, {AGGREGATIONS[aggregation]}")
-    handles = [Line2D([], [], marker="o", color="#444444", markersize=9, label="this run, 95 % interval over patients")]
-    if paper is not None:
-        empty = {"linestyle": "none", "markerfacecolor": "none", "color": "#000000", "markersize": 9}
-        handles.append(Line2D([], [], marker="D", label="paper (its own validation data)", **empty))
-    legend_below(figure, handles)
-    note_source(figure, source)
-    return figure
+    beside = "" if paper is None else "paper (its own validation data)"
+    legend = score_entries("this run, 95 % interval over patients", beside)
+    title = f"{METRIC_NAMES.get(metric, metric)} on {split} patients, {AGGREGATIONS[aggregation]}"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def aggregation_compare(
@@ -99,38 +85,26 @@ def aggregation_compare(
 ) -> Figure:
     """One metric by class, aggregated in the three ways, each with its 95 % interval over patients."""
     chosen = _chosen(metrics, split=split, sequence=sequence, metric=metric)
-    names = [name for name in (*FOREGROUND, "foreground") if (chosen["class"] == name).any()]
-    figure, ((axes,),) = new_figure()
+    names = found_in(chosen["class"], SCORED)
+    figure, ((axes,),) = new_figure(grid="y")
     for shift, aggregation, marker in zip((-0.2, 0, 0.2), AGGREGATIONS, "os^", strict=True):
-        part = chosen[chosen["aggregation"] == aggregation].set_index("class")
-        for x, name in enumerate(names):
-            _point(axes, x + shift, part.loc[name], COLOURS[name], marker)
+        class_points(axes, chosen[chosen["aggregation"] == aggregation].set_index("class"), names, shift, marker)
     axes.set_xticks(range(len(names)), names, fontsize=13)
-    axes.set(ylabel=_axis_name(metric, chosen["unit"].iloc[0]), xlim=(-0.5, len(names) - 0.5))
-    axes.grid(axis="y", alpha=0.3)
-    figure.suptitle(
-        f"The same masks, three averages: {METRIC_NAMES.get(metric, metric)}, {spoken(sequence)}, {split} patients"
-    )
-    style = {"linestyle": "none", "color": "#444444", "markersize": 9}
-    legend_below(
-        figure, [Line2D([], [], marker=m, label=t, **style) for m, t in zip("os^", AGGREGATIONS.values(), strict=True)]
-    )
-    note_source(figure, source)
-    return figure
+    axes.set_ylabel(_axis_name(metric, chosen["unit"].iloc[0]))
+    title = f"The same masks, three averages: {METRIC_NAMES.get(metric, metric)}, {spoken(sequence)}, {split} patients"
+    legend = [point_entry(t, "#444444", m, size=9) for m, t in zip("os^", AGGREGATIONS.values(), strict=True)]
+    return finish(figure, title, source=source, legend=legend)
 
 
 def error_overlay(
     image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, title: str, *, source: str
 ) -> Figure:
     """One slice (H, W): reference classes, predicted classes, and the foreground's hits and errors."""
-    figure, (row,) = new_figure(1, 3)
-    show_slice(row[0], paint_classes(image, reference), "reference")
-    show_slice(row[1], paint_classes(image, prediction), "prediction")
-    show_slice(row[2], paint_errors(image, reference, prediction), "hits and errors")
-    figure.suptitle(title)
-    legend_below(figure, class_patches() + error_patches())
-    note_source(figure, source)
-    return figure
+    painted = paint_pair(image, reference, prediction)
+    figure = show_slices(
+        [({"errors": "hits and errors"}.get(name, name), picture) for name, picture in painted.items()]
+    )
+    return finish(figure, title, source=source, legend=class_patches() + error_patches())
 
 
 def overlay_grid(
@@ -157,20 +131,12 @@ def overlay_grid(
         axes.set_axis_off()
     for place, (image, reference, prediction) in enumerate(zip(images, references, predictions, strict=True)):
         row, column = place // blocks, 4 * (place % blocks)
-        box = foreground_box(reference, prediction)
-        painted = (
-            paint_classes(image, reference),
-            paint_classes(image, prediction),
-            paint_errors(image, reference, prediction),
-        )
-        for axes, picture, name in zip(grid[row, column : column + 3], painted, NAMES_UNDER, strict=True):
-            show_slice(axes, picture[box])
+        painted = paint_pair(image, reference, prediction, foreground_box(reference, prediction))
+        for axes, (name, picture) in zip(grid[row, column : column + 3], painted.items(), strict=True):
+            show_slice(axes, picture)
             axes.text(0.5, -0.02, name, transform=axes.transAxes, ha="center", va="top", fontsize=10)
         grid[row, column + 1].set_title(titles[place], fontsize=11)
-    figure.suptitle(heading)
-    legend_below(figure, class_patches() + error_patches())
-    note_source(figure, source)
-    return figure
+    return finish(figure, heading, source=source, legend=class_patches() + error_patches())
 
 
 def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
@@ -180,18 +146,15 @@ def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str
     """
     table = scores[scores["class"].isin(FOREGROUND)].pivot_table(index="patient", columns="class", values=metric)
     table = table.loc[table.mean(axis=1).sort_values().index]
-    figure, ((axes,),) = new_figure()
+    figure, ((axes,),) = new_figure(grid="y")
     for name, marker in zip(FOREGROUND, "os^", strict=True):
         axes.plot(range(len(table)), table[name], marker, color=CLASS_COLOURS[name], markersize=9, label=name)
     axes.plot(range(len(table)), table.mean(axis=1), "D", color=FOREGROUND_COLOUR, label="foreground mean")
     small = len(table) > 30
     axes.set_xticks(range(len(table)), table.index, rotation=90 if len(table) > 14 else 0, fontsize=8 if small else 11)
     axes.set(xlabel="Patient, from worst to best", ylabel=METRIC_NAMES.get(metric, metric))
-    axes.grid(axis="y", alpha=0.3)
-    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by patient")
-    legend_below(figure, axes.get_legend_handles_labels()[0])
-    note_source(figure, source)
-    return figure
+    title, legend = f"{METRIC_NAMES.get(metric, metric)} by patient", axes.get_legend_handles_labels()[0]
+    return finish(figure, title, source=source, legend=legend)
 
 
 def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
@@ -199,7 +162,7 @@ def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: st
 
     `scores`: one row a slice and class with position (0 first kept slice, 1 last), class and the metric.
     """
-    figure, (row,) = new_figure(1, len(FOREGROUND), sharey=True)
+    figure, (row,) = new_figure(1, len(FOREGROUND), grid="both", sharey=True)
     edges = np.linspace(0, 1, 11)
     for axes, name in zip(row, FOREGROUND, strict=True):
         part = scores[scores["class"] == name].dropna(subset=[metric])
@@ -207,12 +170,10 @@ def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: st
         means = part[metric].groupby(pd.cut(part["position"], edges, include_lowest=True), observed=False).mean()
         axes.plot(100 * (edges[:-1] + edges[1:]) / 2, means, "o-", color="#000000", markersize=5)
         axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
-        axes.grid(alpha=0.3)
     row[0].set_ylabel(METRIC_NAMES.get(metric, metric))
     row[1].set_xlabel("Position in the series, % (first kept slice to last)")
-    figure.suptitle(f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)")
-    note_source(figure, source)
-    return figure
+    title = f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)"
+    return finish(figure, title, source=source)
 
 
 def confusion_matrix(counts: np.ndarray, *, source: str) -> Figure:
@@ -224,15 +185,10 @@ def confusion_matrix(counts: np.ndarray, *, source: str) -> Figure:
     for row, column in np.ndindex(share.shape):
         ink = "white" if share[row, column] > 55 else "black"
         axes.text(column, row, f"{share[row, column]:.2f} %", ha="center", va="center", color=ink, fontsize=13)
-    axes.set_xticks(range(len(CLASSES)), CLASSES)
-    axes.set_yticks(range(len(CLASSES)), CLASSES)
+    name_cells(axes, CLASSES, CLASSES)
     axes.set(xlabel="Predicted class", ylabel="Reference class")
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
     figure.colorbar(shown, label="Share of the reference class, %")
-    figure.suptitle("Where the pixels of each class go")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "Where the pixels of each class go", source=source)
 
 
 def distance_histogram(distances: Mapping[str, np.ndarray], unit: str, *, source: str) -> Figure:
@@ -244,15 +200,13 @@ def distance_histogram(distances: Mapping[str, np.ndarray], unit: str, *, source
     top = max(np.percentile(np.concatenate([np.ravel(values) for values in distances.values()]), 99), 1e-6)
     for axes, (name, values) in zip(row, distances.items(), strict=True):
         share, edges = np.histogram(np.minimum(values, top), bins=30, range=(0, top))
-        axes.stairs(100 * share / max(share.sum(), 1), edges, fill=True, color=COLOURS[name])
+        axes.stairs(100 * share / max(share.sum(), 1), edges, fill=True, color=SCORE_COLOURS[name])
         axes.axvline(np.median(values), color="#000000", linestyle="--", label=f"median {np.median(values):.2f} {unit}")
         axes.set(title=name, xlabel=f"Distance, {unit} (last bar: and more)")
         axes.xaxis.label.set_fontsize(11)
         axes.legend(loc="upper right")
     row[0].set_ylabel("Share of boundary, %")
-    figure.suptitle("How far predicted boundaries lie from the reference")
-    note_source(figure, source)
-    return figure
+    return finish(figure, "How far predicted boundaries lie from the reference", source=source)
 
 
 def _chosen(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
@@ -263,12 +217,6 @@ def _chosen(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
             f"metrics table: expected rows with {text}, found none; name a split and metric that it holds"
         )
     return chosen
-
-
-def _point(axes, x: float, row: pd.Series, colour: str, marker: str) -> None:
-    """A value with its interval, which need not be symmetric."""
-    spread = np.array([[row["value"] - row["ci_low"]], [row["ci_high"] - row["value"]]]).clip(0)
-    axes.errorbar(x, row["value"], yerr=spread, fmt=marker, color=colour, markersize=10, capsize=5, linewidth=2)
 
 
 def _axis_name(metric: str, unit: str) -> str:

@@ -6,18 +6,19 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.paper import PAPER_TABLE
+from spider_utils.figures.forest import forest, intervals, with_interval
 from spider_utils.figures.painting import paint_classes, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
+    DOTTED,
     LINE_COLOURS,
     class_patches,
-    legend_below,
+    finish,
     new_figure,
-    note_source,
+    point_entry,
 )
 
 LEAKY_COLOUR, HONEST_COLOUR, PLAIN_COLOUR = LINE_COLOURS[1], LINE_COLOURS[0], LINE_COLOURS[3]
@@ -41,17 +42,13 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     above, below = right.subplots(2, 1)
     training_length(above, _foreground(tables["dice"]))
     by_distance(below, _foreground(tables["neighbours"]), dict(_titles(tables["dice"])))
-    figure.suptitle("The same network, steps and slices: who is in the test set makes the score", fontweight="bold")
-    handles = [
-        Line2D([], [], marker="o", linestyle="none", color=LEAKY_COLOUR, label="slices of one patient on both sides"),
-        Line2D([], [], marker="o", linestyle="none", color=HONEST_COLOUR, label="patients never seen in training"),
-        Line2D(
-            [], [], marker="s", linestyle="none", color=PLAIN_COLOUR, label="no network: a mask is copied, or reduced"
-        ),
+    legend = [
+        point_entry("slices of one patient on both sides", LEAKY_COLOUR, size=6),
+        point_entry("patients never seen in training", HONEST_COLOUR, size=6),
+        point_entry("no network: a mask is copied, or reduced", PLAIN_COLOUR, "s", size=6),
     ]
-    legend_below(figure, handles)
-    note_source(figure, source)
-    return figure
+    title = "The same network, steps and slices: who is in the test set makes the score"
+    return finish(figure, title, source=source, legend=legend, bold=True)
 
 
 def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -86,17 +83,16 @@ def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
     low, high = near["ci_low"].min(), max([near["ci_high"].max(), paper or 0])
     margin = 0.12 * (high - low)
     axes.set_xlim(low - margin, high + margin)
-    for y, row in enumerate(lines.itertuples()):
-        colour = _colour(row.title) if row.network else PLAIN_COLOUR
-        if row.Index not in near.index:
-            text = f"◄ {row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
-            axes.annotate(text, (low - margin, y), (6, 0), textcoords="offset points", va="center", color=colour)
-            continue
-        spread = [[max(row.value - row.ci_low, 0)], [max(row.ci_high - row.value, 0)]]
-        axes.errorbar(row.value, y, xerr=spread, fmt="o" if row.network else "s", color=colour, markersize=9, capsize=4)
-        axes.annotate(f"{row.value:.3f}", (row.value, y), (0, 9), textcoords="offset points", ha="center", color=colour)
-    axes.set_yticks(range(len(lines)), [title.replace(", ", ",\n") for title in lines["title"]])
-    axes.set_ylim(len(lines) - 0.5, -0.8)
+    colours = np.where(lines["network"], lines["title"].map(_colour), PLAIN_COLOUR)
+    lines = lines.assign(colour=colours, marker=np.where(lines["network"], "o", "s"))
+    far = lines.drop(near.index)
+    for row in far.itertuples():
+        text = f"◄ {with_interval(row.value, row.ci_low, row.ci_high, '.3f')}"
+        axes.annotate(
+            text, (low - margin, row.Index), (6, 0), textcoords="offset points", va="center", color=row.colour
+        )
+    titles = lines["title"].str.replace(", ", ",\n")
+    forest(axes, lines.assign(title=titles, value=lines["value"].drop(far.index)), ".3f")
     if paper is not None:
         axes.axvline(paper, color="#000000", linestyle=":", zorder=0)
         axes.annotate(
@@ -108,7 +104,6 @@ def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
             va="bottom",
         )
     axes.set(xlabel="Foreground Dice, all pixels pooled (95 % intervals over patients)", title="All held-out slices")
-    axes.grid(axis="x", alpha=0.3)
 
 
 def training_length(axes: Axes, dice: pd.DataFrame) -> None:
@@ -130,10 +125,8 @@ def by_distance(axes: Axes, neighbours: pd.DataFrame, titles: dict[str, str]) ->
     chosen = neighbours[~neighbours["arm"].map(titles).str.contains("augmentation")]
     for shift, (arm, part) in zip((-0.05, 0.05), chosen.groupby("arm", sort=False), strict=False):
         part = part.sort_values("distance")
-        spread = np.stack([part["value"] - part["ci_low"], part["ci_high"] - part["value"]]).clip(0)
-        axes.errorbar(
-            part["distance"] + shift, part["value"], yerr=spread, fmt="o-", capsize=4, color=_colour(titles[arm])
-        )
+        ends = part["value"], part["ci_low"], part["ci_high"]
+        intervals(axes, part["distance"] + shift, *ends, fmt="o-", markersize=6, color=_colour(titles[arm]))
     labels = chosen.groupby("distance")["slices"].first()
     far = labels.index.max()
     names = [f"{d}{' or more' if d == far else ''}\n({n} slices)" for d, n in labels.items()]
@@ -147,24 +140,14 @@ def differences(table: pd.DataFrame, dice: pd.DataFrame, *, source: str, aggrega
     titles = dict(_titles(dice))
     last = table[(table["epoch"] == table["epoch"].max()) & (table["aggregation"] == aggregation)]
     chosen = last[last["class"] == "foreground"].sort_values("difference", ascending=False, ignore_index=True)
+    chosen = chosen.rename(columns={"difference": "value"}).assign(title=chosen["arm"].map(titles))
     figure, ((axes,),) = new_figure()
-    for y, row in enumerate(chosen.itertuples()):
-        spread = [[max(row.difference - row.ci_low, 0)], [max(row.ci_high - row.difference, 0)]]
-        colour = _colour(titles[row.arm])
-        axes.errorbar(row.difference, y, xerr=spread, fmt="o", color=colour, markersize=9, capsize=4)
-        axes.annotate(
-            f"{row.difference:+.3f}", (row.difference, y), (0, 9), textcoords="offset points", ha="center", color=colour
-        )
+    forest(axes, chosen.assign(colour=chosen["title"].map(_colour)), "+.3f")
     axes.axvline(0, color="#000000", linewidth=1, zorder=0)
-    axes.set_yticks(range(len(chosen)), [titles[arm] for arm in chosen["arm"]])
-    axes.set_ylim(len(chosen) - 0.5, -0.8)
     base = titles[chosen["reference"].iloc[0]]
     axes.set_xlabel(f"Foreground Dice less that of: {base}\n(pooled; 95 % intervals over patients, paired)")
-    axes.grid(axis="x", alpha=0.3)
     patients = int(chosen["patients"].iloc[0])
-    figure.suptitle(f"One thing changed at a time, {patients} patients, each held out once")
-    note_source(figure, source)
-    return figure
+    return finish(figure, f"One thing changed at a time, {patients} patients, each held out once", source=source)
 
 
 def _foreground(table: pd.DataFrame) -> pd.DataFrame:
@@ -185,7 +168,7 @@ def roundtrip(summary: pd.DataFrame, *, source: str) -> Figure:
     `summary`: the table roundtrip_summary of the study "roundtrip".
     """
     series = list(dict.fromkeys(summary["series"]))
-    figure, axes = new_figure(1, len(series), size=(11.0, 5.6), sharey=True)
+    figure, axes = new_figure(1, len(series), size=(11.0, 5.6), grid="y", sharey=True)
     for panel, name in zip(axes[0], series, strict=True):
         part = summary[summary["series"] == name].reset_index(drop=True)
         for label in FOREGROUND:
@@ -193,14 +176,11 @@ def roundtrip(summary: pd.DataFrame, *, source: str) -> Figure:
         ticks = [f"{row.network_size}\n{'' if row.network_size == 'own' else row.answer}" for row in part.itertuples()]
         panel.set_xticks(part.index, ticks, rotation=60, ha="right", rotation_mode="anchor", fontsize=10)
         panel.set_title(f"{name}\n{part['spacing_mm'].iloc[0]} mm", fontsize=12)
-        panel.axhline(0.99, color="#999999", linewidth=1, linestyle=":")
-        panel.grid(axis="y", alpha=0.3)
+        panel.axhline(0.99, **DOTTED)
         panel.set_xlim(-0.5, len(part) - 0.5)
     axes[0, 0].set_ylabel("Dice in 3D with the reference")
-    figure.suptitle("A perfect network's volumes: what the slices' size alone costs", fontweight="bold")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+    title = "A perfect network's volumes: what the slices' size alone costs"
+    return finish(figure, title, source=source, legend=class_patches(), bold=True)
 
 
 def bodies(cases: list, table: pd.DataFrame, *, source: str) -> Figure:
@@ -220,14 +200,12 @@ def bodies(cases: list, table: pd.DataFrame, *, source: str) -> Figure:
             picture = paint_classes(case.image[middle], case.classes[middle])
             share = table.query("volume == @name and intensities == @way")["vertebrae"].mean()
             show_slice(panel, picture, f"{name}\n{way}: {share:.2f}", aspect=case.spacing[1] / case.spacing[2])
-        shares(row[-1], table[table["volume"] == name], ways)
-    figure.suptitle("T2 TSE of another site: what share of each vertebral body is found", fontweight="bold")
-    legend_below(figure, class_patches())
-    note_source(figure, source)
-    return figure
+        body_shares(row[-1], table[table["volume"] == name], ways)
+    title = "T2 TSE of another site: what share of each vertebral body is found"
+    return finish(figure, title, source=source, legend=class_patches(), bold=True)
 
 
-def shares(axes: Axes, table: pd.DataFrame, ways: list[str]) -> None:
+def body_shares(axes: Axes, table: pd.DataFrame, ways: list[str]) -> None:
     """Draw each body's share called vertebra, a line for each scale of intensities; bodies by their number."""
     for way, colour, marker in zip(ways, (LEAKY_COLOUR, HONEST_COLOUR), "os", strict=True):
         part = table[table["intensities"] == way]

@@ -6,11 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import FancyBboxPatch, Patch
 
-from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR, STAGE_COLOURS
-from spider_utils.figures.painting import show_slice
-from spider_utils.figures.style import LINE_COLOURS, legend_below, new_figure, note_source
+from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR, STAGE_COLOURS, draw_arrow, draw_box, stage_patches
+from spider_utils.figures.painting import show_slices
+from spider_utils.figures.style import LINE_COLOURS, finish, new_figure
 from spider_utils.models.variants import NestedUNet
 
 UP_COLOUR = LINE_COLOURS[2]
@@ -43,15 +42,13 @@ def nested_grid(model: NestedUNet) -> Figure:
     axes.text(deepest + 0.45, -deepest - 0.25, note, ha="right", va="bottom", fontsize=12, linespacing=1.4)
     axes.set(xlim=(-0.5, deepest + 0.5), ylim=(-deepest - 0.32, HEADS_AT + 0.2))
     axes.set_axis_off()
-    figure.suptitle("U-Net++: each node takes all nodes before it in its row, and the one below")
-    kinds = [Patch(facecolor=fill, edgecolor=PATH_COLOUR, label=kind) for kind, fill in STAGE_COLOURS.items()]
     lines = {"max pooling": (PATH_COLOUR, "-"), "upsampling": (UP_COLOUR, "-"), "skip": (SKIP_COLOUR, "--")}
     looks = [
         Line2D([], [], color=colour, linestyle=line, linewidth=1.5, label=name)
         for name, (colour, line) in lines.items()
     ]
-    legend_below(figure, [*kinds, *looks])
-    return figure
+    title = "U-Net++: each node takes all nodes before it in its row, and the one below"
+    return finish(figure, title, legend=[*stage_patches(), *looks])
 
 
 def attention_overlay(image: np.ndarray, maps: Sequence[np.ndarray], title: str, *, source: str) -> Figure:
@@ -60,22 +57,19 @@ def attention_overlay(image: np.ndarray, maps: Sequence[np.ndarray], title: str,
     All levels share one scale, 0 to 1; the range that a level uses stands above it.
     """
     columns = (len(maps) + 2) // 2
-    figure, grid = new_figure(2, columns)
-    panels = list(grid.flat)
-    show_slice(panels[0], image, "input slice")
+    titles = [
+        f"level {level}: {weights.min():.2f} to {weights.max():.2f}" for level, weights in enumerate(maps, start=1)
+    ]
+    figure = show_slices([(title, image) for title in ("input slice", *titles)], shape=(2, columns))
+    panels = figure.axes
     height, width = image.shape
-    for level, (axes, weights) in enumerate(zip(panels[1:], maps, strict=False), start=1):
-        show_slice(axes, image, f"level {level}: {weights.min():.2f} to {weights.max():.2f}")
-        look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.6, "interpolation": "nearest"}
+    look = {"cmap": "viridis", "vmin": 0, "vmax": 1, "alpha": 0.6, "interpolation": "nearest"}
+    for axes, weights in zip(panels[1:], maps, strict=False):
         shown = axes.imshow(weights, extent=(-0.5, width - 0.5, height - 0.5, -0.5), **look)
-    for axes in panels[len(maps) + 1 :]:
-        axes.set_axis_off()
     bar = figure.colorbar(shown, ax=panels, shrink=0.7, pad=0.02)
     bar.set_label("Weight of the skip connection")
     bar.solids.set_alpha(1)
-    figure.suptitle(title)
-    note_source(figure, source)
-    return figure
+    return finish(figure, title, source=source)
 
 
 def _place(level: int, column: int) -> tuple[float, float]:
@@ -107,10 +101,7 @@ def _draw_ways_in(axes: Axes, level: int, column: int) -> None:
 def _draw_box(
     axes: Axes, centre: tuple[float, float], size: tuple[float, float], fill: str, name: str, below: str = ""
 ) -> None:
-    corner = centre[0] - size[0] / 2, centre[1] - size[1] / 2
-    box = FancyBboxPatch(corner, *size, boxstyle="round,pad=0,rounding_size=0.06", linewidth=1, zorder=2)
-    box.set(facecolor=fill, edgecolor=PATH_COLOUR)
-    axes.add_patch(box)
+    draw_box(axes, centre, size, fill, zorder=2)
     up = 0.11 if below else 0.0
     look = {"ha": "center", "va": "center", "zorder": 3}
     axes.text(centre[0], centre[1] + up, name, fontsize=11, weight="bold" if below else "normal", **look)
@@ -121,5 +112,5 @@ def _draw_box(
 def _draw_arrow(
     axes: Axes, start: tuple[float, float], end: tuple[float, float], colour: str, line: str = "-", bow: float = 0.0
 ) -> None:
-    look = {"arrowstyle": "->", "linestyle": line, "color": colour, "linewidth": 1.3, "shrinkA": 0, "shrinkB": 0}
-    axes.annotate("", end, start, arrowprops=look | {"connectionstyle": f"arc3,rad={bow}"}, zorder=1.5)
+    look = {"linewidth": 1.3, "shrinkA": 0, "shrinkB": 0, "connectionstyle": f"arc3,rad={bow}"}
+    draw_arrow(axes, start, end, line, colour, **look)

@@ -7,7 +7,6 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.patheffects import withStroke
 from scipy.ndimage import gaussian_filter, zoom
@@ -16,8 +15,8 @@ from scipy.ndimage import label as label_pieces
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_classes
 from spider_utils.evaluate.agreement import bland_altman
-from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, show_slice
-from spider_utils.figures.style import CLASS_COLOURS, class_patches, legend_below, new_figure, note_source
+from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, show_slices
+from spider_utils.figures.style import CLASS_COLOURS, class_patches, finish, new_figure, point_entry
 from spider_utils.figures.surface import VIEWS, View, distance_fields, render
 from spider_utils.masks.measures import FIRST_DISC, structure_name
 
@@ -63,18 +62,14 @@ def three_planes(
         at = tuple(size // 2 for size in image.shape) if classes is None else _crossing(classes)
     planes = [_plane(image, classes, spacing, at, *axes) for axes in PLANES.values()]
     ratios = [picture.shape[1] / picture.shape[0] for picture, _ in planes]
-    figure, (panels,) = new_figure(1, 3, width_ratios=ratios)
-    for axes, name, (picture, (row, column)) in zip(panels, PLANES, planes, strict=True):
-        show_slice(axes, picture, name)
+    named = [(name, picture) for name, (picture, _) in zip(PLANES, planes, strict=True)]
+    figure = show_slices(named, width_ratios=ratios)
+    for axes, name, (picture, (row, column)) in zip(figure.axes, PLANES, planes, strict=True):
         for line in (axes.axhline(row), axes.axvline(column)):
             line.set(color="white", linewidth=1, linestyle=(0, (4, 4)), alpha=0.8)
         _letters(axes, SIDES[name])
         _scale_bar(axes, picture.shape, SQUARE_MM, 0.92, **ON_DARK)
-    figure.suptitle(title)
-    if classes is not None:
-        legend_below(figure, _patches(classes))
-    note_source(figure, source)
-    return figure
+    return finish(figure, title, source=source, legend=[] if classes is None else _patches(classes))
 
 
 def surfaces(
@@ -91,21 +86,26 @@ def surfaces(
     smoothed, and between thick slices interpolated (see `surface.distance_fields`), so they are for looking at only.
     Raises SpiderError where nothing is foreground.
     """
+    names, pictures = rendered(classes, spacing, views)
+    height = max(len(picture) for picture in pictures.values()) + round(BAR_ROOM_MM / SURFACE_MM)
+    widths = [picture.shape[1] for picture in pictures.values()]
+    panels = [(name, np.pad(one, [(0, height - len(one)), (0, 0), (0, 0)])) for name, one in pictures.items()]
+    figure = show_slices(panels, width_ratios=widths)
+    _scale_bar(figure.axes[0], (height, widths[0]), SURFACE_MM, 0.985, color="black", fontsize=12)
+    return finish(figure, title, source=source, legend=class_patches(names))
+
+
+def rendered(
+    classes: np.ndarray, spacing: tuple[float, float, float], views: Sequence[View]
+) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
+    """Return the classes that are there, and the surfaces by the view's name, (H, W, 4) of 0..1 without empty margins.
+
+    Arguments and errors as in `surfaces`.
+    """
     fields = distance_fields(classes, spacing)
     colours = {name: to_rgb(CLASS_COLOURS[name]) for name in fields}
-    pictures = [_trimmed(render(fields, colours, view, SURFACE_MM)) for view in views]
-    height = max(len(picture) for picture in pictures) + round(BAR_ROOM_MM / SURFACE_MM)
-    widths = [picture.shape[1] for picture in pictures]
-    figure, (panels,) = new_figure(1, len(views), width_ratios=widths)
-    for axes, view, picture in zip(panels, views, pictures, strict=True):
-        axes.imshow(np.pad(picture, [(0, height - len(picture)), (0, 0), (0, 0)]))
-        axes.set_title(view.name)
-        axes.set_axis_off()
-    _scale_bar(panels[0], (height, widths[0]), SURFACE_MM, 0.985, color="black", fontsize=12)
-    figure.suptitle(title)
-    legend_below(figure, class_patches(tuple(fields)))
-    note_source(figure, source)
-    return figure
+    pictures = {view.name: _trimmed(render(fields, colours, view, SURFACE_MM)) for view in views}
+    return tuple(fields), pictures
 
 
 def numbered_spine(
@@ -127,9 +127,8 @@ def numbered_spine(
     image, labels = grey_levels(image)[box], labels[box]
     names = {int(label): structure_name(label) for label in np.unique(labels) if label not in (0, CANAL_LABEL)}
     names |= {label: f"{names[label]}  {note}" for label, note in (notes or {}).items() if label in names}
-    figure, ((plain, named),) = new_figure(1, 2)
-    show_slice(plain, image, "MRI", aspect)
-    show_slice(named, image, "vertebrae and discs by name", aspect)
+    figure = show_slices([("MRI", image), ("vertebrae and discs by name", image)], aspects=[aspect] * 2)
+    named = figure.axes[1]
     for label in (*names, CANAL_LABEL):
         mask = labels == label
         if mask.any():
@@ -144,10 +143,7 @@ def numbered_spine(
             outside = {"xytext": (-0.03, row), "textcoords": named.get_yaxis_transform(), "ha": "right", "va": "center"}
             line = {"arrowstyle": "-", "color": _class_colour(label), "linewidth": 1.2, "shrinkA": 1, "shrinkB": 0}
             named.annotate(name, (front, row), arrowprops=line, **outside)
-    figure.suptitle(title)
-    legend_below(figure, _patches(four_classes(labels)))
-    note_source(figure, source)
-    return figure
+    return finish(figure, title, source=source, legend=_patches(four_classes(labels)))
 
 
 def measure_agreement(
@@ -164,7 +160,7 @@ def measure_agreement(
     bias and the limits of agreement (bias ± 1.96 SD), bands their 95 % intervals, which take levels of a patient as
     independent; `other` names the second reading. Raises SpiderError where no pair of a measure is known.
     """
-    figure, (panels,) = new_figure(1, len(measures))
+    figure, (panels,) = new_figure(1, len(measures), grid="both")
     for axes, measure in zip(panels, measures, strict=True):
         part = table[table["measure"] == measure].dropna(subset=["difference"])
         if part.empty:
@@ -173,14 +169,8 @@ def measure_agreement(
         _draw_agreement(axes, part, unit)
         axes.set(title=f"{MEASURE_NAMES[measure]}, n = {len(part)}", xlabel=f"Mean of both, {unit}")
         axes.set_ylabel(f"{other} − reference, {unit}")
-    figure.suptitle(title)
-    marks = [
-        Line2D([], [], linestyle="none", marker=marker, color=CLASS_COLOURS[name], markersize=8, label=text)
-        for name, (marker, text) in LEVEL_MARKS.items()
-    ]
-    legend_below(figure, marks)
-    note_source(figure, source)
-    return figure
+    legend = [point_entry(text, CLASS_COLOURS[name], marker) for name, (marker, text) in LEVEL_MARKS.items()]
+    return finish(figure, title, source=source, legend=legend)
 
 
 def _draw_agreement(axes: Axes, part: pd.DataFrame, unit: str) -> None:
@@ -203,7 +193,6 @@ def _draw_agreement(axes: Axes, part: pd.DataFrame, unit: str) -> None:
             axes.text(1.02, value, f"{name}\n{written}", transform=axes.get_yaxis_transform(), va="center")
     reach = np.nanmax(np.abs([*part["difference"], *agreement.lower_interval, *agreement.upper_interval]))
     axes.set_ylim(np.array([-1.15, 1.15]) * (reach or 1.0))
-    axes.grid(alpha=0.3)
 
 
 def _body(mask: np.ndarray) -> tuple[float, float, int]:

@@ -11,9 +11,10 @@ from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
+from spider_utils.masks.checks import check_classes, check_numbers
+from spider_utils.masks.pieces import label_pieces, small_pieces
 
 STATED_PIXELS = 640 * 512  # of the slice that numbers of pixels are stated for; they scale with a slice's pixels
-EIGHT = np.ones((3, 3), bool)  # neighbours that belong together in a structure; in the background it is four
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,7 @@ class CleanupSettings:
     hole_pixels: int = 100  # background that one structure encloses is filled up to this size
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                raise SpiderError(f"{name}: expected a number of 0 or more, found {value!r}")
+        check_numbers(asdict(self))
         if self.canal_share > 1:
             raise SpiderError(f"canal_share: expected 0 to 1, found {self.canal_share}")
 
@@ -46,11 +45,7 @@ def clean_up(mask: np.ndarray, settings: CleanupSettings = DEFAULTS) -> np.ndarr
     Small pieces become background, then holes are filled. A pixel never goes from one structure to another: where a
     removed piece lay in another structure, its pixels stay background. Raises SpiderError on another type or shape.
     """
-    mask = np.asarray(mask)
-    if mask.ndim != 2 or mask.dtype != np.uint8 or not mask.size:
-        raise SpiderError(f"mask: expected (H, W) uint8, found shape {mask.shape} of {mask.dtype}")
-    if mask.max() >= len(CLASSES):
-        raise SpiderError(f"mask: expected classes 0..{len(CLASSES) - 1}, found {mask.max()}")
+    mask = check_classes("mask", mask, "H, W")
     scale = mask.size / STATED_PIXELS
     cleaned = mask.copy()
     for name, pixels in (("vertebrae", settings.vertebra_pixels), ("discs", settings.disc_pixels)):
@@ -65,22 +60,14 @@ def drop_pieces(mask: np.ndarray, label: int, smallest: float = 0.0, share: floa
     """Make the pieces of one class background, in place, that have fewer pixels than `smallest`, or than `share` of
     the largest piece.
     """
-    pieces, count = ndimage.label(mask == label, EIGHT)
-    if count == 0:
-        return
-    sizes = np.bincount(pieces.ravel())
-    sizes[0] = 0
-    small = sizes < max(smallest, share * sizes.max())
-    small[0] = False
-    mask[small[pieces]] = 0
+    mask[small_pieces(mask == label, smallest, share)] = 0
 
 
 def fill_holes(mask: np.ndarray, largest: float, fillable: np.ndarray) -> None:
     """Fill the background pieces of at most `largest` pixels that touch one class alone and not the slice's edge, in
-    place, where `fillable` (H, W) bool allows it.
+    place, where `fillable` (H, W) bool allows it. Background belongs together that touches at a side.
     """
-    pieces, count = ndimage.label(mask == 0)
-    sizes = np.bincount(pieces.ravel(), minlength=count + 1)
+    pieces, sizes = label_pieces(mask == 0, corners=False)
     edge = np.unique(np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]]))
     candidates = sizes <= largest
     candidates[0], candidates[edge] = False, False

@@ -16,8 +16,8 @@ import numpy as np
 from scipy import ndimage
 
 from spider_utils.data.labels import CLASSES
+from spider_utils.masks.pieces import label_pieces
 
-TOUCHING = np.ones((3, 3), bool)  # pixels that touch at a corner belong together
 LARGEST = 5  # a lumbar slice holds at least five of each: the median of the five largest is a usual size
 PIECE = 0.12  # of the usual size, what is smaller is no structure
 CUT_PIECE = 0.05  # the same, where the slice's upper edge cuts the structure
@@ -70,11 +70,11 @@ def count_structures(mask: np.ndarray) -> SpineCount:
 
 def count_bodies(mask: np.ndarray, line: np.ndarray, borders: np.ndarray, reach: float) -> int:
     """Count the vertebral bodies of a mask (H, W) bool: those between `borders` (n,), places on the line (k, 2)."""
-    pieces, count = ndimage.label(mask, TOUCHING)
+    pieces, sizes = label_pieces(mask)
     along, across = along_line(np.argwhere(mask), line)
     inside = across <= reach
     places = np.searchsorted(borders, along[inside])
-    shape = len(borders) + 1, count + 1
+    shape = len(borders) + 1, len(sizes)
     areas = np.bincount(places * shape[1] + pieces[mask][inside], minlength=shape[0] * shape[1]).reshape(shape)
     total = areas.sum(axis=1)
     if not total.any():
@@ -88,11 +88,11 @@ def count_bodies(mask: np.ndarray, line: np.ndarray, borders: np.ndarray, reach:
 
 def find_pieces(mask: np.ndarray) -> Pieces:
     """Find the connected pieces of a mask (H, W) bool."""
-    labels, count = ndimage.label(mask, TOUCHING)
-    boxes = ndimage.find_objects(labels)
+    pieces, sizes = label_pieces(mask)
+    boxes = ndimage.find_objects(pieces)
     return Pieces(
-        area=np.bincount(labels.ravel(), minlength=count + 1)[1:],
-        centre=np.array(ndimage.center_of_mass(mask, labels, np.arange(1, count + 1))).reshape(-1, 2),
+        area=sizes[1:],
+        centre=np.array(ndimage.center_of_mass(mask, pieces, np.arange(1, len(sizes)))).reshape(-1, 2),
         width=np.array([columns.stop - columns.start for _, columns in boxes], int),
         cut=np.array([rows.start == 0 for rows, _ in boxes], bool),
     )

@@ -13,9 +13,10 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from scipy import ndimage
 
-from spider_utils.common.errors import SpiderError
-from spider_utils.data.labels import CANAL_LABEL, CLASSES
+from spider_utils.data.labels import CANAL_LABEL
 from spider_utils.masks.arches import grow_levels
+from spider_utils.masks.checks import check_classes, check_numbers, check_spacing
+from spider_utils.masks.conventions import CANAL, DISCS, VERTEBRAE
 from spider_utils.masks.pieces import components, points_of
 from spider_utils.masks.spine import (
     Border,
@@ -27,7 +28,6 @@ from spider_utils.masks.spine import (
     levels_between,
 )
 
-VERTEBRAE, CANAL, DISCS = (CLASSES.index(name) for name in ("vertebrae", "canal", "discs"))
 DISC_LABEL = 200  # plus the number of the vertebra above
 DROPPED = np.uint16(65535)
 WORKING_MM = 1.0  # decisions are made on about this grid; finer voxels follow the nearest one of it
@@ -54,10 +54,7 @@ class LevelSettings:
     pitch_mm: tuple[float, float] = (20.0, 50.0)  # from disc to disc, at least and at most, for a single vertebra
 
     def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            for one in value if isinstance(value, tuple) else (value,):
-                if isinstance(one, bool) or not isinstance(one, int | float) or not one >= 0:
-                    raise SpiderError(f"{name}: expected a number of 0 or more, found {one!r}")
+        check_numbers(asdict(self))
 
 
 DEFAULTS = LevelSettings()
@@ -80,7 +77,7 @@ def number_structures(
     200 + n; there may be a disc above the topmost vertebra. Fragments that belong to nothing become background. Raises
     SpiderError on another type or shape, other classes, or a spacing that is not positive.
     """
-    classes, spacing = _checked(classes, spacing)
+    classes, spacing = check_classes("classes", classes, "D, H, W"), check_spacing(spacing)
     labels = np.zeros(classes.shape, np.uint16)
     if not classes.any():
         return Numbered(labels, ("the mask is empty",))
@@ -102,18 +99,6 @@ def number_structures(
     lost = float(np.count_nonzero((fine > 0) & (labels[box] == 0)) * np.prod(spacing) / np.prod(steps))
     below = np.count_nonzero(spine.inside & (spine.place < np.argmax(numbers > 0))) * float(np.prod(spacing))
     return Numbered(labels, tuple(_notes(spine, numbers, cut[0], loose, lost, below >= settings.body_mm3)))
-
-
-def _checked(classes: np.ndarray, spacing: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
-    classes = np.asarray(classes)
-    if classes.ndim != 3 or classes.dtype != np.uint8 or not classes.size:
-        raise SpiderError(f"classes: expected (D, H, W) uint8, found shape {classes.shape} of {classes.dtype}")
-    if classes.max() >= len(CLASSES):
-        raise SpiderError(f"classes: expected 0..{len(CLASSES) - 1}, found {classes.max()}")
-    steps = np.array(spacing, float)
-    if steps.shape != (3,) or not (np.isfinite(steps) & (steps > 0)).all():
-        raise SpiderError(f"spacing: expected three positive numbers (slice, row, column), found {tuple(spacing)}")
-    return classes, steps
 
 
 def _extent(classes: np.ndarray, axis: int) -> slice:

@@ -14,6 +14,7 @@ from scipy.signal import savgol_filter
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, four_classes
+from spider_utils.masks.checks import check_spacing
 
 # The numbers count from below, and 1 is taken to be L5. Where a spine has a transitional vertebra, or the lowest one
 # that is labelled is another, all names are off by one and the measurements are not.
@@ -131,8 +132,7 @@ def _boxes(labels: np.ndarray, spacing: tuple[float, ...]) -> dict[int, tuple[sl
     """Return the box of each label that is there. Raises SpiderError on what is no label map with its spacing."""
     if labels.ndim != 3 or not np.issubdtype(labels.dtype, np.integer):
         raise SpiderError(f"labels: expected whole numbers (D, H, W), found shape {labels.shape} of {labels.dtype}")
-    if len(spacing) != 3 or not all(np.isfinite(step) and step > 0 for step in spacing):
-        raise SpiderError(f"spacing: expected three positive numbers (slice, row, column) in mm, found {spacing}")
+    check_spacing(spacing)
     boxes = {number: box for number, box in enumerate(find_objects(labels), start=1) if box is not None}
     four_classes(np.array(list(boxes), int))
     return boxes

@@ -11,7 +11,7 @@ import SimpleITK as sitk
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
-from spider_utils.masks.pieces import TOUCHING, components, points_of
+from spider_utils.masks.pieces import components, label_pieces, points_of
 
 UP = np.array([0.0, -1.0, 0.0])
 HALF_DEPTH_MM = 19.0  # from a disc's centre to the front of the canal, where there is no canal to tell
@@ -98,8 +98,8 @@ def grow(markers: np.ndarray, mask: np.ndarray, spacing: Sequence[float]) -> np.
     grown = sitk.MorphologicalWatershedFromMarkers(
         sitk.GetImageFromArray(relief), sitk.GetImageFromArray(markers), markWatershedLine=False
     )
-    pieces, count = ndimage.label(mask, TOUCHING)
-    marked = np.zeros(count + 1, bool)
+    pieces, sizes = label_pieces(mask)
+    marked = np.zeros(len(sizes), bool)
     marked[pieces[markers > 0]] = True
     marked[0] = False
     return np.where(marked[pieces], sitk.GetArrayFromImage(grown), 0)

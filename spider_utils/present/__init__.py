@@ -1,1 +1,15 @@
-"""The presentation: numbers read from results/, slides that quote them, and the PowerPoint file made of both."""
+"""The presentation: a list of numbers from results/, slides that quote them, and the PowerPoint file."""
+
+from spider_utils.common.face import make_face
+
+__getattr__, __dir__, __all__ = make_face(
+    __name__,
+    {
+        # numbers and slides
+        "RESULTS": "numbers",  # the folder of the published tables, in a checkout of the repository
+        "read_numbers": "numbers",  # every number that may be quoted, from results/
+        "read_slides": "slides",  # the slides with their numbers filled in
+        "write_deck": "powerpoint",
+        "deck_texts": "powerpoint",  # what stands on a deck's slides
+    },
+)

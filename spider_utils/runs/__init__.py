@@ -1,0 +1,13 @@
+"""The run folder: parameters, stages that find their result or make it, and what they leave."""
+
+from spider_utils.common.face import make_face
+
+__getattr__, __dir__, __all__ = make_face(
+    __name__,
+    {
+        # a run
+        "open_run": "run",  # open a run folder, or begin one
+        # Colab
+        "colab": "colab",  # what a notebook needs there
+    },
+)

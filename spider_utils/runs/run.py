@@ -26,10 +26,9 @@ from spider_utils.common.files import REPOSITORY, atomic_path, read_json, write_
 from spider_utils.common.parameters import refuse_other
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
-from spider_utils.data.phantom import make_phantom
 from spider_utils.data.preprocess import make_store
 from spider_utils.data.series import Series
-from spider_utils.data.sources import find_series, fingerprint
+from spider_utils.data.sources import find_series, fingerprint, get_source
 from spider_utils.data.splits import Split, make_split
 from spider_utils.data.store import SliceStore, refuse_other_store
 from spider_utils.data.survey import survey
@@ -69,12 +68,13 @@ class Run:
         return self.path / "checkpoints" / NETWORK_FILE
 
     def series(self) -> tuple[Series, ...]:
-        """Find the data's series; the phantom is made first.
+        """Find the data's series; synthetic ones are made first.
 
         Raises SpiderError when the folder was run on other data.
         """
-        if self.source == "phantom" and self.data_dir == self.path / "data":
-            make_phantom(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
+        make = get_source(self.source).make
+        if make and self.data_dir == self.path / "data":
+            make(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
         known = read_json(self.path / SETTINGS_FILE).get("fingerprint")
         if known and known != fingerprint(series):
@@ -216,7 +216,7 @@ def open_run(
     saved = saved or fresh
     chosen = saved["parameters"] | {name: value for name, value in parameters.items() if value is not None}
     settings = make_settings(load_profile(saved["profile"]) | chosen)
-    if saved["source"] != "phantom" and not saved["data_dir"]:
+    if not get_source(saved["source"]).make and not saved["data_dir"]:
         raise SpiderError(f"source '{saved['source']}': expected a data folder, found none; give data_dir (--data-dir)")
     _refuse_what_is_made(path, settings)
     folder = Path(saved["data_dir"]) if saved["data_dir"] else path / "data"

@@ -1,1 +1,19 @@
-"""Studies: questions put to a slice store, each answered by one table."""
+"""One question a study: a file of settings or a module, and tables that answer it."""
+
+from spider_utils.common.face import make_face
+
+__getattr__, __dir__, __all__ = make_face(
+    __name__,
+    {
+        # copying: a mask without a network
+        "copying_table": "copying",
+        "every_slice_once": "copying",  # every held-out slice with the one whose mask is copied
+        "neighbour_overlap": "copying",  # Dice of slices 1 to 3 apart
+        "NEIGHBOUR": "copying",  # the split by slice, LEAKY
+        "OTHER_PATIENT": "copying",  # the split by patient
+        # reference: how masks were drawn
+        "audit_reference": "reference",  # a row a series
+        "audit_summary": "reference",
+        "examples": "reference",  # slices that show it
+    },
+)

@@ -5,10 +5,12 @@ epoch, too). Patients are drawn with replacement, the same ones for all arms, so
 by patient. Seeds are taken together: their counts are added up, their slices' Dice averaged.
 """
 
+from itertools import product
+
 import pandas as pd
 
-from spider_utils.evaluate.bootstrap import interval
-from spider_utils.evaluate.overlap import AGGREGATIONS, replicated_dice
+from spider_utils.evaluate.bootstrap import estimate
+from spider_utils.evaluate.overlap import replicated_dice
 
 
 def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -> pd.DataFrame:
@@ -19,11 +21,10 @@ def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -
     rows = []
     for key, part in counts.groupby(list(keys), sort=False):
         sizes = {"patients": part["patient"].nunique(), "slices": part.groupby(["series", "slice_index"]).ngroups}
-        for aggregation in AGGREGATIONS:
-            for name, values in replicated_dice(part, aggregation).items():
-                low, high = interval(values)
+        for aggregation, by_class in replicated_dice(part).items():
+            for name, values in by_class.items():
                 row = dict(zip(keys, key, strict=True)) | {"aggregation": aggregation, "class": name}
-                rows.append(row | {"value": values[0], "ci_low": low, "ci_high": high} | sizes)
+                rows.append(row | estimate("value", values) | sizes)
     return pd.DataFrame(rows)
 
 
@@ -31,18 +32,11 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
     """Return how far each arm's Dice lies above the reference arm's, as `dice_table` does, at every common epoch."""
     rows = []
     for epoch, part in counts.groupby("epoch", sort=True):
-        arms = dict(list(part.groupby("arm", sort=False)))
-        if reference not in arms:
-            continue
-        for aggregation in AGGREGATIONS:
-            base = replicated_dice(arms[reference], aggregation)
-            for arm, own in arms.items():
-                if arm == reference:
-                    continue
-                for name, values in replicated_dice(own, aggregation).items():
-                    gain = values - base[name]
-                    low, high = interval(gain)
-                    row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation}
-                    row |= {"class": name, "difference": gain[0], "ci_low": low, "ci_high": high}
-                    rows.append(row | {"patients": part["patient"].nunique()})
+        arms = {arm: replicated_dice(own) for arm, own in part.groupby("arm", sort=False)}
+        base = arms.pop(reference, {})  # without it there is nothing to compare with, and no row
+        for aggregation, arm in product(base, arms):
+            for name, values in arms[arm][aggregation].items():
+                row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation, "class": name}
+                row |= estimate("difference", values - base[aggregation][name])
+                rows.append(row | {"patients": part["patient"].nunique()})
     return pd.DataFrame(rows)

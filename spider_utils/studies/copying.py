@@ -16,7 +16,8 @@ import pandas as pd
 
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
-from spider_utils.evaluate.metrics import OVERLAP
+from spider_utils.evaluate.bootstrap import REPLICATES
+from spider_utils.evaluate.metrics import COUNTS, split_metrics
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, lateral_position, score_slices, summarise
 
@@ -118,7 +119,7 @@ def copying_scores(
 
 
 def copying_table(
-    store: SliceStore, folds: int = 5, seed: int = 0, boundaries: bool = False, replicates: int = 1000
+    store: SliceStore, folds: int = 5, seed: int = 0, boundaries: bool = False, replicates: int = REPLICATES
 ) -> pd.DataFrame:
     """Score both kinds of copying over all folds: the long table of `scores.summarise`.
 
@@ -140,7 +141,7 @@ def copying_table(
 
 
 def neighbour_overlap(
-    masks: np.ndarray, table: pd.DataFrame, apart: Sequence[int] = (1, 2, 3), replicates: int = 1000
+    masks: np.ndarray, table: pd.DataFrame, apart: Sequence[int] = (1, 2, 3), replicates: int = REPLICATES
 ) -> pd.DataFrame:
     """Dice between the masks of one series that lie 1, 2, 3 slices apart.
 
@@ -161,16 +162,12 @@ def neighbour_overlap(
 
 def _overlap_scores(counts: pd.DataFrame) -> SliceScores:
     """Scores of slices from their counts of overlap; distances are not measured."""
-    terms = [counts[name].to_numpy() for name in ("tp", "fp", "fn")]
-    tp, fp, fn = terms
-    missed = np.where(sum(terms) > 0, ((tp + fp > 0) != (tp + fn > 0)).astype(float), np.nan)
-    ratios = {metric: ratio(*terms) for metric, ratio in OVERLAP.items()}
+    terms = [counts[name].to_numpy() for name in COUNTS]
+    values = {metric.name: metric.measure(*terms) for metric in split_metrics()[0]}
     distances = pd.DataFrame(columns=["row", "direction", "distance", "count"])
-    return SliceScores(counts.assign(**ratios, missed=missed, unit=np.nan), distances)
+    return SliceScores(counts.assign(**values, unit=np.nan), distances)
 
 
 def _pairs(rows: list[tuple[int, int, float]]) -> pd.DataFrame:
-    row, donor, distance = zip(*rows, strict=True) if rows else ((), (), ())
-    return pd.DataFrame(
-        {"row": np.array(row, np.intp), "donor": np.array(donor, np.intp), "distance": np.array(distance, float)}
-    )
+    table = pd.DataFrame(rows, columns=["row", "donor", "distance"])
+    return table.astype({"row": np.intp, "donor": np.intp, "distance": float})

@@ -19,14 +19,15 @@ from scipy.stats import wilcoxon
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights, weighted_mean
+from spider_utils.evaluate.metrics import METRICS
 from spider_utils.evaluate.overlap import pooled_dice
-from spider_utils.evaluate.scores import RATIO, SliceScores
+from spider_utils.evaluate.scores import SliceScores
 from spider_utils.studies.harness import Training, read_final_scores
 
-BETTER = {"dice": 1, "hd95": -1, "asd": -1}  # the sign of a difference that is an improvement
-METRICS = tuple(BETTER)
 DISTANCES = ("hd95", "asd")
+COMPARED = ("dice", *DISTANCES)
+BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
 
 
 def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
@@ -67,7 +68,7 @@ def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
 def paired_table(
     patients: pd.DataFrame, reference: str, titles: dict[str, str] | None = None, kinds: dict[str, str] | None = None
 ) -> pd.DataFrame:
-    """Return how far each arm lies from the reference arm: a row for every other arm and metric of METRICS.
+    """Return how far each arm lies from the reference arm: a row for every other arm and metric of COMPARED.
 
     `patients` is what `patient_table` or `study_patients` returns; with several seeds a patient's value is the mean of
     them. `titles` and `kinds` name the arms. Columns: arm, title, kind, reference, metric, unit ("ratio", or that of
@@ -83,9 +84,9 @@ def paired_table(
     units = patients["unit"].unique()
     if len(units) != 1:
         raise SpiderError(f"paired: expected distances of one unit, found {', '.join(units)}")
-    means = patients.groupby(["arm", "patient"])[[*METRICS, "missed"]].mean()
+    means = patients.groupby(["arm", "patient"])[[*COMPARED, "missed"]].mean()
     everyone = np.sort(patients["patient"].unique())
-    weights = np.vstack([np.ones((1, len(everyone)), np.int64), draw_patients(len(everyone), REPLICATES, SEED)])
+    weights = patient_weights(len(everyone))
     base, rows = means.loc[reference].reindex(everyone), []
     for arm in (name for name in arms if name != reference):
         own = means.loc[arm].reindex(everyone)
@@ -93,7 +94,7 @@ def paired_table(
         missed = {"missed": own["missed"].sum(), "reference_missed": base["missed"].sum()}
         for metric, sign in BETTER.items():
             gain = (own[metric] - base[metric]).to_numpy()
-            place = {"reference": reference, "metric": metric, "unit": RATIO if metric == "dice" else units[0]}
+            place = {"reference": reference, "metric": metric, "unit": METRICS[metric].unit(units[0])}
             counts = {"better": int((sign * gain > 0).sum()), "worse": int((sign * gain < 0).sum())}
             rows.append(row | place | paired_difference(gain, weights) | counts | missed)
     columns = "arm title kind reference metric unit n difference ci_low ci_high p better worse missed reference_missed"
@@ -105,15 +106,12 @@ def paired_table(
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:
     """Return n, difference, ci_low, ci_high and p of each patient's difference (patients,), NaN where there is none.
 
-    `weights` (1 + replicates, patients) says how often each patient counts; its first row takes each of them once.
+    `weights` (1 + replicates, patients): how often each patient counts, see `bootstrap.patient_weights`.
     """
     there = ~np.isnan(gain)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        values = (weights @ np.nan_to_num(gain)) / (weights @ there)
     n, differing = int(there.sum()), gain[there & (gain != 0)]
-    low, high = interval(values) if n > 1 else (float("nan"), float("nan"))
     p = float(wilcoxon(differing).pvalue) if differing.size else (1.0 if n else float("nan"))
-    return {"n": n, "difference": float(values[0]), "ci_low": low, "ci_high": high, "p": p}
+    return {"n": n} | estimate("difference", weighted_mean(weights, gain), n) | {"p": p}
 
 
 def holm(p: pd.Series) -> pd.Series:

@@ -22,19 +22,19 @@ from scipy import ndimage
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.store import SliceStore
-from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import dice, overlap_counts, pool_boundaries
 from spider_utils.masks.conventions import (
-    CUT_OFF,
     DISCS,
-    EIGHT,
-    ROWS,
-    TOUCHING_GAP,
     VERTEBRAE,
     above_top_disc,
     count_holes,
     disc_gaps,
+    is_cut_off,
+    is_touching,
     remove_islands,
 )
+from spider_utils.masks.pieces import label_pieces
 from spider_utils.studies.copying import copying_scores, slices_apart
 
 SPECKLED = 2.0  # islands a slice; of the 30 released series here twenty have fewer than 1, ten have 2.8 to 39
@@ -152,22 +152,20 @@ def _gap_columns(gaps: list[pd.DataFrame], shape: tuple[int, int]) -> dict[str, 
     low, median, high = facing["gap"].quantile([0.25, 0.5, 0.75])
     row = {"gap_median": median, "gap_q1": low, "gap_q3": high, "gap_mm": facing["gap_mm"].median()}
     row |= {"facing": table["faces"].mean(), "touching": facing["touches"].mean()}
-    touching = median < TOUCHING_GAP * shape[0] / ROWS
-    return row | {"convention": "touching" if touching else "gap"}
+    return row | {"convention": "touching" if is_touching(median, shape[0]) else "gap"}
 
 
 def _level_columns(masks: list[np.ndarray]) -> dict[str, float | int | str]:
     rows, share = np.transpose([above_top_disc(mask) for mask in masks])
     labelled = share >= 0.5
     row = {"top_rows": float(np.median(rows)), "top_slices": int(labelled.sum())}
-    low, high = (limit * masks[0].shape[0] / ROWS for limit in CUT_OFF)
     if labelled.mean() >= 0.5:
         row["top_vertebra"] = "labelled"
     else:
-        row["top_vertebra"] = "missing" if low <= row["top_rows"] <= high else "outside"
+        row["top_vertebra"] = "missing" if is_cut_off(row["top_rows"], len(masks[0])) else "outside"
     middle, last = masks[len(masks) // 2], {}
     for name, label in (("vertebrae", VERTEBRAE), ("discs", DISCS)):
-        row[name] = ndimage.label(middle == label, EIGHT)[1]
+        row[name] = len(label_pieces(middle == label)[1]) - 1
         found = np.flatnonzero((middle == label).any(axis=1))
         last[name] = found[-1] if found.size else -1
     return row | {"lowest": max(last, key=last.get) if max(last.values()) >= 0 else ""}
@@ -196,14 +194,13 @@ def _jumps(masks: np.ndarray, table: pd.DataFrame) -> dict[str, dict[str, float]
 
 def _compare(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> dict[str, float]:
     """Score pairs of a mask and a part of it, boolean (H, W)."""
-    counts, within, length, hd95 = np.zeros(3, np.int64), np.zeros(2), 0.0, []
+    counts, boundaries = np.zeros(3, np.int64), []
     for whole, part in pairs:
         if whole.any():
             box = ndimage.find_objects(whole.astype(np.uint8))[0]
             whole, part = np.pad(whole[box], 1), np.pad(part[box], 1)
             counts += overlap_counts(whole, part)
-            boundary = boundary_distances(whole, part)
-            within, length = within + boundary.within, length + boundary.length
-            hd95.append(boundary.hd95)
-    scores = {"dice": float(dice(*counts)), "hd95": float(np.nanmean(hd95)) if hd95 else np.nan}
-    return scores | dict(zip(("nsd_1", "nsd_2"), (within / length if length else [np.nan] * 2), strict=True))
+            boundaries.append(boundary_distances(whole, part))
+    hd95 = float(np.nanmean([boundary.hd95 for boundary in boundaries])) if boundaries else np.nan
+    scores = {"dice": float(dice(*counts)), "hd95": hd95}
+    return scores | {name: pool_boundaries(name, boundaries) for name in ("nsd_1", "nsd_2")}

@@ -27,7 +27,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import scale_intensity, standardise
 from spider_utils.data.png import png_files, read_grey
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
+from spider_utils.evaluate.bootstrap import estimate, patient_weights
 from spider_utils.masks.counting import SpineCount, count_structures
 from spider_utils.predict.network import ReadyNetwork, read_volume_settings
 from spider_utils.predict.segment import inside, on_canvas, segment_batches
@@ -184,8 +184,7 @@ def _rows_of(setup: dict, patients: str, parts: list[pd.DataFrame]) -> list[dict
                 values[name] = values[name] - own if name in values else own
         row = setup | {"patients": patients, "structure": structure, "slices": len(part)}
         for name, drawn in values.items():
-            low, high = interval(drawn) if part["patient"].nunique() > 1 else (np.nan, np.nan)
-            row |= {name: float(drawn[0]), f"{name}_low": low, f"{name}_high": high}
+            row |= estimate(name, drawn, part["patient"].nunique(), bounds=name)
         rows.append(row)
     return rows
 
@@ -196,6 +195,6 @@ def _drawn_means(part: pd.DataFrame, structure: str) -> dict[str, np.ndarray]:
     columns = {"exact": off == 0, "within_one": off.abs() <= 1, "difference": off}
     columns["expected_dice"] = part["expected_dice"]
     patients, code = np.unique(part["patient"], return_inverse=True)
-    weights = np.vstack([np.ones((1, len(patients)), np.int64), draw_patients(len(patients), REPLICATES, SEED)])
+    weights = patient_weights(len(patients))
     slices = weights @ np.bincount(code)
     return {name: weights @ np.bincount(code, weights=values) / slices for name, values in columns.items()}

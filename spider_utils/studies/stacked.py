@@ -19,7 +19,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore
-from spider_utils.evaluate.metrics import boundary_distances, dice, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import dice, overlap_counts, pool_boundaries
 from spider_utils.models.batches import network_masks
 from spider_utils.studies.copying import every_slice_once
 
@@ -56,7 +57,7 @@ def stacked_table(
     Both at `size` (height, width; nearest neighbour), distances in pixels of it. Returns class, metric ("asd", "nsd_1",
     "dice"), as_public_code, per_slice. as_public_code shuffles the slices by `seed` and takes ASD and NSD from
     `stacked_boundary`; its Dice is the mean over slices of (2 tp + 1) / (reference + prediction + 1), the script's
-    smoothed Dice, here of masks instead of probabilities. per_slice takes `metrics.boundary_distances` of each slice
+    smoothed Dice, here of masks instead of probabilities. per_slice takes `boundary_distances` of each slice
     and all slices pooled, as `scores.summarise` does, and the Dice of pooled pixels.
     """
     order = np.random.default_rng(seed).permutation(len(reference))
@@ -100,10 +101,5 @@ def _public_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
 
 def _pooled_scores(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
     boundaries = [boundary_distances(*pair) for pair in zip(truth, found, strict=True)]
-    total, pixels = sum(one.distance_sum for one in boundaries), sum(one.pixels for one in boundaries)
-    within, length = sum(one.within[0] for one in boundaries), sum(one.length for one in boundaries)
-    return {
-        "asd": total / pixels if pixels else float("nan"),
-        "nsd_1": within / length if length else float("nan"),
-        "dice": float(dice(*overlap_counts(truth, found))),
-    }
+    scores = {name: pool_boundaries(name, boundaries) for name in ("asd", "nsd_1")}
+    return scores | {"dice": float(dice(*overlap_counts(truth, found)))}

@@ -7,19 +7,18 @@ the boundary loss. A soft overlap is taken over the pixels of the whole batch.
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from scipy.ndimage import distance_transform_edt
-from torch import Tensor, nn
+from torch import Tensor
 
 from spider_utils.common.errors import SpiderError
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
-LOSSES = ("combined", "tversky", "focal_tversky", "boundary", "generalised_dice", "cross_entropy_dice")
-LOSS = ("loss", "focal_share", "gamma", "focal_reduction", "dice_over", "fp_weight", "boundary_share")  # of make_loss
 REDUCTIONS = ("mean", "sum")
 DICE_SETS = ("batch", "image")
 EPSILON = 1e-6
@@ -44,18 +43,33 @@ def dice_loss(logits: Tensor, target: Tensor, epsilon: float = EPSILON, over: st
     The Dice of a class is taken over the pixels of the whole batch, or of each image and then averaged ("image"),
     where a class that an image lacks counts nearly 0 as soon as any of it is predicted.
     """
-    p, y = _probabilities(logits, target)
+    p, y = logits.float().softmax(dim=1), F.one_hot(target, logits.shape[1]).movedim(-1, 1)
     axes = (0, 2, 3) if over == "batch" else (2, 3)
     dice = (2 * (y * p).sum(axes) + epsilon) / (y.sum(axes) + p.sum(axes) + epsilon)
     return 1 - dice.mean()
 
 
-def tversky_index(logits: Tensor, target: Tensor, fp_weight: float) -> Tensor:
-    """Soft Tversky index of each class, (C,): TP / (TP + a FP + (1 - a) FN), a = `fp_weight`. 0.5 makes it the Dice."""
-    p, y = _probabilities(logits, target)
-    tp = (y * p).sum((0, 2, 3))
-    fp, fn = p.sum((0, 2, 3)) - tp, y.sum((0, 2, 3)) - tp
-    return (tp + EPSILON) / (tp + fp_weight * fp + (1 - fp_weight) * fn + EPSILON)
+def combined_loss(
+    logits: Tensor,
+    target: Tensor,
+    focal_share: float = 0.6,
+    gamma: float = 4.0,
+    focal_reduction: str = "mean",
+    dice_over: str = "batch",
+) -> Tensor:
+    """focal_share * Focal(gamma) + (1 - focal_share) * Dice: the paper's 0.6 and 0.4."""
+    focal = focal_loss(logits, target, gamma, focal_reduction)
+    return focal_share * focal + (1 - focal_share) * dice_loss(logits, target, over=dice_over)
+
+
+def tversky_losses(logits: Tensor, target: Tensor, fp_weight: float) -> Tensor:
+    """One minus the soft Tversky index of each class, (C,): TP / (TP + a FP + (1 - a) FN), a = `fp_weight`.
+
+    0.5 makes it the Dice.
+    """
+    return _of_monai(
+        "TverskyLoss", logits, target, alpha=fp_weight, beta=1 - fp_weight, reduction="none", epsilon=EPSILON
+    )
 
 
 def tversky_loss(logits: Tensor, target: Tensor, fp_weight: float = 0.3) -> Tensor:
@@ -63,7 +77,7 @@ def tversky_loss(logits: Tensor, target: Tensor, fp_weight: float = 0.3) -> Tens
 
     Salehi et al. 2017, who found 0.3 for false and 0.7 for missed pixels best.
     """
-    return 1 - tversky_index(logits, target, fp_weight).mean()
+    return tversky_losses(logits, target, fp_weight).mean()
 
 
 def focal_tversky_loss(
@@ -73,32 +87,28 @@ def focal_tversky_loss(
 
     Abraham & Khan 2019. The clamp keeps the gradient finite where a class is perfect.
     """
-    return ((1 - tversky_index(logits, target, fp_weight)).clamp_min(1e-7) ** (1 / gamma)).mean()
+    return (tversky_losses(logits, target, fp_weight).clamp_min(1e-7) ** (1 / gamma)).mean()
 
 
 def generalised_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """One minus the Dice of all classes together, each weighted by 1 / (its reference pixels)^2.
 
-    Sudre et al. 2017. A class that the batch lacks gets the largest weight of those that it has.
+    Sudre et al. 2017. A class that the batch lacks gets the largest weight of those that it has. Nothing is added to
+    the fraction: beside weights of 1e-9, even 1e-6 would count.
     """
-    p, y = _probabilities(logits, target)
-    sizes = y.sum((0, 2, 3)).double()
-    weights = 1 / sizes.clamp_min(1) ** 2
-    weights = torch.where(sizes > 0, weights, weights[sizes > 0].max()).float()
-    both, either = (y * p).sum((0, 2, 3)), y.sum((0, 2, 3)) + p.sum((0, 2, 3))
-    return 1 - 2 * (weights * both).sum() / (weights * either).sum()
+    return _of_monai("GeneralizedDiceLoss", logits, target, epsilon=0.0)
 
 
 def cross_entropy_dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Cross-entropy plus Dice loss, the sum that nnU-Net trains with (Isensee et al. 2021)."""
-    return F.cross_entropy(logits.float(), target) + dice_loss(logits, target)
+    return _of_monai("DiceCELoss", logits, target, epsilon=EPSILON)
 
 
 def boundary_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean over pixels and foreground classes of softmax probability times signed distance to the class's boundary.
 
     Kervadec et al. 2019. It is lowest, and negative, for the reference itself, and has no scale against overlap losses,
-    with which it is combined (`make_loss`).
+    with which it is combined (`combined_boundary_loss`).
     """
     distance = signed_distance(target, logits.shape[1])[:, 1:]
     return (logits.float().softmax(dim=1)[:, 1:] * distance).mean()
@@ -123,54 +133,44 @@ def signed_distance(target: Tensor, classes: int) -> Tensor:
     return torch.from_numpy(distances).to(target.device)
 
 
-class CombinedLoss(nn.Module):
-    """focal_share * Focal(gamma) + (1 - focal_share) * Dice: the paper's 0.6 and 0.4."""
+def combined_boundary_loss(
+    logits: Tensor, target: Tensor, boundary_share: float = 0.1, progress: float = 1.0, **combined: Any
+) -> Tensor:
+    """(1 - share) * combined + share * boundary loss; `combined`: options of `combined_loss`.
 
-    def __init__(
-        self, focal_share: float = 0.6, gamma: float = 4.0, focal_reduction: str = "mean", dice_over: str = "batch"
-    ):
-        super().__init__()
-        self.focal_share, self.gamma = focal_share, gamma
-        self.focal_reduction, self.dice_over = focal_reduction, dice_over
-
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        focal = focal_loss(logits, target, self.gamma, self.focal_reduction)
-        return self.focal_share * focal + (1 - self.focal_share) * dice_loss(logits, target, over=self.dice_over)
-
-
-def make_loss(
-    loss: str = "combined",
-    focal_share: float = 0.6,
-    gamma: float = 4.0,
-    focal_reduction: str = "mean",
-    dice_over: str = "batch",
-    fp_weight: float = 0.3,
-    boundary_share: float = 0.1,
-    progress: float = 1.0,
-) -> Loss:
-    """Make a loss by its name in LOSSES; each takes of the other parameters what it has.
-
-    "boundary" is (1 - share) * combined + share * boundary loss. Kervadec et al. 2019 let the share rise by 0.01 an
-    epoch; here it is `boundary_share * progress`, `progress` the part of the training that is done, 0 to 1, so that
-    short and long trainings see the same schedule. Raises SpiderError on an unknown name.
+    Kervadec et al. 2019 let the share rise by 0.01 an epoch; here it is `boundary_share * progress`, `progress` the
+    part of the training that is done, 0 to 1, so that short and long trainings see the same schedule.
     """
-    combined = CombinedLoss(focal_share, gamma, focal_reduction, dice_over)
     share = boundary_share * progress
-    made: dict[str, Loss] = {
-        "combined": combined,
-        "tversky": partial(tversky_loss, fp_weight=fp_weight),
-        "focal_tversky": partial(focal_tversky_loss, fp_weight=fp_weight),
-        "boundary": lambda logits, target: (
-            (1 - share) * combined(logits, target) + share * boundary_loss(logits, target)
-        ),
-        "generalised_dice": generalised_dice_loss,
-        "cross_entropy_dice": cross_entropy_dice_loss,
-    }
-    if loss not in made:
-        raise SpiderError(f"loss: expected one of {', '.join(made)}, found '{loss}'")
-    return made[loss]
+    return (1 - share) * combined_loss(logits, target, **combined) + share * boundary_loss(logits, target)
 
 
-def _probabilities(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return softmax and one-hot target, both (N, classes, H, W)."""
-    return logits.float().softmax(dim=1), F.one_hot(target, logits.shape[1]).movedim(-1, 1)
+COMBINED = ("focal_share", "gamma", "focal_reduction", "dice_over")
+# Every loss that a training can have, with the names of its options, which are those of `TrainSettings`, or "progress".
+LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {
+    "combined": (combined_loss, COMBINED),
+    "tversky": (tversky_loss, ("fp_weight",)),
+    "focal_tversky": (focal_tversky_loss, ("fp_weight",)),
+    "boundary": (combined_boundary_loss, (*COMBINED, "boundary_share", "progress")),
+    "generalised_dice": (generalised_dice_loss, ()),
+    "cross_entropy_dice": (cross_entropy_dice_loss, ()),
+}
+
+
+def make_loss(loss: str = "combined", **options: Any) -> Loss:
+    """Make a loss by its name in LOSSES; it takes of the options, which may be a training's settings, what it has.
+
+    Raises SpiderError on an unknown name.
+    """
+    if loss not in LOSSES:
+        raise SpiderError(f"loss: expected one of {', '.join(LOSSES)}, found '{loss}'")
+    function, names = LOSSES[loss]
+    return partial(function, **{name: options[name] for name in names if name in options})
+
+
+def _of_monai(name: str, logits: Tensor, target: Tensor, epsilon: float, **options: Any) -> Tensor:
+    """Return a loss of MONAI's over all classes and the whole batch, `epsilon` added to both sides of its fractions."""
+    from monai import losses  # monai takes seconds to import, so only where it is needed
+
+    options |= {"to_onehot_y": True, "softmax": True, "batch": True, "smooth_nr": epsilon, "smooth_dr": epsilon}
+    return getattr(losses, name)(**options)(logits.float(), target[:, None])

@@ -5,22 +5,23 @@ from dataclasses import dataclass
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import check_choices
 from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
 from spider_utils.models.paper import DIVISOR
 from spider_utils.models.saved import NETWORK
 from spider_utils.train.augment import LEVELS
-from spider_utils.train.losses import DICE_SETS, LOSS, LOSSES, REDUCTIONS, Loss, make_loss
+from spider_utils.train.losses import DICE_SETS, LOSSES, REDUCTIONS, Loss, make_loss
 
 CHOICES = {
-    "model": tuple(MODELS),
+    "model": MODELS,
     "activation": ("published", *ACTIVATIONS),
-    "initialiser": tuple(INITIALISERS),
+    "initialiser": INITIALISERS,
     "precision": ("auto", "float32", "bfloat16"),
     "schedule": ("plateau", "cosine"),
     "loss": LOSSES,
     "focal_reduction": REDUCTIONS,
     "dice_over": DICE_SETS,
-    "augmentation": tuple(LEVELS),
+    "augmentation": LEVELS,
 }
 
 
@@ -73,9 +74,7 @@ class TrainSettings:
         for name in ("gamma", "neighbours"):
             if getattr(self, name) < 0:
                 raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(self, name)}'")
+        check_choices(self, CHOICES)
         if self.deep_supervision and self.model not in SUPERVISED:
             raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")
 
@@ -91,4 +90,4 @@ class TrainSettings:
 
     def make_loss(self, epoch: int) -> Loss:
         """Make the loss of an epoch; only the boundary loss has a weight that changes."""
-        return make_loss(**{name: getattr(self, name) for name in LOSS}, progress=epoch / self.epochs)
+        return make_loss(**vars(self), progress=epoch / self.epochs)

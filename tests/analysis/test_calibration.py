@@ -4,12 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from spider_utils.analysis import calibration
 from spider_utils.analysis.calibration import BINS, CURVES, TOP, bin_pixels, calibration_table, reliability_table
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.bootstrap import draw_patients
-from spider_utils.figures import calibration as figures_calibration
+from spider_utils.evaluate.bootstrap import patient_weights
+from spider_utils.figures.calibration import reliability
 from tests.helpers.figure_layout import check_layout
 
 
@@ -104,7 +103,7 @@ def test_intervals_draw_whole_patients(noisy):
         found = noisy.probabilities[rows].astype(float)
         gaps.append((found.max(axis=1) - (found.argmax(axis=1) == noisy.reference[rows])).sum())
         pixels.append(noisy.reference[rows].size)
-    drawn = draw_patients(3, calibration.REPLICATES, calibration.SEED)
+    drawn = patient_weights(3)[1:]
     low, high = np.percentile((drawn @ gaps) / (drawn @ pixels), (2.5, 97.5))
     assert value(table, "confidence_low") == pytest.approx(low, abs=1e-5)
     assert value(table, "confidence_high") == pytest.approx(high, abs=1e-5)
@@ -124,7 +123,7 @@ def test_the_reference_is_reduced_to_the_networks_size():
 def test_the_curves_are_drawn_with_their_error_in_words(noisy):
     sums = bin_pixels(noisy)
     summary = calibration_table(sums)
-    figure = figures_calibration.reliability(reliability_table(sums), summary, source="phantom")
+    figure = reliability(reliability_table(sums), summary, source="phantom")
     check_layout("reliability", figure)
     told = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
     assert told[0] == f"predicted class: ECE {value(summary, 'ece'):.3f}" and len(told) == 4

@@ -19,7 +19,7 @@ from spider_utils.analysis.uncertainty import (
     view_spread,
 )
 from spider_utils.analysis.unseen import Fold, Unseen
-from spider_utils.figures import calibration as figures_calibration
+from spider_utils.figures import calibration
 from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.views import Scale, Shift
 from tests.helpers.figure_layout import check_layout
@@ -194,7 +194,7 @@ def test_the_figure_marks_the_worst_tenth_and_finds_all_in_the_end():
     rng = np.random.default_rng(4)
     table = pd.DataFrame({"patient": np.repeat(np.arange(5), 8), "dice": 0.7 + rng.random(40) / 4})
     table = table.assign(expected_error=1 - table["dice"] - 0.02, entropy=rng.random(40), place=rng.random(40))
-    figure = figures_calibration.uncertainty(table, summarise_uncertainty(table), source="phantom")
+    figure = calibration.uncertainty(table, summarise_uncertainty(table), source="phantom")
     check_layout("uncertainty", figure)
     scatter, curves = figure.axes
     assert [len(points.get_offsets()) for points in scatter.collections] == [36, 4]

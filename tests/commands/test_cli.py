@@ -1,5 +1,6 @@
 """The command line: what reaches the functions behind it, and one line for every wrong input."""
 
+import subprocess
 import sys
 from types import ModuleType
 
@@ -122,6 +123,17 @@ def test_an_interrupt_is_one_line(monkeypatch, capsys, calls):
     monkeypatch.setattr(sys.modules["spider_utils.data.phantom"], "make_phantom", interrupt)
     assert main(["phantom", "--out", "here"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_help_waits_for_no_heavy_library():
+    code = (
+        "import sys; import spider_utils.__main__ as program; program.make_parser().format_help(); print(*sys.modules)"
+    )
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert "spider_utils.data.sources" in loaded
+    assert not loaded & {"torch", "pandas", "SimpleITK", "numpy", "matplotlib", "papermill"}
 
 
 @pytest.mark.parametrize(

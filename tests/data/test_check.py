@@ -10,9 +10,9 @@ import SimpleITK as sitk
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.check import dataset as check_module
-from spider_utils.data.check.dataset import check_dataset
+from spider_utils.data.check.dataset import CHECKS, check_dataset, run_checks
 from spider_utils.data.check.findings import Finding, as_text, in_order, summary
-from spider_utils.data.check.overview import check_overview
+from spider_utils.data.check.overview import Listed
 from spider_utils.data.phantom import phantom_series
 from spider_utils.data.spider import read_overview
 from spider_utils.data.volumes import read_volume
@@ -337,5 +337,18 @@ def test_real_scans_are_clean_and_body_masks_lack_the_canal_alone(shared_data, t
 
 def test_spiders_own_overview_is_clean(shared_data):
     table = read_overview(shared_data / "spider_metadata")
-    assert check_overview(table, list(table["new_file_name"]), {}) == []
-    assert len(check_overview(table, [], {})) == 447
+    assert run_checks("overview", Listed.of(table, list(table["new_file_name"]), {})) == []
+    assert len(run_checks("overview", Listed.of(table, [], {}))) == 447
+
+
+def test_another_check_is_added_in_one_place(tmp_path, monkeypatch):
+    def few_slices(where, image):
+        return [Finding("warning", where, f"expected 9 slices, found {image.GetSize()[0]}", "scan again")]
+
+    write_clean(tmp_path, ["1_t1", "2_t1"])
+    monkeypatch.setitem(CHECKS, "image", (*CHECKS["image"], few_slices))
+    findings, _ = check_dataset(tmp_path)
+    assert [(one.where, one.problem) for one in findings] == [
+        ("images/1_t1.mha", "expected 9 slices, found 6"),
+        ("images/2_t1.mha", "expected 9 slices, found 6"),
+    ]

@@ -1,14 +1,17 @@
 """One interface over the three sources, and the fingerprint of a data set."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import SimpleITK as sitk
 from PIL import Image
 
+from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.sources import SOURCES, find_series, fingerprint, read_stack
+from spider_utils.data.series import Series, SliceStack
+from spider_utils.data.sources import SOURCES, Source, find_series, fingerprint, provide, read_stack
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def released_folder(tmp_path):
 
 
 def test_each_source_is_read_by_its_own_reader(spider_folder, released_folder):
-    assert SOURCES == ("phantom", "released", "spider")
+    assert tuple(SOURCES) == ("phantom", "released", "spider")
     for source in ("phantom", "spider"):
         found = find_series(source, spider_folder)
         assert [series.name for series in found] == ["1_t1", "2_t2"]
@@ -43,6 +46,36 @@ def test_each_source_is_read_by_its_own_reader(spider_folder, released_folder):
 def test_unknown_source_is_refused_with_the_known_ones(tmp_path):
     with pytest.raises(SpiderError, match="phantom, released, spider.*'kaggle'"):
         find_series("kaggle", tmp_path)
+
+
+def test_another_source_is_added_in_one_place(tmp_path, monkeypatch):
+    """An array file a patient: listed in SOURCES, it is fetched, found and read."""
+
+    def fetch(folder):
+        folder.mkdir()
+        np.save(folder / "8.npy", np.full((2, 3, 4), 201))
+
+    def find(folder):
+        return [
+            Series(path.stem, int(path.stem), "T2", "", (path,), (path,), "spider") for path in folder.glob("*.npy")
+        ]
+
+    def read(series):
+        values = np.load(series.image_files[0])
+        return SliceStack(values.astype(np.float32), values.astype(np.uint16), None, None, np.arange(2), series.coding)
+
+    monkeypatch.setitem(
+        SOURCES, "arrays", Source("arrays", "MRI: nobody", find, read, fetch=lambda at: fetch(Path(at)))
+    )
+    assert main(["download", "--source", "arrays", "--out", str(tmp_path / "a")]) == 0
+    provide("arrays", tmp_path / "b")
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        (found,) = find_series("arrays", folder)
+        assert (found.name, found.source) == ("8", "arrays")
+        assert (read_stack(found).classes() == 3).all()
+    monkeypatch.setitem(SOURCES, "own", Source("own", "MRI: own", find, read))
+    with pytest.raises(SpiderError, match="source own: expected the folder of its data"):
+        provide("own", tmp_path / "c")
 
 
 def test_fingerprint_follows_content_and_not_place_or_order(spider_folder, tmp_path):

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 from spider_utils.__main__ import main
 from spider_utils.data.labels import four_classes
 from spider_utils.evaluate.challenge import score_structures, summarise_structures
-from spider_utils.evaluate.files import ALL, COLUMNS, score_files, structure_name
+from spider_utils.evaluate.files import ALL, COLUMNS, kind_and_number, score_files
 from spider_utils.evaluate.volumes import score_classes
 
 SPACING = (3.0, 2.0, 0.5)  # slices, rows, columns in mm
@@ -60,8 +60,8 @@ def test_the_table_holds_the_scores_of_the_arrays(folders, capsys):
     for row in summarise_structures(structures).itertuples():
         assert rows["challenge", row.kind, row.metric] == pytest.approx(row.value)
     for row in structures[structures["label"] != 100].itertuples():
-        assert rows["challenge", structure_name(row.label), "dice"] == pytest.approx(row.dice)
-        assert rows["challenge", structure_name(row.label), "asd"] == pytest.approx(row.asd)
+        assert rows["challenge", kind_and_number(row.label), "dice"] == pytest.approx(row.dice)
+        assert rows["challenge", kind_and_number(row.label), "asd"] == pytest.approx(row.asd)
     assert len(rows) == 4 * 6 + 3 * 4 + 4 * 3
 
     for key, values in table[table["volume"] != ALL].groupby(COLUMNS[1:5])["value"]:
@@ -183,4 +183,4 @@ def test_what_is_scored_is_kept_when_the_next_volume_stops_the_run(folders, monk
     ("label", "name"), [(3, "vertebra 3"), (103, "vertebra 3, in part"), (100, "canal"), (201, "disc 1")]
 )
 def test_names_of_structures(label, name):
-    assert structure_name(label) == name
+    assert kind_and_number(label) == name

@@ -11,17 +11,12 @@ from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
-from spider_utils.evaluate import metrics
-from spider_utils.evaluate.metrics import (
-    OVERLAP,
-    TOLERANCES,
-    boundary_distances,
-    confusion,
-    counted_quantile,
-    overlap_counts,
-)
+from spider_utils.evaluate import boundaries
+from spider_utils.evaluate.boundaries import TOLERANCES, Boundary, boundary_distances, counted_quantile
+from spider_utils.evaluate.metrics import METRICS, class_counts, confusion, overlap_counts
 
 surface_distance = pytest.importorskip("surface_distance")
+OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
 SPACINGS = [(1.0, 1.0), (0.71, 0.43)]
 VOLUME_SPACINGS = [(1.0, 1.0, 1.0), (3.3, 0.6, 0.7)]
 REAL_SLICES = 2
@@ -71,7 +66,7 @@ def check_against_libraries(reference: np.ndarray, prediction: np.ndarray, spaci
         check_contour_bounds(ours, theirs, spacing)
 
 
-def check_contour_bounds(ours: metrics.Boundary, theirs: dict[str, np.ndarray], spacing: tuple[float, float]) -> None:
+def check_contour_bounds(ours: Boundary, theirs: dict[str, np.ndarray], spacing: tuple[float, float]) -> None:
     # Boundary pixels against contour corners: a distance differs by one pixel diagonal at most, which bounds the
     # difference of the largest ones. The weights differ as well, by 1.41 for smooth outlines and 2 for thin lines: so
     # the mean may differ by a factor of 1.41, and the far 5 % of the pixels may be the far 2.5 to 10 % of the length.
@@ -174,7 +169,7 @@ def test_distances_of_a_shifted_box_by_hand():
 def test_a_contour_found_in_slabs_is_the_whole_one(monkeypatch, spacing):
     masks = blobs(5, (14, 40, 36)[-len(spacing) :], 3)
     whole = boundary_distances(*masks, spacing)
-    monkeypatch.setattr(metrics, "SLAB_PIXELS", 2 * masks[0][0].size)
+    monkeypatch.setattr(boundaries, "SLAB_PIXELS", 2 * masks[0][0].size)
     slabs = boundary_distances(*masks, spacing)
     assert (slabs.length, slabs.within) == (whole.length, whole.within)
 
@@ -230,6 +225,9 @@ def test_confusion_counts_pairs_with_the_reference_in_rows():
     reference = np.array([[[0, 0, 1], [2, 3, 3]]], np.uint8)
     prediction = np.array([[[0, 1, 1], [2, 3, 0]]], np.uint8)
     assert confusion(reference, prediction).tolist() == [[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [1, 0, 0, 1]]
+    counts = class_counts(confusion(reference, prediction))
+    for label in range(4):
+        assert tuple(counts[:, label]) == overlap_counts(reference == label, prediction == label)
 
 
 def test_masks_of_different_shape_are_refused():

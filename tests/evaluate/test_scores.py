@@ -7,7 +7,8 @@ from pandas.testing import assert_frame_equal
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.metrics import OVERLAP, boundary_distances, overlap_counts
+from spider_utils.evaluate.boundaries import boundary_distances
+from spider_utils.evaluate.metrics import COUNTS, LENGTH, METRICS, Metric, overlap_counts
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import (
     AGGREGATIONS,
@@ -23,6 +24,7 @@ from spider_utils.evaluate.scores import (
 from spider_utils.evaluate.tables import beside_paper, score_table, summary_lines
 
 REPLICATES, SEED = 60, 4
+OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
 MM = (0.6, 0.5)
 
 
@@ -295,3 +297,23 @@ def test_paper_table_is_the_published_one(summary):
 def test_lateral_position_runs_from_right_to_left_within_a_series():
     table = pd.DataFrame({"series": list("aaabcc"), "slice_index": [12, 10, 14, 3, 7, 8]})
     assert lateral_position(table).tolist() == [0.0, -1.0, 1.0, 0.0, -1.0, 1.0]
+
+
+def test_a_metric_is_added_in_one_place(slices, monkeypatch):
+    """Two made-up ones, of counts and of boundaries, show in the slices' scores, the summary and the wide table."""
+    overlap = Metric("overlap", "Overlap", lambda tp, fp, fn: tp / (1 + tp + np.minimum(fp, fn)), COUNTS)
+    half = Metric("half", "Half ASD", lambda boundary: boundary.asd / 2, kind=LENGTH)
+    for metric in (overlap, half):
+        monkeypatch.setitem(METRICS, metric.name, metric)
+    scores = score_slices(*slices)
+    summary = summarise(scores, "test", 20)
+    where = {"class_": "vertebrae", "unit": "mm"}
+    pooled = pick(summary, **where, metric="half", aggregation="pooled")["value"]
+    assert pooled == pytest.approx(pick(summary, **where, metric="asd", aggregation="slices")["value"] / 2)
+    tp, fp, fn = scores.table[scores.table["class"] == "canal"][list(COUNTS)].sum()
+    row = pick(summary, class_="canal", unit="ratio", metric="overlap", aggregation="pooled")
+    assert row["value"] == pytest.approx(tp / (1 + tp + min(fp, fn)))
+    table = score_table(summary, metrics=("overlap", "half"))
+    assert table.columns.tolist() == ["Overlap", "Half ASD (mm)", "Half ASD (px)"]
+    assert table.loc["canal", "Overlap"] == f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+    assert table.loc["vertebrae", "Half ASD (mm)"].startswith(f"{pooled:.2f}")

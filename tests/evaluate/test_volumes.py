@@ -5,7 +5,7 @@ import pytest
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.metrics import boundary_distances
+from spider_utils.evaluate.boundaries import boundary_distances
 from spider_utils.evaluate.volumes import score_classes
 
 SPACING = (3.0, 2.0, 0.5)  # slices, rows, columns in mm

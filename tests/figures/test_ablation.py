@@ -7,7 +7,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
@@ -16,12 +15,12 @@ from spider_utils.figures.ablation import (
     BETTER_COLOUR,
     HEAD,
     WORSE_COLOUR,
-    ablation,
+    ablation_arms,
     ablation_by_class,
     arm_rows,
     patient_pairs,
 )
-from tests.helpers.figure_layout import check_layout
+from tests.helpers.figure_layout import check_layout, texts
 
 ARMS = {  # title, kind, gain in Dice, adjusted p
     "tversky": ("Tversky (0.3 / 0.7)", "loss", -0.01, 0.2),
@@ -67,13 +66,9 @@ def by_class() -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
-
-
 @pytest.fixture(scope="module")
 def figure():
-    return ablation(paired(), cost(), source="released")
+    return ablation_arms(paired(), cost(), source="released")
 
 
 def markers(axes) -> dict[int, object]:
@@ -118,7 +113,7 @@ def test_cost_is_a_bar_an_arm(figure):
 
 
 def test_an_arm_far_off_is_told_at_the_edge_and_leaves_the_others_their_place():
-    figure = ablation(paired({"tversky": -0.6}), cost(), source="phantom")
+    figure = ablation_arms(paired({"tversky": -0.6}), cost(), source="phantom")
     found = texts(figure)
     assert "◄ [-0.605, -0.593]" in found and "[+59.3, +60.5] ►" in found and "-0.600" in found
     for axes in figure.axes[:3]:
@@ -136,7 +131,7 @@ def test_without_kinds_there_are_no_headings():
 def test_one_patient_and_an_arm_without_a_distance():
     table = paired().assign(ci_low=np.nan, ci_high=np.nan)
     table.loc[(table["arm"] == "odd") & (table["metric"] == "hd95"), "difference"] = np.nan
-    figure = ablation(table, cost(), source="phantom")
+    figure = ablation_arms(table, cost(), source="phantom")
     assert [len(markers(axes)) for axes in figure.axes[:3]] == [len(ARMS), len(ARMS) - 1, len(ARMS)]
 
 

@@ -8,7 +8,8 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 
-from spider_utils.figures.augment import augmentation_changes, augmentation_levels, shown_as
+from spider_utils.figures.augment import augmentation_changes, augmentation_levels
+from spider_utils.figures.painting import grey_levels
 from spider_utils.figures.style import CLASS_COLOURS
 from tests.helpers.figure_layout import check_layout
 
@@ -30,7 +31,7 @@ def test_levels_show_the_slice_and_every_draw():
     assert set(found) == {"none", "light, draw 1", "light, draw 2", *(f"strong, draw {k}" for k in (1, 2, 3))}
     for name, drawn in {"none": pair(), "light, draw 2": pair(2), "strong, draw 3": pair(5)}.items():
         picture = np.asarray(found[name].images[0].get_array())[..., 0]
-        np.testing.assert_array_equal(picture, shown_as(drawn[0], pair()[0]))
+        np.testing.assert_array_equal(picture, grey_levels(drawn[0], pair()[0]))
 
 
 def test_changes_of_brightness_are_seen():
@@ -38,7 +39,7 @@ def test_changes_of_brightness_are_seen():
     found = panels(augmentation_changes((image, mask), {"brighter": (image + 0.2, mask)}, source="phantom"))
     before, after = (np.asarray(found[name].images[0].get_array(), float) for name in ("as it is", "brighter"))
     assert (after >= before).all() and after.mean() > before.mean() + 20
-    assert shown_as(image, image).min() == 0 and shown_as(image, image).max() == 255
+    assert grey_levels(image, image).min() == 0 and grey_levels(image, image).max() == 255
 
 
 def test_outlines_have_their_classes_colours_and_stand_at_the_masks_edges():

@@ -11,7 +11,7 @@ import torch
 from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.figures import deck as figures_deck
+from spider_utils.figures import deck
 from spider_utils.figures.network import network_diagram
 from spider_utils.figures.style import DECK
 from spider_utils.models.build import build_model, trace_stages
@@ -46,14 +46,14 @@ def figures():
     stages, _ = trace_stages(build_model("paper_text", width=4).eval(), torch.zeros(1, 1, 64, 64))
     moved = np.roll(classes, 4, axis=0)
     return {
-        "rows": figures_deck.score_rows(rows(), "Dice", source="released", legend={"unseen": "#0072B2"}),
-        "many": figures_deck.score_rows(pd.concat([rows()] * 6), "Dice", source="released", mark=0.9),
-        "pictures": figures_deck.pictures([("MRI", image), ("again", image)], source="chu"),
-        "labels": figures_deck.numbers_to_classes(image, labels, source="phantom"),
-        "errors": figures_deck.errors(image, classes, moved, source="released"),
-        "volume": figures_deck.volume_views(np.stack([image] * 4), np.stack([classes] * 4), (4, 1, 1), source="chu"),
-        "metrics": figures_deck.what_scores_see(),
-        "focal": figures_deck.focal_weight(),
+        "rows": deck.score_rows(rows(), "Dice", source="released", legend={"unseen": "#0072B2"}),
+        "many": deck.score_rows(pd.concat([rows()] * 6), "Dice", source="released", mark=0.9),
+        "pictures": deck.pictures([("MRI", image), ("again", image)], source="chu"),
+        "labels": deck.numbers_to_classes(image, labels, source="phantom"),
+        "errors": deck.errors(image, classes, moved, source="released"),
+        "volume": deck.volume_views(np.stack([image] * 4), np.stack([classes] * 4), (4, 1, 1), source="chu"),
+        "metrics": deck.what_scores_see(),
+        "focal": deck.focal_weight(),
         "network": network_diagram(stages, brief=True),
     }
 
@@ -94,7 +94,7 @@ def test_labels_are_counted_with_the_background(drawn):
 def test_scores_of_drawn_shapes_are_those_of_counted_pixels(drawn):
     """Moved by 3 pixels: overlap counted here; HD95 of a shape moved by 3 pixels is 3 at most."""
     told = next(text for text in texts(drawn["metrics"]) if text.startswith("moved"))
-    rows, columns = np.indices(figures_deck.DRAWN)
+    rows, columns = np.indices(deck.DRAWN)
     disc = ((rows - 28) / 12) ** 2 + ((columns - 48) / 40) ** 2 <= 1
     overlap = 2 * (disc & np.roll(disc, 3, axis=0)).sum() / (2 * disc.sum())
     assert f"Dice {overlap:.3f}" in told and "HD95 3.0 px" in told
@@ -102,7 +102,7 @@ def test_scores_of_drawn_shapes_are_those_of_counted_pixels(drawn):
 
 def test_mri_needs_its_source():
     with pytest.raises(SpiderError, match="source"):
-        figures_deck.pictures([("MRI", np.zeros((8, 8), np.uint8))], source="")
+        deck.pictures([("MRI", np.zeros((8, 8), np.uint8))], source="")
 
 
 def test_the_spine_stays_in_a_narrowed_slice_and_the_disc_in_the_close_up():

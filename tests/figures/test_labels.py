@@ -9,19 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
 
 from spider_utils.data.apta import apta_stages
 from spider_utils.data.filters import FILTERS
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.series import SEQUENCES
-from spider_utils.figures import labels as figures_labels
-from spider_utils.figures import style
-from tests.helpers.figure_layout import check_layout
-
-
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+from spider_utils.figures import labels, style
+from tests.helpers.figure_layout import check_layout, texts
 
 
 def colour(name: str) -> list[int]:
@@ -49,14 +43,14 @@ def comparison() -> pd.DataFrame:
     for name in FOREGROUND:
         table[f"dice_{name}"] = rng.uniform(0.9, 1, len(table))
     table["dice_canal"] = table["dice_canal"].where(table.index != 2)  # a slice without a canal has no Dice of it
-    for place, name in enumerate(figures_labels.COUNTED):
+    for place, name in enumerate(labels.COUNTED):
         table[name] = np.arange(len(table)) < 12 - place
     return table
 
 
 def stages_figure(canal: bool = True):
     grey, direct = grey_and_direct(canal)
-    return figures_labels.apta_stages_figure(grey, apta_stages(grey), direct, source="phantom")
+    return labels.apta_stages_figure(grey, apta_stages(grey), direct, source="phantom")
 
 
 def test_stages_show_the_grey_as_a_viewer_does_and_every_pass():
@@ -84,8 +78,8 @@ def test_stages_count_and_paint_the_difference():
     assert last.get_title() == f"APTA against direct\n{(final != direct).sum()} px"
     apta = np.array([[0, 1, 2, 1, 0]], np.uint8)
     wanted = np.array([[1, 0, 1, 1, 0]], np.uint8)
-    painted = figures_labels._differences(apta, wanted)[0].tolist()
-    assert painted[:3] == [colour(name) for name in figures_labels.DIFFERENCES.values()]
+    painted = labels._differences(apta, wanted)[0].tolist()
+    assert painted[:3] == [colour(name) for name in labels.DIFFERENCES.values()]
     assert painted[3:] == [[60, 60, 60], [0, 0, 0]]
 
 
@@ -93,14 +87,14 @@ def test_stages_say_when_the_whole_slice_turns_red():
     grey = np.zeros((30, 20), np.uint8)
     grey[10:20, 5:15] = 255  # the highest label is a vertebra
     direct = (grey > 0).astype(np.uint8)
-    figure = figures_labels.apta_stages_figure(grey, apta_stages(grey), direct, source="phantom")
+    figure = labels.apta_stages_figure(grey, apta_stages(grey), direct, source="phantom")
     assert any("pass 6 then paints everything red" in text for text in texts(figure))
     assert not any("pass 6" in text for text in texts(stages_figure()))
 
 
 def test_comparison_counts_slices_and_draws_a_box_per_class_and_sequence():
     table = comparison()
-    scores, counts = figures_labels.label_comparison(table, source="phantom").axes
+    scores, counts = labels.label_comparison(table, source="phantom").axes
     assert [bar.get_width() for bar in counts.patches] == [12, 11, 10, 9, 8, 7]
     assert scores.get_title() == "12 slices with enough classes"
     assert len(scores.patches) == len(FOREGROUND) * len(SEQUENCES)
@@ -108,20 +102,20 @@ def test_comparison_counts_slices_and_draws_a_box_per_class_and_sequence():
 
 def test_filters_are_bars_of_shares_and_the_refuted_ones_are_marked():
     table = verdict_table()
-    figure = figures_labels.filter_bars(table, source="released")
+    figure = labels.filter_bars(table, source="released")
     bars = figure.axes[0].patches
     assert [bar.get_width() for bar in bars] == pytest.approx((100 * table["share"]).tolist())
     marked = [bar.get_hatch() == "//" for bar in bars]
     assert marked == (table["verdict"] == "refuted").tolist()
     assert {"10 of 10", "2 of 10, refuted"} <= set(texts(figure))
-    plain = figures_labels.filter_bars(table.drop(columns="verdict"), source="phantom")
+    plain = labels.filter_bars(table.drop(columns="verdict"), source="phantom")
     assert not any("refuted" in text for text in texts(plain))
 
 
 def test_grey_codes_show_the_file_as_it_is():
     _, direct = grey_and_direct()
     codes = np.array([0, 76, 150, 29], np.uint8)[direct]
-    figure = figures_labels.grey_codes(codes, direct, "a slice", source="released")
+    figure = labels.grey_codes(codes, direct, "a slice", source="released")
     assert "The file: grey 0, 29, 76, 150" in texts(figure)
     assert (np.asarray(figure.axes[0].images[0].get_array()) == codes).all()
 
@@ -131,10 +125,10 @@ def every_figure() -> dict:
     return {
         "stages": stages_figure(),
         "stages without canal": stages_figure(canal=False),
-        "codes": figures_labels.grey_codes(direct, direct, "a slice", source="released"),
-        "comparison": figures_labels.label_comparison(comparison(), source="phantom"),
-        "filters": figures_labels.filter_bars(verdict_table().drop(columns="verdict"), source="phantom"),
-        "verdicts": figures_labels.filter_bars(verdict_table(), source="released"),
+        "codes": labels.grey_codes(direct, direct, "a slice", source="released"),
+        "comparison": labels.label_comparison(comparison(), source="phantom"),
+        "filters": labels.filter_bars(verdict_table().drop(columns="verdict"), source="phantom"),
+        "verdicts": labels.filter_bars(verdict_table(), source="released"),
     }
 
 

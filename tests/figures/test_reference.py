@@ -7,19 +7,13 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.figures import reference as figures_reference
-from spider_utils.figures import style
-from tests.helpers.figure_layout import check_layout
+from spider_utils.figures import reference, style
+from tests.helpers.figure_layout import check_layout, texts
 
 KINDS = {"leaky": "nearest slice: LEAKY", "honest": "other patient"}
-
-
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def audit_table(series: int = 30) -> pd.DataFrame:
@@ -61,7 +55,7 @@ def paper_table() -> pd.DataFrame:
 
 def test_audit_has_a_row_a_series_narrowest_gap_first():
     examples = [example("a"), example("b"), example("c")]
-    figure = figures_reference.reference_audit(audit_table(), examples, source="released")
+    figure = reference.reference_audit(audit_table(), examples, source="released")
     gap = next(axes for axes in figure.axes if axes.get_xlabel().startswith("Gap"))
     names = [label.get_text() for label in gap.get_yticklabels()]
     assert names == [str(number) for number in reversed(range(30))]
@@ -76,12 +70,12 @@ def test_audit_has_a_row_a_series_narrowest_gap_first():
 def test_series_of_one_patient_are_named_apart_and_unmeasured_ones_are_left_out():
     table = audit_table(4).assign(patient=[1, 1, 2, 2])
     table.loc[0, "gap_median"] = np.nan
-    gap = figures_reference.reference_audit(table, [example()], source="phantom").axes[1]
+    gap = reference.reference_audit(table, [example()], source="phantom").axes[1]
     assert [label.get_text() for label in gap.get_yticklabels()] == ["3_t2_SPACE", "2_t2_SPACE", "1_t2_SPACE"]
 
 
 def test_copied_masks_stand_beside_the_paper():
-    figure = figures_reference.copying_dice(copying_scores(), KINDS, paper_table(), source="released")
+    figure = reference.copying_dice(copying_scores(), KINDS, paper_table(), source="released")
     assert [axes.get_title() for axes in figure.axes] == list(KINDS.values())
     for axes, value in zip(figure.axes, (0.95, 0.2), strict=True):
         (diamonds,) = [line for line in axes.lines if line.get_marker() == "D"]
@@ -95,13 +89,13 @@ def test_copied_masks_stand_beside_the_paper():
 
 def test_without_the_paper_and_without_intervals():
     scores = copying_scores().assign(ci_low=np.nan, ci_high=np.nan)
-    figure = figures_reference.copying_dice(scores, KINDS, sequence="T2_SPACE", source="phantom")
+    figure = reference.copying_dice(scores, KINDS, sequence="T2_SPACE", source="phantom")
     assert not any(line.get_marker() == "D" for axes in figure.axes for line in axes.lines)
     assert not any("paper" in text for text in texts(figure))
 
 
 def test_dice_by_distance_draws_each_class_and_counts_pairs():
-    (axes,) = figures_reference.dice_by_distance(overlap_table(), source="released").axes
+    (axes,) = reference.dice_by_distance(overlap_table(), source="released").axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["1\n(99 pairs)", "2\n(98 pairs)", "3\n(97 pairs)"]
     lines = [line for line in axes.lines if len(line.get_xdata()) == 3 and line.get_linestyle() == "-"]
     assert len(lines) == 4
@@ -112,12 +106,12 @@ def test_dice_by_distance_draws_each_class_and_counts_pairs():
 def every_figure() -> dict:
     long = [example("162_t2_SPACE: narrowest gap"), example("110_t2_SPACE: widest gap"), example("241: most islands")]
     return {
-        "audit": figures_reference.reference_audit(audit_table(), long, source="released"),
-        "audit of many": figures_reference.reference_audit(audit_table(90), long, source="spider"),
-        "one example": figures_reference.reference_audit(audit_table(3), long[:1], source="phantom"),
-        "examples": figures_reference.reference_examples(long, source="released"),
-        "copying": figures_reference.copying_dice(copying_scores(), KINDS, paper_table(), source="released"),
-        "distance": figures_reference.dice_by_distance(overlap_table(), source="released"),
+        "audit": reference.reference_audit(audit_table(), long, source="released"),
+        "audit of many": reference.reference_audit(audit_table(90), long, source="spider"),
+        "one example": reference.reference_audit(audit_table(3), long[:1], source="phantom"),
+        "examples": reference.reference_examples(long, source="released"),
+        "copying": reference.copying_dice(copying_scores(), KINDS, paper_table(), source="released"),
+        "distance": reference.dice_by_distance(overlap_table(), source="released"),
     }
 
 
@@ -129,4 +123,4 @@ def test_nothing_is_cut_or_covered_and_all_carry_their_source():
 
 def test_unknown_source_is_refused():
     with pytest.raises(SpiderError, match="phantom, released, spider"):
-        figures_reference.dice_by_distance(overlap_table(), source="elsewhere")
+        reference.dice_by_distance(overlap_table(), source="elsewhere")

@@ -8,16 +8,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.image import AxesImage
-from matplotlib.text import Annotation, Text
+from matplotlib.text import Annotation
 
 from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR
 from spider_utils.figures.variants import UP_COLOUR, attention_overlay, nested_grid
 from spider_utils.models.build import build_model
-from tests.helpers.figure_layout import check_layout
-
-
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+from tests.helpers.figure_layout import check_layout, texts
 
 
 @pytest.mark.parametrize(("deep", "heads"), [(True, 5), (False, 1)])

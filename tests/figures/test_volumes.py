@@ -9,23 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
-from matplotlib.text import Text
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND, four_classes
 from spider_utils.evaluate.agreement import bland_altman, compare_measures
-from spider_utils.figures import style
-from spider_utils.figures import volumes as figures_volumes
+from spider_utils.figures import painting, style, volumes
 from spider_utils.figures.surface import VIEWS
 from spider_utils.figures.volumes import SQUARE_MM
-from tests.helpers.figure_layout import check_layout
+from tests.helpers.figure_layout import check_layout, texts
 
 SPACING = (4.0, 1.0, 0.8)
 AT = (4, 50, 20)
-
-
-def texts(figure) -> list[str]:
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
 
 
 def colour(name: str) -> list[int]:
@@ -60,9 +54,7 @@ def agreement_table() -> pd.DataFrame:
 
 
 def planes(**options):
-    return figures_volumes.three_planes(
-        image(), four_classes(spine()), SPACING, "a volume", source="phantom", **options
-    )
+    return volumes.three_planes(image(), four_classes(spine()), SPACING, "a volume", source="phantom", **options)
 
 
 def picture(axes) -> np.ndarray:
@@ -75,7 +67,7 @@ def test_planes_have_square_pixels():
     shapes = [SQUARE_MM * np.array(picture(axes).shape[:2]) for axes in (sagittal, coronal, axial)]
     np.testing.assert_allclose(shapes[0], (120 * 1.0, 110 * 0.8), atol=SQUARE_MM)
     np.testing.assert_allclose(shapes[1], (120 * 1.0, 15 * 4.0), atol=SQUARE_MM)
-    around = (98 - 30) * 0.8 + figures_volumes.AROUND_MM + (110 - 98) * 0.8  # the volume ends behind the spine
+    around = (98 - 30) * 0.8 + volumes.AROUND_MM + (110 - 98) * 0.8  # the volume ends behind the spine
     np.testing.assert_allclose(shapes[2], (around, 15 * 4.0), atol=1)
 
 
@@ -83,7 +75,7 @@ def test_planes_have_square_pixels():
 def test_planes_cross_where_the_lines_say(classes):
     volume = np.zeros(spine().shape, np.float32)
     volume[AT] = 1  # one bright voxel in front of the spine
-    figure = figures_volumes.three_planes(volume, classes, SPACING, "a volume", source="phantom", at=AT)
+    figure = volumes.three_planes(volume, classes, SPACING, "a volume", source="phantom", at=AT)
     for axes in figure.axes:
         shown = picture(axes).reshape(*picture(axes).shape[:2], -1).min(axis=-1)
         rows, columns = np.nonzero(shown == shown.max())
@@ -102,7 +94,7 @@ def test_the_patients_right_is_at_the_left():
     labels = np.zeros((15, 120, 110), np.uint8)
     labels[1:4, 20:100, 30:60] = 1  # at the right
     options = {"source": "phantom", "at": (2, 50, 40)}
-    _, coronal, axial = figures_volumes.three_planes(image(), labels, SPACING, "", **options).axes
+    _, coronal, axial = volumes.three_planes(image(), labels, SPACING, "", **options).axes
     for axes in (coronal, axial):
         columns = np.nonzero((picture(axes) == colour(style.CLASS_COLOURS["vertebrae"])).all(axis=-1))[1]
         assert columns.max() < picture(axes).shape[1] / 2
@@ -133,7 +125,7 @@ def test_scale_bars_have_their_length_and_fit():
 @pytest.fixture(scope="module")
 def surfaces():
     labels = spine()
-    return figures_volumes.surfaces(four_classes(labels), SPACING, "a volume", source="released")
+    return volumes.surfaces(four_classes(labels), SPACING, "a volume", source="released")
 
 
 def test_surfaces_are_shown_in_all_views_in_one_scale(surfaces):
@@ -142,7 +134,7 @@ def test_surfaces_are_shown_in_all_views_in_one_scale(surfaces):
     surfaces.draw_without_rendering()
     scales = [axes.get_window_extent().height / picture(axes).shape[0] for axes in surfaces.axes]
     np.testing.assert_allclose(scales, scales[0], rtol=0.02)
-    assert bar_mm(surfaces.axes[0], figures_volumes.SURFACE_MM) == pytest.approx(20)  # 50 does not fit
+    assert bar_mm(surfaces.axes[0], volumes.SURFACE_MM) == pytest.approx(20)  # 50 does not fit
 
 
 def test_surfaces_have_the_colours_of_their_classes(surfaces):
@@ -155,14 +147,14 @@ def test_surfaces_have_the_colours_of_their_classes(surfaces):
 
 def test_legends_name_only_what_is_there():
     vertebrae = np.where(spine() < 100, spine(), 0)
-    one = figures_volumes.surfaces(four_classes(vertebrae), SPACING, "", source="chu", views=VIEWS[:1])
-    other = figures_volumes.three_planes(image(), four_classes(vertebrae), SPACING, "", source="chu")
+    one = volumes.surfaces(four_classes(vertebrae), SPACING, "", source="chu", views=VIEWS[:1])
+    other = volumes.three_planes(image(), four_classes(vertebrae), SPACING, "", source="chu")
     for figure in (one, other):
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["vertebrae"]
 
 
 def numbered(**options):
-    return figures_volumes.numbered_spine(image()[7], spine()[7], "a spine", source="phantom", **options)
+    return volumes.numbered_spine(image()[7], spine()[7], "a spine", source="phantom", **options)
 
 
 def test_every_vertebra_and_disc_is_named_at_its_place():
@@ -170,7 +162,7 @@ def test_every_vertebra_and_disc_is_named_at_its_place():
     assert axes.get_aspect() == 1.25
     named = {text.get_text(): text for text in axes.texts}
     assert set(named) == {"L5", "L4", "L5/S1  9.5 mm", "L4/L5"}
-    top = style.foreground_box(spine()[7], margin=120 // 7)[0].start
+    top = painting.foreground_box(spine()[7], margin=120 // 7)[0].start
     for name, middle in {"L5": 81.5, "L4": 41.5, "L4/L5": 60.5, "L5/S1  9.5 mm": 100.5}.items():
         row = named[name].xy[1] if "/" in name else named[name].get_position()[1]
         assert row == pytest.approx(middle - top, abs=0.1)  # the body's middle, without the spinous process
@@ -180,7 +172,7 @@ def test_every_vertebra_and_disc_is_named_at_its_place():
 def test_agreement_draws_bias_limits_and_every_pair():
     table = agreement_table()
     table.loc[0, ["other", "difference", "mean"]] = np.nan
-    figure = figures_volumes.measure_agreement(table, source="phantom", measures=("height_mm", "ap_mm", "area_mm2"))
+    figure = volumes.measure_agreement(table, source="phantom", measures=("height_mm", "ap_mm", "area_mm2"))
     for axes, (measure, n, unit) in zip(
         figure.axes, (("height_mm", 19, "mm"), ("ap_mm", 20, "mm"), ("area_mm2", 20, "mm²")), strict=True
     ):
@@ -198,17 +190,17 @@ def test_agreement_draws_bias_limits_and_every_pair():
 def test_agreement_needs_pairs():
     table = agreement_table()
     with pytest.raises(SpiderError, match="expected pairs of depth_mm"):
-        figures_volumes.measure_agreement(table, source="phantom", measures=("depth_mm",))
+        volumes.measure_agreement(table, source="phantom", measures=("depth_mm",))
     alone = table.groupby("measure").head(1)
-    assert "bias\n+0.50 mm" in texts(figures_volumes.measure_agreement(alone, source="phantom"))
+    assert "bias\n+0.50 mm" in texts(volumes.measure_agreement(alone, source="phantom"))
 
 
 def every_figure() -> dict:
     return {
         "planes": planes(),
-        "planes without classes": figures_volumes.three_planes(image(), None, SPACING, "a volume", source="sct"),
+        "planes without classes": volumes.three_planes(image(), None, SPACING, "a volume", source="sct"),
         "numbered": numbered(notes={201: "9.5 mm", 202: "10.5 mm"}),
-        "agreement": figures_volumes.measure_agreement(agreement_table(), source="phantom"),
+        "agreement": volumes.measure_agreement(agreement_table(), source="phantom"),
     }
 
 

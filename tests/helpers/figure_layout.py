@@ -1,6 +1,7 @@
 """What holds for every figure, whatever it shows."""
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 
 def check_layout(name: str, figure: Figure) -> None:
@@ -16,3 +17,8 @@ def check_layout(name: str, figure: Figure) -> None:
     for place, box in enumerate(boxes[: len(outer)]):
         for other in boxes[place + 1 :]:
             assert not box.padded(-1).overlaps(other), f"{name}: title, legend or attribution covers something"
+
+
+def texts(figure: Figure) -> list[str]:
+    """Give all that is written in a figure."""
+    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]

@@ -240,7 +240,7 @@ def test_what_holds_nothing_is_no_error():
     [
         (np.zeros((3, 4), np.uint8), (1, 1, 1), "classes: expected \\(D, H, W\\) uint8"),
         (np.zeros((3, 4, 5), int), (1, 1, 1), "classes: expected \\(D, H, W\\) uint8"),
-        (np.full((3, 4, 5), 4, np.uint8), (1, 1, 1), "classes: expected 0..3, found 4"),
+        (np.full((3, 4, 5), 4, np.uint8), (1, 1, 1), "classes: expected classes 0..3, found 4"),
         (np.ones((3, 4, 5), np.uint8), (1, 0, 1), "spacing: expected three positive numbers"),
     ],
 )

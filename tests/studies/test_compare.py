@@ -36,7 +36,7 @@ def test_values_by_hand(aggregation, expected):
 
 
 def test_replicates_of_two_patients_take_three_values_only():
-    values = replicated_dice(counts("a", A), "pooled")["canal"]
+    values = replicated_dice(counts("a", A))["pooled"]["canal"]
     possible = [30 / 40, 90 / 110, 60 / 70]  # patient 1 alone, both, patient 2 alone
     assert {round(v, 9) for v in values} == {round(v, 9) for v in possible}
     table = dice_table(counts("a", A)).query("aggregation == 'pooled' and `class` == 'canal'").iloc[0]

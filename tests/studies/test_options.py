@@ -7,12 +7,12 @@ import torch
 import yaml
 from torch import nn
 
-from spider_utils.commands.study import trained_study
 from spider_utils.common.errors import SpiderError
 from spider_utils.studies import options
 from spider_utils.studies.harness import plan
 from spider_utils.studies.options import OPTIONS, PLAIN, Ensemble, option_place, try_options
 from spider_utils.studies.study_file import load_study
+from spider_utils.studies.tables import trained_study
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 ARMS = {"plain_net": {"title": "plain"}, "dice_net": {"title": "Dice alone", "values": {"focal_share": 0.0}}}

@@ -12,7 +12,7 @@ from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import Training
 from spider_utils.studies.paired import holm, paired_table, patient_table, study_patients
 from spider_utils.train.settings import TrainSettings
-from tools.studies import ablation_page
+from tools.pages import ablation_page
 
 
 def slice_table(patients: list[int], pixel: float = np.nan) -> pd.DataFrame:

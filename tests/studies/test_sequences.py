@@ -16,7 +16,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import read_grey
 from spider_utils.data.spider import read_overview
-from spider_utils.figures import calibration as figures_calibration
+from spider_utils.figures import calibration
 from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
 from spider_utils.predict.network import InferenceSettings, ready_network
 from spider_utils.predict.slices import predict_folder
@@ -242,7 +242,7 @@ def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
 def test_the_command_writes_tables_and_a_figure(folder, tmp_path):
     with (
         patch("spider_utils.studies.volumes.ready_network", toy_network),
-        patch.object(figures_calibration, "EXAMPLES", 1),
+        patch.object(calibration, "EXAMPLES", 1),
     ):
         assert main(["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path)]) == 0
     assert len(pd.read_csv(tmp_path / "sequences.csv")) == 16
@@ -258,7 +258,7 @@ def test_the_figure_shows_the_largest_differences(folder):
     ]  # fmt: skip
     overview = pd.DataFrame({"new_file_name": [case.name for case in shown], "num_vertebrae": 6, "num_discs": 6})
     table = sequence_table(shown, overview, [])
-    figure = figures_calibration.sequences(shown, table, summarise_sequences(table), source="exported")
+    figure = calibration.sequences(shown, table, summarise_sequences(table), source="exported")
     check_layout("sequences", figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[2].startswith("T1, patient 3\nvertebrae 5 / 6\ndiscs 5 / 6")

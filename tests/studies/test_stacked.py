@@ -9,7 +9,7 @@ from scipy.ndimage import distance_transform_edt
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
-from spider_utils.evaluate.metrics import boundary_distances
+from spider_utils.evaluate.boundaries import boundary_distances
 from spider_utils.studies.stacked import stacked_boundary, stacked_copies, stacked_table
 
 

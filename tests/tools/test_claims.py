@@ -10,16 +10,17 @@ from spider_utils.__main__ import make_parser
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.claims import (
     NOT_REPRODUCED,
+    PAGE,
     REPRODUCED,
     RESULTS,
     UNTESTABLE,
     VERDICTS,
     all_claims,
+    claims_block,
     measured,
     metric_claims,
-    readme_block,
 )
-from tools.notebooks import README, ROOT
+from tools.notebooks import ROOT
 from tools.spider_levels import count_levels
 
 TABLE = pd.read_csv(RESULTS / "claims.csv", keep_default_na=False, na_values=[""])
@@ -28,7 +29,7 @@ TABLE = pd.read_csv(RESULTS / "claims.csv", keep_default_na=False, na_values=[""
 def test_the_table_is_what_the_results_say_now():
     made = pd.DataFrame([vars(claim) for claim in all_claims()])
     pd.testing.assert_frame_equal(made, TABLE.drop(columns="number"), check_dtype=False)
-    assert readme_block(TABLE) in README.read_text(encoding="utf-8")
+    assert claims_block(TABLE) in PAGE.read_text(encoding="utf-8")
 
 
 def test_every_row_is_complete():
@@ -56,6 +57,8 @@ def test_the_command_can_be_typed_and_the_evidence_is_there(row):
             make_parser().parse_args(shlex.split(line)[3:])
         elif program[1] not in (None, "pytest"):
             assert (ROOT / f"{program[1].replace('.', '/')}.py").is_file()
+        elif program[1] == "pytest":
+            assert all((ROOT / word).exists() for word in line.split()[3:])
     for place in re.findall(r"results/[\w/.]+\w", row.evidence):
         assert (ROOT / place).exists(), place
 

@@ -10,12 +10,14 @@ import pytest
 
 from tools.notebooks import (
     FOLDER,
+    PLACEHOLDER,
     badge,
     make_notebooks,
     output_errors,
     pairing_errors,
     read_source,
     repository_address,
+    set_address,
 )
 
 ADDRESS = "https://github.com/somebody/spines"
@@ -102,6 +104,40 @@ def test_badge_and_set_up_name_the_address_once_each(folder):
     moved = read_source(folder / "01_sum.py", "https://github.com/else/where")
     assert "somebody" not in "".join(cell.source for cell in moved.cells)
     assert len(moved.cells) == len(nbformat.read(folder / "01_sum.ipynb", as_version=4).cells)
+
+
+def test_without_an_address_there_is_neither_badge_nor_set_up(folder):
+    bare = read_source(folder / "01_sum.py", None)
+    assert bare.cells[0].source == "# One sum\n\nA question."
+    assert [cell.cell_type for cell in bare.cells] == ["markdown", "code", "code"]
+    assert "colab" not in "".join(cell.source for cell in bare.cells).lower()
+    assert len(pairing_errors(folder, None)) == 1, "a badge that leads nowhere is noticed"
+
+
+def test_the_placeholder_is_no_address(tmp_path):
+    pyproject = tmp_path / "pyproject.toml"
+    for name, expected in ((PLACEHOLDER, None), ("somebody/spines", ADDRESS)):
+        pyproject.write_text(f'[project.urls]\nRepository = "https://github.com/{name}"\n')
+        assert repository_address(pyproject) == expected
+
+
+def test_an_address_is_set_and_taken_back_without_executing_anything(folder):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    set_address(folder, None)
+    bare = nbformat.read(folder / "01_sum.ipynb", as_version=4)
+    assert [cell.execution_count for cell in bare.cells if cell.cell_type == "code"] == [1, 2]
+    assert bare.cells[-1].outputs[0].text == "4\n"
+    assert pairing_errors(folder, None) == output_errors(bare) == []
+    set_address(folder, ADDRESS)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_an_address_keeps_edits_and_outputs_that_are_out_of_step(folder):
+    replace(folder / "01_sum.py", "number + 2", "number + 3")
+    set_address(folder, None)
+    assert "number + 3" in (folder / "01_sum.py").read_text()
+    assert "number + 2" in (folder / "01_sum.ipynb").read_text()
+    assert "differ" in pairing_errors(folder, None)[0]
 
 
 def test_another_address_is_noticed(folder):

@@ -51,7 +51,8 @@ ASKED += (
     "for the clinic",
     "gamma",
 )
-README_TYPED = {  # decimals of its running text that are settings or versions, not results
+PROSE = [README, *(ROOT / "results").glob("*.md"), *(ROOT / "docs").glob("*.md")]
+PROSE_TYPED = {  # decimals of the pages' running text that are settings or versions, not results
     "3.11": "Python",
     "0.001": "learning rate",
     "0.002": "learning rate of the profile smoke",
@@ -300,11 +301,12 @@ def test_the_committed_answers_are_those_of_the_results(numbers):
         assert 2 <= len(re.findall(r"[.?](?:\s|$)", answer.strip())) <= 5, answer
 
 
-def test_every_number_of_the_readmes_running_text_is_a_result(numbers):
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: f"{page.parent.name}/{page.name}")
+def test_every_number_of_a_pages_running_text_is_a_result(numbers, page):
     """Outside the blocks that the tools write, and outside code."""
-    text = README.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
     text = re.sub(r"<!-- (\w+): begin -->.*?<!-- \1: end -->|```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
-    strange = set(numbers.strange(text)) - set(README_TYPED)
+    strange = set(numbers.strange(text)) - set(PROSE_TYPED)
     assert not strange, f"{sorted(strange)}: neither in {REGISTRY.name} nor among the typed ones"
 
 
@@ -317,7 +319,7 @@ def test_copied_masks_lie_a_hundredth_below_the_papers_for_vertebrae_and_canal()
 
 def test_every_listed_number_is_quoted_somewhere(numbers):
     quoted = SLIDES.read_text(encoding="utf-8") + TEMPLATE.read_text(encoding="utf-8")
-    prose = README.read_text(encoding="utf-8")
+    prose = "".join(page.read_text(encoding="utf-8") for page in (*PROSE, *(ROOT / "results").glob("*/README.md")))
     listed = [one.name for one in read_registry()]
     idle = [name for name in listed if f"{{{name}}}" not in quoted and numbers.texts.get(name, "") not in prose]
     assert idle == []

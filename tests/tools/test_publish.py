@@ -1,4 +1,4 @@
-"""What is published: the README and results/ state what the runs' own files hold, and nothing of the machine."""
+"""What is published: results/ states what the runs' own files hold, and nothing of the machine."""
 
 import re
 
@@ -7,9 +7,11 @@ import pytest
 
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import RUN_CAPTIONS, gallery
-from tools.notebooks import README, ROOT, readme_table, repository_address, with_block
-from tools.publish import command, describe, score_rows
-from tools.studies import PAGES, describe_study, is_study, markdown_table, published_figures, study_command
+from tools.markdown import markdown_table, with_block
+from tools.notebooks import ROOT
+from tools.pages import PAGES, describe_study
+from tools.publish import command, describe, run_page, score_rows
+from tools.studies import PHANTOM, QUESTIONS, is_study, published_figures, read_settings, study_command, study_page
 
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
 STUDIES = [folder for folder in PUBLISHED if is_study(folder)]
@@ -18,28 +20,34 @@ RUNS = [folder for folder in PUBLISHED if folder not in STUDIES]
 
 def test_something_is_published():
     assert RUNS
-    assert {folder.name for folder in STUDIES} == set(PAGES)
+    assert {folder.name for folder in STUDIES} == set(PAGES) == set(QUESTIONS)
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
 def test_a_studys_page_states_what_its_files_hold(folder):
     text = describe_study(folder)
-    assert text in (folder / "README.md").read_text(encoding="utf-8")
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert text in page and page == study_page(folder)
     assert study_command(folder) == (folder / "command.txt").read_text(encoding="utf-8").strip()
     assert study_command(folder) in text
     for path in folder.iterdir():
         assert not re.search(r"/(home|root|tmp|work|Users)/", path.read_text(encoding="utf-8")), path
 
 
-def test_the_readme_states_the_honest_number_before_the_leaky_one():
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
+def test_numbers_of_phantoms_say_so(folder):
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert (PHANTOM in text) == (read_settings(folder)["source"] == "phantom")
+    if PHANTOM in text:
+        assert text.index(PHANTOM) < text.index("| ")
+
+
+def test_the_leakage_page_states_the_honest_number_before_the_leaky_one():
     leakage = describe_study(ROOT / "results" / "leakage")
-    assert leakage in text
     lines = [line for line in leakage.splitlines() if line.startswith("| ")]
     first_leaky = next(number for number, line in enumerate(lines) if "LEAKY" in line)
     honest = [number for number, line in enumerate(lines) if line.startswith("| unseen patients")]
     assert honest and max(honest) < first_leaky
-    assert text.index("<!-- released_cpu: begin -->") < text.index("<!-- leakage: begin -->")
 
 
 def test_every_line_of_the_leakage_page_is_in_its_tables():
@@ -60,21 +68,19 @@ def test_figures_of_studies_are_published_with_them():
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
-def test_the_readme_and_the_folder_state_what_the_files_hold(folder):
-    text = describe(folder)
-    assert text in README.read_text(encoding="utf-8")
-    assert text in (folder / "README.md").read_text(encoding="utf-8")
+def test_a_runs_page_states_what_its_files_hold(folder):
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert describe(folder) in page and page == run_page(folder)
 
 
 @pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
-def test_every_score_in_the_readme_is_a_row_of_metrics(folder):
+def test_every_score_of_a_runs_page_is_a_row_of_metrics(folder):
     metrics = pd.read_csv(folder / "metrics.csv")
     pooled = metrics[
         (metrics["split"] == "test") & (metrics["aggregation"] == "pooled") & (metrics["sequence"] == "all")
     ]
-    lines = [
-        line for line in README.read_text(encoding="utf-8").splitlines() if re.match(r"\| (vert|can|disc|fore)", line)
-    ]
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    lines = [line for line in page.splitlines() if re.match(r"\| (vert|can|disc|fore)", line)]
     assert len(lines) == 4
     for line in lines:
         name, first, *_ = (cell.strip() for cell in line.strip("|").split("|"))
@@ -123,10 +129,6 @@ def test_the_command_names_what_was_set_by_hand():
     settings = {"source": "released", "data_dir": "data/x", "profile": "cpu", "overrides": {"fold": 2}}
     expected = "python -m spider_utils run --source released --data-dir data/x --profile cpu --out runs/y -p fold 2"
     assert command(settings, "runs/y") == expected
-
-
-def test_the_readme_lists_the_notebooks_with_badges_of_the_one_address():
-    assert readme_table(ROOT / "notebooks", repository_address()) in README.read_text(encoding="utf-8")
 
 
 def test_a_block_is_replaced_between_its_markers_only():

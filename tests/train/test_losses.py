@@ -1,17 +1,17 @@
-"""The losses against hand-computed values, MONAI and special cases."""
+"""The losses against hand-computed values, MONAI (ours), their formulas (MONAI's) and special cases."""
 
 import math
 
 import numpy as np
 import pytest
 import torch
-from monai.losses import DiceCELoss, DiceLoss, FocalLoss, GeneralizedDiceLoss, TverskyLoss
+from monai.losses import DiceLoss, FocalLoss
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.train.losses import (
     LOSSES,
-    CombinedLoss,
     boundary_loss,
+    combined_loss,
     cross_entropy_dice_loss,
     dice_loss,
     focal_loss,
@@ -19,11 +19,30 @@ from spider_utils.train.losses import (
     generalised_dice_loss,
     make_loss,
     signed_distance,
-    tversky_index,
     tversky_loss,
+    tversky_losses,
 )
+from spider_utils.train.settings import TrainSettings
 
-LIKE_OURS = {"to_onehot_y": True, "softmax": True, "batch": True, "smooth_nr": 1e-6, "smooth_dr": 1e-6}
+
+def sums(logits: torch.Tensor, target: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Of each class over the batch, in double precision: overlap, predicted and reference pixels, (C,) each."""
+    p = logits.double().softmax(dim=1)
+    y = torch.nn.functional.one_hot(target, logits.shape[1]).movedim(-1, 1)
+    return (y * p).sum((0, 2, 3)), p.sum((0, 2, 3)), y.sum((0, 2, 3)).double()
+
+
+def assert_same(loss, formula, logits: torch.Tensor, target: torch.Tensor) -> None:
+    """Two losses give the same value and the same gradient."""
+    values, gradients = [], []
+    for each in (loss, formula):
+        given = logits.clone().requires_grad_()
+        value = each(given, target)
+        value.backward()
+        values.append(value.item())
+        gradients.append(given.grad)
+    assert values[0] == pytest.approx(values[1], rel=1e-5)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6 * gradients[1].abs().max().item())
 
 
 def certain(masks: torch.Tensor, classes: int = 4) -> torch.Tensor:
@@ -101,19 +120,19 @@ def test_a_perfect_mask_costs_nothing_and_any_other_more(batch, name):
 
 def test_combined_loss_is_six_parts_focal_and_four_parts_dice(batch):
     expected = 0.6 * focal_loss(*batch, gamma=4.0) + 0.4 * dice_loss(*batch)
-    assert CombinedLoss()(*batch).item() == pytest.approx(expected.item(), rel=1e-6)
+    assert combined_loss(*batch).item() == pytest.approx(expected.item(), rel=1e-6)
     other = 0.6 * focal_loss(*batch, reduction="sum") + 0.4 * dice_loss(*batch, over="image")
-    assert CombinedLoss(focal_reduction="sum", dice_over="image")(*batch).item() == pytest.approx(
+    assert combined_loss(*batch, focal_reduction="sum", dice_over="image").item() == pytest.approx(
         other.item(), rel=1e-6
     )
-    assert CombinedLoss(focal_share=1.0)(*batch).item() == pytest.approx(focal_loss(*batch).item(), rel=1e-6)
+    assert combined_loss(*batch, focal_share=1.0).item() == pytest.approx(focal_loss(*batch).item(), rel=1e-6)
 
 
 @pytest.mark.parametrize("gamma", [0.4, 4.0])
 @pytest.mark.parametrize("true_class", [0, 1])
 def test_gradients_are_finite_for_sure_and_wrong_pixels(gamma, true_class):
     logits = torch.tensor([200.0, -200.0, 0.0, 0.0]).reshape(1, 4, 1, 1).requires_grad_()
-    CombinedLoss(gamma=gamma)(logits, torch.tensor([true_class]).reshape(1, 1, 1)).backward()
+    combined_loss(logits, torch.tensor([true_class]).reshape(1, 1, 1), gamma=gamma).backward()
     assert torch.isfinite(logits.grad).all()
     assert true_class == 0 or logits.grad.abs().sum() > 0
 
@@ -147,10 +166,13 @@ def test_tversky_with_one_half_is_dice(batch):
 
 
 @pytest.mark.parametrize("fp_weight", [0.3, 0.5, 0.9])
-def test_tversky_agrees_with_monai(batch, fp_weight):
-    logits, target = batch
-    theirs = TverskyLoss(alpha=fp_weight, beta=1 - fp_weight, **LIKE_OURS)(logits, target[:, None])
-    assert tversky_loss(logits, target, fp_weight).item() == pytest.approx(theirs.item(), rel=1e-5)
+def test_tversky_agrees_with_its_formula(batch, fp_weight):
+    def formula(logits, target):
+        tp, predicted, true = sums(logits, target)
+        weighted = tp + fp_weight * (predicted - tp) + (1 - fp_weight) * (true - tp)
+        return 1 - ((tp + 1e-6) / (weighted + 1e-6)).mean()
+
+    assert_same(lambda logits, target: tversky_loss(logits, target, fp_weight), formula, *batch)
 
 
 PREDICTED = torch.tensor([[1, 1, 1, 0], [0, 0, 0, 0]]).reshape(1, 2, 4)
@@ -161,7 +183,7 @@ INDICES = [4 / (4 + 0.3 * 1 + 0.7 * 2), 1 / (1 + 0.3 * 2 + 0.7 * 1)]
 
 def test_tversky_by_hand_weighs_false_and_missed_pixels():
     logits = certain(PREDICTED, 2)
-    assert tversky_index(logits, TRUE, 0.3).tolist() == pytest.approx(INDICES, rel=1e-5)
+    assert (1 - tversky_losses(logits, TRUE, 0.3)).tolist() == pytest.approx(INDICES, rel=1e-5)
     assert tversky_loss(logits, TRUE, 0.3).item() == pytest.approx(1 - sum(INDICES) / 2, rel=1e-5)
 
 
@@ -176,12 +198,17 @@ def test_focal_tversky_with_exponent_one_is_tversky(batch):
 
 
 @pytest.mark.parametrize("lacking", [(), (3,), (0, 2)])
-def test_generalised_dice_agrees_with_monai_also_where_classes_are_absent(batch, lacking):
-    logits, target = batch
+@pytest.mark.parametrize("repeated", [1, 30])  # in large batches the weights are tiny
+def test_generalised_dice_agrees_with_its_formula_also_where_classes_are_absent(batch, lacking, repeated):
+    def formula(logits, target):
+        tp, predicted, true = sums(logits, target)
+        weights = torch.where(true > 0, true.clamp_min(1) ** -2, (true[true > 0] ** -2).max())
+        return 1 - 2 * (weights * tp).sum() / (weights * (predicted + true)).sum()
+
+    logits, target = batch[0].repeat(1, 1, repeated, repeated), batch[1].repeat(1, repeated, repeated)
     for label in lacking:
         target = torch.where(target == label, 1, target)
-    theirs = GeneralizedDiceLoss(**LIKE_OURS)(logits, target[:, None])
-    assert generalised_dice_loss(logits, target).item() == pytest.approx(theirs.item(), rel=1e-4)
+    assert_same(generalised_dice_loss, formula, logits, target)
 
 
 def test_generalised_dice_by_hand():
@@ -190,10 +217,11 @@ def test_generalised_dice_by_hand():
     assert generalised_dice_loss(certain(PREDICTED, 2), TRUE).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_cross_entropy_and_dice_agree_with_monai(batch):
-    logits, target = batch
-    theirs = DiceCELoss(**LIKE_OURS)(logits, target[:, None])
-    assert cross_entropy_dice_loss(logits, target).item() == pytest.approx(theirs.item(), rel=1e-5)
+def test_cross_entropy_and_dice_are_their_sum(batch):
+    def formula(logits, target):
+        return torch.nn.functional.cross_entropy(logits, target) + dice_loss(logits, target)
+
+    assert_same(cross_entropy_dice_loss, formula, *batch)
 
 
 # the boundary loss
@@ -298,7 +326,7 @@ def test_boundary_begins_as_the_combined_loss_and_its_share_rises(batch):
 
 def test_make_loss_gives_each_loss_its_parameters(batch):
     expected = {
-        "combined": CombinedLoss(0.5, 2.0, "sum", "image")(*batch),
+        "combined": combined_loss(*batch, 0.5, 2.0, "sum", "image"),
         "tversky": tversky_loss(*batch, fp_weight=0.8),
         "focal_tversky": focal_tversky_loss(*batch, fp_weight=0.8),
         "generalised_dice": generalised_dice_loss(*batch),
@@ -310,6 +338,17 @@ def test_make_loss_gives_each_loss_its_parameters(batch):
         assert made(*batch).item() == pytest.approx(value.item(), rel=1e-6)
 
 
+def test_another_loss_is_added_in_one_place(batch, monkeypatch):
+    def hinge(logits, target, gamma=1.0):
+        return gamma * (1 - logits.gather(1, target[:, None])).clamp_min(0).mean()
+
+    monkeypatch.setitem(LOSSES, "hinge", (hinge, ("gamma",)))
+    made = TrainSettings(loss="hinge", gamma=3.0).make_loss(1)
+    assert made(*batch).item() == pytest.approx(3 * make_loss("hinge")(*batch).item(), rel=1e-6)
+
+
 def test_an_unknown_loss_is_named():
     with pytest.raises(SpiderError, match="loss: expected one of combined, tversky, .*, found 'hinge'"):
         make_loss("hinge")
+    with pytest.raises(SpiderError, match="loss: expected one of combined, .*, found 'hinge'"):
+        TrainSettings(loss="hinge")

@@ -15,7 +15,7 @@ from spider_utils.models.batches import network_images, network_masks, shuffled_
 from spider_utils.models.saved import load_network, select_device
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_masks
-from spider_utils.train.losses import CombinedLoss, boundary_loss
+from spider_utils.train.losses import boundary_loss, combined_loss
 from spider_utils.train.settings import TrainSettings
 from spider_utils.train.trainer import Slices, Trainer, class_iou, read_slices, train
 
@@ -266,7 +266,7 @@ def test_the_loss_with_several_heads_is_the_mean_over_them(data, tmp_path):
     torch.manual_seed(0)  # the same dropout
     heads = trainer.model(slices.images[:4].float() / 255)
     assert heads.shape == (5, 4, 4, 32, 32) and torch.allclose(logits, heads[-1], atol=1e-5)
-    each = [CombinedLoss()(head, slices.masks[:4].long()).item() for head in heads]
+    each = [combined_loss(head, slices.masks[:4].long()).item() for head in heads]
     assert loss.item() == pytest.approx(sum(each) / 5, rel=1e-5)
     assert np.std(each) > 1e-3
 
@@ -276,7 +276,7 @@ def test_the_boundary_loss_gets_its_share_epoch_by_epoch():
     generator = torch.Generator().manual_seed(0)
     logits = torch.randn(2, 4, 8, 8, generator=generator)
     target = torch.randint(0, 4, (2, 8, 8), generator=generator)
-    combined, distance = CombinedLoss()(logits, target).item(), boundary_loss(logits, target).item()
+    combined, distance = combined_loss(logits, target).item(), boundary_loss(logits, target).item()
     for epoch in (1, 2, 4):
         share = 0.2 * epoch / 4
         expected = (1 - share) * combined + share * distance

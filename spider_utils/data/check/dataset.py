@@ -1,31 +1,41 @@
 """One pass over a data set that finds every problem at once, before a training meets the first of them."""
 
-import hashlib
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
-from spider_utils.data.check.findings import ERROR, WARNING, Finding, finding_of, in_order, natural, place
-from spider_utils.data.check.overview import check_overview
-from spider_utils.data.check.volumes import check_image, check_labels, discs_of, mask_geometry, vertebrae_of
-from spider_utils.data.pose import to_pose
-from spider_utils.data.spider import FILE_NAME, GRADINGS, OVERVIEW, read_gradings, read_overview
+from spider_utils.data.check import files, overview, volumes
+from spider_utils.data.check.findings import ERROR, Finding, finding_of, in_order, natural, place
+from spider_utils.data.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
 
-
-@dataclass
-class _Pass:
-    """What a pass over the folder `root` has found so far."""
-
-    root: Path
-    findings: list[Finding] = field(default_factory=list)
-    seen: dict[bytes, str] = field(default_factory=dict)  # digest of an image's voxels -> where they were first met
-    counts: dict[str, tuple[int, int]] = field(default_factory=dict)  # a mask's numbers of vertebrae and of discs
+# Every check, by what it looks at; each returns what it finds. Another one is added here and nowhere else.
+CHECKS: dict[str, tuple[Callable[..., list[Finding]], ...]] = {
+    "image": (volumes.no_contrast, volumes.not_sagittal, volumes.implausible_spacing),  # (where, sitk.Image)
+    "mask": (  # (where, volumes.Mask)
+        volumes.other_geometry,
+        volumes.unknown_labels,
+        volumes.empty_mask,
+        volumes.gap_in_vertebrae,
+        volumes.gap_in_discs,
+        volumes.disc_without_vertebra,
+        volumes.no_canal,
+    ),
+    "files": (files.several_formats, files.copied_images),  # (files.Files)
+    "laid out": (files.foreign_names, files.lone_files),  # (files.Files) of a folder like SPIDER's
+    "overview": (  # (overview.Listed)
+        overview.rows_without_files,
+        overview.files_without_rows,
+        overview.duplicate_rows,
+        overview.unknown_subsets,
+        overview.patients_in_both_subsets,
+        overview.counts_unlike_masks,
+    ),
+}
 
 
 def check_dataset(data_dir: Path | str) -> tuple[list[Finding], int]:
@@ -37,18 +47,23 @@ def check_dataset(data_dir: Path | str) -> tuple[list[Finding], int]:
     """
     root = Path(data_dir)
     laid_out = (root / "images").is_dir()
-    images = _by_name(find_volumes(root / "images" if laid_out else root))
-    state = _Pass(root)
-    masks = _find_masks(state) if laid_out else {}
-    names = sorted({*images, *masks}, key=natural)
+    found: list[Finding] = []
+    seen = files.Files(root, images=_by_name(find_volumes(root / "images" if laid_out else root)))
+    if laid_out and (root / "masks").is_dir():
+        seen.masks = _tried(found, root, root / "masks", lambda folder: _by_name(find_volumes(folder))) or {}
+    names = sorted({*seen.images, *seen.masks}, key=natural)
     for name in progress(names, desc="check", unit="series"):
-        image = _check_images(state, images.get(name, []))
-        _check_masks(state, name, image, masks.get(name, []))
+        _check_series(found, seen, name)
+    found += run_checks("files", seen)
     if laid_out:
-        _check_names(state, [path for paths in images.values() for path in paths])
-        _check_pairs(state, images, masks)
-        _check_tables(state, sorted(images, key=natural))
-    return in_order(state.findings), len(names)
+        found += run_checks("laid out", seen)
+        _check_tables(found, seen)
+    return in_order(found), len(names)
+
+
+def run_checks(kind: str, *looked_at: Any) -> list[Finding]:
+    """Return what the checks of one kind find."""
+    return [finding for check in CHECKS[kind] for finding in check(*looked_at)]
 
 
 def _by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
@@ -59,111 +74,43 @@ def _by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
     return groups
 
 
-def _find_masks(state: _Pass) -> dict[str, list[Path]]:
-    folder = state.root / "masks"
-    if not folder.is_dir():
-        return {}
+def _tried(found: list[Finding], root: Path, path: Path, read: Callable[[Path], Any]) -> Any:
+    """Read a path, or note why that cannot be and return None."""
     try:
-        return _by_name(find_volumes(folder))
+        return read(path)
     except SpiderError as error:
-        state.findings.append(finding_of(error, folder, state.root))
-        return {}
-
-
-def _read(state: _Pass, path: Path) -> sitk.Image | None:
-    """Read a volume, or note why it cannot be."""
-    try:
-        return read_volume(path)
-    except SpiderError as error:
-        state.findings.append(finding_of(error, path, state.root))
+        found.append(finding_of(error, path, root))
     except OSError as error:
         problem = f"expected a file that can be read, found {error.strerror}"
-        state.findings.append(Finding(ERROR, place(path, state.root), problem, "check its permissions"))
+        found.append(Finding(ERROR, place(path, root), problem, "check its permissions"))
     return None
 
 
-def _check_images(state: _Pass, paths: list[Path]) -> sitk.Image | None:
-    """Check the image files of one series and return the first that can be read."""
-    _check_formats(state, paths)
-    first = None
-    for path in paths:
-        image = _read(state, path)
+def _check_series(found: list[Finding], seen: files.Files, name: str) -> None:
+    """Read the images and then the masks of one series, and note what is wrong with them."""
+    first: sitk.Image | None = None  # of its images that can be read: what its masks lie on
+    for path in seen.images.get(name, []):
+        image = _tried(found, seen.root, path, read_volume)
         if image is None:
             continue
-        where = place(path, state.root)
-        state.findings += check_image(where, image)
+        where = place(path, seen.root)
+        found += run_checks("image", where, image)
         if first is None:
             first = image
-            _check_copy(state, where, image)
-    return first
+            seen.digests[where] = files.voxel_digest(image)
+    for path in seen.masks.get(name, []):
+        read = _tried(found, seen.root, path, read_volume)
+        if read is not None:
+            mask = volumes.Mask.of(read, first)
+            found += run_checks("mask", place(path, seen.root), mask)
+            seen.counts.setdefault(name, (len(mask.vertebrae), len(mask.discs)))
 
 
-def _check_masks(state: _Pass, name: str, image: sitk.Image | None, paths: list[Path]) -> None:
-    _check_formats(state, paths)
-    for path in paths:
-        mask = _read(state, path)
-        if mask is None:
-            continue
-        where = place(path, state.root)
-        if image is not None:
-            state.findings += mask_geometry(where, image, mask)
-        values = np.unique(sitk.GetArrayViewFromImage(mask))
-        state.findings += check_labels(where, values)
-        labels = {int(value) for value in values if value > 0}
-        state.counts.setdefault(name, (len(vertebrae_of(labels)), len(discs_of(labels))))
-
-
-def _check_formats(state: _Pass, paths: list[Path]) -> None:
-    if len(paths) > 1:
-        others = " and ".join(path.name for path in paths[1:])
-        problem = f"expected one file for a series, found {others} too"
-        state.findings.append(Finding(ERROR, place(paths[0], state.root), problem, "keep one of them"))
-
-
-def _check_copy(state: _Pass, where: str, image: sitk.Image) -> None:
-    """Look for voxels that came under another name before, in whatever type or order they are stored."""
-    voxels = sitk.GetArrayFromImage(sitk.Cast(to_pose(image), sitk.sitkFloat32))
-    if voxels.min() == voxels.max():
-        return
-    digest = hashlib.sha256(str(voxels.shape).encode())
-    digest.update(voxels)
-    first = state.seen.setdefault(digest.digest(), where)
-    if first != where:
-        problem = f"expected an image of its own, found the voxels of {first}"
-        state.findings.append(Finding(ERROR, where, problem, "remove one of the two"))
-
-
-def _check_names(state: _Pass, paths: list[Path]) -> None:
-    for path in paths:
-        if FILE_NAME.fullmatch(path.name) is None:
-            problem = "expected a name like 12_t2_SPACE.mha (patient, then t1, t2 or t2_SPACE), found another"
-            state.findings.append(
-                Finding(WARNING, place(path, state.root), problem, "rename or convert it: a training reads no other")
-            )
-
-
-def _check_pairs(state: _Pass, images: dict[str, list[Path]], masks: dict[str, list[Path]]) -> None:
-    """Look for masks without image, and for images without mask unless the whole set has no masks folder."""
-    lone = [masks[name] for name in masks if name not in images]
-    if (state.root / "masks").is_dir():
-        lone += [images[name] for name in images if name not in masks]
-    for paths in lone:
-        kind, other = ("mask", "image") if paths[0].parent.name == "masks" else ("image", "mask")
-        problem = f"expected its {other} in {other}s/, found none"
-        state.findings.append(
-            Finding(ERROR, place(paths[0], state.root), problem, f"add the {other} or remove the {kind}")
-        )
-
-
-def _check_tables(state: _Pass, images: list[str]) -> None:
+def _check_tables(found: list[Finding], seen: files.Files) -> None:
+    tables = {}
     for name, read in ((OVERVIEW, read_overview), (GRADINGS, read_gradings)):
-        path = state.root / name
-        if not path.is_file():
-            continue
-        try:
-            table = read(state.root)
-        except SpiderError as error:
-            state.findings.append(finding_of(error, path, state.root))
-            continue
-        if name == OVERVIEW:
-            state.findings += check_overview(table, images, state.counts)
+        if (seen.root / name).is_file():
+            tables[name] = _tried(found, seen.root, seen.root / name, lambda path, read=read: read(path.parent))
+    if tables.get(OVERVIEW) is not None:
+        images = sorted(seen.images, key=natural)
+        found += run_checks("overview", overview.Listed.of(tables[OVERVIEW], images, seen.counts))

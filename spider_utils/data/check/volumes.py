@@ -1,8 +1,11 @@
-"""What can be wrong with one image, with one mask, and between the two. Every rule returns what it finds.
+"""What can be wrong with one image, with one mask, and between the two. Every check returns what it finds.
 
 SPIDER's labels: van der Graaf et al., Scientific Data 11, 264 (2024). A set in which a vertebra is missing can still be
 trained on, so what is odd about the numbering is a warning; what cannot be read or would be scored wrongly is an error.
 """
+
+from collections.abc import Set
+from dataclasses import dataclass
 
 import numpy as np
 import SimpleITK as sitk
@@ -18,9 +21,26 @@ PIXEL_MM = (0.2, 2.0)  # SPIDER's lie between 0.29 and 1.06
 LARGEST_SLICE_MM = 10.0  # SPIDER's are at most 4.8 apart
 
 
-def check_image(where: str, image: sitk.Image) -> list[Finding]:
-    """Return what is wrong with an image: no contrast, not sagittal, implausible spacing."""
-    return no_contrast(where, image) + not_sagittal(where, image) + implausible_spacing(where, image)
+@dataclass(frozen=True)
+class Mask:
+    """A mask as it was read, beside its image, and the labels in it."""
+
+    volume: sitk.Image
+    image: sitk.Image | None  # None where none of its series can be read
+    values: np.ndarray  # the distinct ones
+    labels: frozenset[int]  # those above 0
+    vertebrae: frozenset[int]  # counted from the bottom, whole (1..99) or partly visible (101..125)
+    discs: frozenset[int]  # counted from the bottom: disc n lies under vertebra n
+
+    @classmethod
+    def of(cls, volume: sitk.Image, image: sitk.Image | None) -> "Mask":
+        """Look at the voxels of a mask."""
+        values = np.unique(sitk.GetArrayViewFromImage(volume))
+        labels = frozenset(int(value) for value in values if value > 0)
+        whole = {label for label in labels if label < CANAL_LABEL}
+        partly = {label - 100 for label in labels if 100 < label < 126}
+        discs = frozenset(label - 200 for label in labels if 200 < label < 226)
+        return cls(volume, image, values, labels, frozenset(whole | partly), discs)
 
 
 def no_contrast(where: str, image: sitk.Image) -> list[Finding]:
@@ -57,8 +77,10 @@ def implausible_spacing(where: str, image: sitk.Image) -> list[Finding]:
     return [Finding(WARNING, where, problem, "check the spacing in its header") for problem in found]
 
 
-def mask_geometry(where: str, image: sitk.Image, mask: sitk.Image) -> list[Finding]:
+def other_geometry(where: str, mask: Mask) -> list[Finding]:
     """Return a finding for each of size, spacing, origin and direction that a mask does not share with its image."""
+    if mask.image is None:
+        return []
     return [
         Finding(
             ERROR,
@@ -66,54 +88,35 @@ def mask_geometry(where: str, image: sitk.Image, mask: sitk.Image) -> list[Findi
             f"expected the {name} of its image, {expected}, found {found}",
             "use the mask that belongs to this image",
         )
-        for name, expected, found in geometry_differences(image, mask)
+        for name, expected, found in geometry_differences(mask.image, mask.volume)
     ]
 
 
-def check_labels(where: str, values: np.ndarray) -> list[Finding]:
-    """Return what is wrong with the distinct values of a mask: unknown or no labels, gaps, a disc without vertebra."""
-    labels = {int(value) for value in values if value > 0}
-    rules = (gap_in_vertebrae, gap_in_discs, disc_without_vertebra, no_canal)
-    found = unknown_labels(where, values) + empty_mask(where, labels)
-    return found + [finding for rule in rules for finding in rule(where, labels)]
-
-
-def vertebrae_of(labels: set[int]) -> set[int]:
-    """Return the numbers of the vertebrae, counted from the bottom, whole (1..99) or partly visible (101..125)."""
-    return {label for label in labels if label < CANAL_LABEL} | {label - 100 for label in labels if 100 < label < 126}
-
-
-def discs_of(labels: set[int]) -> set[int]:
-    """Return the numbers of the discs, counted from the bottom: disc n lies under vertebra n."""
-    return {label - 200 for label in labels if 200 < label < 226}
-
-
-def unknown_labels(where: str, values: np.ndarray) -> list[Finding]:
+def unknown_labels(where: str, mask: Mask) -> list[Finding]:
     try:
-        four_classes(values)
+        four_classes(mask.values)
     except SpiderError as error:
         problem, _, remedy = str(error).removeprefix("label map: ").rpartition("; ")
         return [Finding(ERROR, where, problem, remedy)]
     return []
 
 
-def empty_mask(where: str, labels: set[int]) -> list[Finding]:
+def empty_mask(where: str, mask: Mask) -> list[Finding]:
     problem = "expected labels, found background alone"
-    return [] if labels else [Finding(ERROR, where, problem, "use the mask that belongs to this image")]
+    return [] if mask.labels else [Finding(ERROR, where, problem, "use the mask that belongs to this image")]
 
 
-def gap_in_vertebrae(where: str, labels: set[int]) -> list[Finding]:
-    return _gap(where, "vertebrae", vertebrae_of(labels))
+def gap_in_vertebrae(where: str, mask: Mask) -> list[Finding]:
+    return _gap(where, "vertebrae", mask.vertebrae)
 
 
-def gap_in_discs(where: str, labels: set[int]) -> list[Finding]:
-    return _gap(where, "discs", {200 + number for number in discs_of(labels)})
+def gap_in_discs(where: str, mask: Mask) -> list[Finding]:
+    return _gap(where, "discs", {200 + number for number in mask.discs})
 
 
-def disc_without_vertebra(where: str, labels: set[int]) -> list[Finding]:
+def disc_without_vertebra(where: str, mask: Mask) -> list[Finding]:
     """Look for discs that have no vertebra above them; the one on top of the topmost vertebra needs none."""
-    vertebrae = vertebrae_of(labels)
-    lone = sorted(discs_of(labels) - vertebrae - {max(vertebrae, default=0) + 1})
+    lone = sorted(mask.discs - mask.vertebrae - {max(mask.vertebrae, default=0) + 1})
     return [
         Finding(
             WARNING, where, f"expected vertebra {number} above disc {200 + number}, found none", "check the numbering"
@@ -122,14 +125,14 @@ def disc_without_vertebra(where: str, labels: set[int]) -> list[Finding]:
     ]
 
 
-def no_canal(where: str, labels: set[int]) -> list[Finding]:
-    if not labels or CANAL_LABEL in labels:
+def no_canal(where: str, mask: Mask) -> list[Finding]:
+    if not mask.labels or CANAL_LABEL in mask.labels:
         return []
     problem = f"expected the spinal canal, label {CANAL_LABEL}, found none"
     return [Finding(WARNING, where, problem, "check whether it was drawn")]
 
 
-def _gap(where: str, structures: str, numbers: set[int]) -> list[Finding]:
+def _gap(where: str, structures: str, numbers: Set[int]) -> list[Finding]:
     missing = sorted(set(range(min(numbers, default=0), max(numbers, default=0))) - numbers)
     if not missing:
         return []

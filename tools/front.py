@@ -1,0 +1,117 @@
+"""The front door: the table of results in README.md, and the list of everything published in results/README.md.
+
+    python -m tools.front
+
+Both stand between markers and are read from the tables below results/; `tools.publish` writes them anew.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+import pandas as pd
+
+from spider_utils.common.files import read_json, write_text
+from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.paper import PAPER_TABLE
+from tools.markdown import interval, markdown_table, with_block
+from tools.notebooks import README, ROOT
+from tools.studies import QUESTIONS, is_study, read_settings
+
+RESULTS = ROOT / "results"
+INDEX = RESULTS / "README.md"
+ARMS = {  # lines of the README's table: study, its arm
+    "shipped network, **unseen patients**": ("errors", "best"),
+    "the paper's network and loss, **unseen patients**": ("shipped", "baseline"),
+    "the same on smaller slices, **unseen patients**": ("leakage", "unseen_patients"),
+    "the same on smaller slices, random split (LEAKY)": ("leakage", "random_slices"),
+}
+STUDIES = tuple(dict.fromkeys(study for study, _ in ARMS.values()))
+REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
+
+
+def main() -> int:
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    write_front()
+    return 0
+
+
+def write_front() -> None:
+    """Write the README's table of results and the list of results/README.md."""
+    write_text(README, with_block(README.read_text(encoding="utf-8"), "result", result_block()))
+    write_text(INDEX, with_block(INDEX.read_text(encoding="utf-8"), "studies", index_block()))
+
+
+def result_block() -> str:
+    """Return the README's result: honest lines first, leaky ones second, the paper's last; then how they were made."""
+    lines = []
+    for title, (study, arm) in ARMS.items():
+        base = read_json(RESULTS / study / "study.json")["study"]["base"]
+        dice = pd.read_csv(RESULTS / study / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+        size = f"{base['train_width']} × {base['train_height']}"
+        made = f"[{study}](results/{study}/README.md): {size}, {base['epochs']} epochs"
+        lines.append([title, *short_cells(dice[dice["arm"] == arm]), made])
+    copied = pd.read_csv(RESULTS / "leakage" / "copying.csv").query(
+        "aggregation == 'pooled' and metric == 'dice' and sequence == 'all' and folds == folds.max()"
+    )
+    share = 100 / one_of(copied["folds"])
+    title = f"no network: neighbour's mask copied, random split {100 - share:.0f} / {share:.0f} (LEAKY)"
+    leaky = short_cells(copied[copied["split"].str.contains("LEAKY")])
+    lines.append([title, *leaky, "[leakage](results/leakage/README.md)"])
+    paper = PAPER_TABLE.query("sequence == 'T2_SPACE'").set_index("class")["dice"].loc[list(FOREGROUND)]
+    lines.append(
+        ["the paper (validation data)", *(f"{value:.4f}" for value in paper), f"{paper.mean():.4f}", "split not stated"]
+    )
+    heads = ["Dice of", *FOREGROUND, "mean of the three", "from"]
+    return "\n\n".join([markdown_table(heads, lines), result_facts()])
+
+
+def short_cells(part: pd.DataFrame) -> list[str]:
+    """Return the value of each structure and, with its interval, that of the foreground, of a row a class."""
+    rows = part.set_index("class")
+    return [*(f"{rows.loc[name, 'value']:.3f}" for name in FOREGROUND), interval(rows.loc["foreground"], "value")]
+
+
+def result_facts() -> str:
+    """Return data, split, seed, device and commands of the README's table.
+
+    Raises ValueError where the studies differ in what the sentence says of them all.
+    """
+    folders = [RESULTS / study for study in STUDIES]
+    studies = [read_json(folder / "study.json") for folder in folders]
+    trainings = pd.concat([pd.read_csv(folder / "trainings.csv") for folder in folders])
+    data = [study["data"] for study in studies]
+    stored = [one["preprocess"] for one in data]
+    height, width = (one_of(one[f"store_{side}"] for one in stored) for side in ("height", "width"))
+    commands = "\n".join((folder / "command.txt").read_text(encoding="utf-8").strip() for folder in folders)
+    return (
+        f"{one_of(one['slices'] for one in data)} T2 SPACE slices of {one_of(one['series'] for one in data)} patients, "
+        f"as the paper's authors released them (fingerprint `{one_of(one['fingerprint'] for one in data)[:12]}`); each "
+        f"held out once, all pixels pooled, at {width} × {height}; in brackets 95 % bootstrap intervals over patients. "
+        f"Networks: {one_of(study['study']['folds'] for study in studies)} folds, seed {one_of(trainings['seed'])}, "
+        f"width {one_of(study['study']['base']['width'] for study in studies)}, half the paper's; device "
+        f"{one_of(trainings['device'])} ({one_of(trainings['machine'])}).\n\n```bash\n{commands}\n```"
+    )
+
+
+def one_of(values: Iterable):
+    """Return the value that all have. Raises ValueError where they differ."""
+    (value,) = set(values)
+    return value
+
+
+def index_block() -> str:
+    """Return the list of what is published: folder, question, source of the data."""
+    rows = []
+    for folder in sorted(path.parent for path in RESULTS.glob("*/command.txt")):
+        question, source = REPRODUCTION, "released"
+        if is_study(folder):
+            settings = read_settings(folder)
+            question, source = QUESTIONS[settings["study"]], settings["source"]
+        shown = "PHANTOM" if source == "phantom" else f"real MRI (`{source}`)"
+        rows.append([f"[{folder.name}]({folder.name}/README.md)", question, shown])
+    return markdown_table(["folder", "question", "data"], rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,297 @@
+"""What the page of each study says: its tables as Markdown, and in words what they mean and do not mean.
+
+Nothing is computed here: every number comes from the study's own files below results/. `tools.studies` publishes it.
+"""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from spider_utils.data.labels import FOREGROUND
+from tools.markdown import SHOWN, class_cells, difference_cell, interval, markdown_table
+
+PAIRED = {"dice": "+.3f", "hd95": "+.1f", "asd": "+.2f"}
+
+
+def describe_study(folder: Path) -> str:
+    """Return the Markdown that states what a published study found, and all that is needed to find it again."""
+    made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
+    parts = PAGES[made["settings"]["study"]](folder)
+    if (folder / "trainings.csv").is_file():
+        parts.append(training_facts(folder))
+    fingerprint = made["data_fingerprint"]
+    shown = f"fingerprint `{fingerprint[:12]}`" if len(fingerprint) == 64 else fingerprint
+    parts.append(
+        f"Data: source `{made['settings']['source']}`, {shown}. "
+        f"Command: `{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"
+    )
+    return "\n\n".join(parts)
+
+
+def training_facts(folder: Path) -> str:
+    """Return how a study's networks were trained."""
+    trainings = pd.read_csv(folder / "trainings.csv")
+    first, base = trainings.iloc[0], json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]["base"]
+    code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
+    seeds = ", ".join(str(seed) for seed in sorted(trainings["seed"].unique()))
+    more = "".join(f", {name.replace('_', ' ')} {base[name]}" for name in ("batch_size", "precision") if name in base)
+    return (
+        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {seeds}; where nothing else is said, "
+        f"network `{base['model']}`, width {base['width']}, at {base['train_width']} × {base['train_height']}, "
+        f"{first['epochs']} epochs of {first['train_slices']} slices in every one, Adam, learning rate "
+        f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}{more}. "
+        f"No epoch was chosen on what is scored. The intervals hold how patients differ, not how trainings do: a "
+        f"difference of a hundredth can be one seed's."
+        f" Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
+        f"code {code}."
+    )
+
+
+def leakage_page(folder: Path) -> list[str]:
+    """The leakage experiment: honest lines first, leaky ones second, then copied masks."""
+    dice, copied = pd.read_csv(folder / "dice.csv"), pd.read_csv(folder / "copying.csv")
+    dice = dice[(dice["epoch"] == dice["epoch"].max()) & (dice["aggregation"] == "pooled")]
+    copied = copied.query("aggregation == 'pooled' and sequence == 'all'")
+    nsds, copied = copied[copied["class"] == "foreground"], copied[copied["metric"] == "dice"]
+    boundaries = pd.read_csv(folder / "boundaries.csv").query("aggregation == 'pooled' and sequence == 'all'")
+    lines = []
+    for arm, part in sorted(dice.groupby("arm", sort=False), key=lambda pair: "LEAKY" in pair[1]["title"].iloc[0]):
+        nsd = boundaries[(boundaries["arm"] == arm) & (boundaries["class"] == "foreground")].set_index("metric")[
+            "value"
+        ]
+        lines.append([part["title"].iloc[0], *class_cells(part), f"{nsd['nsd_1']:.3f}", f"{nsd['nsd_2']:.3f}"])
+    for (kind, folds), part in copied.groupby(["split", "folds"], sort=False):
+        own = nsds[(nsds["split"] == kind) & (nsds["folds"] == folds)].set_index("metric")["value"]
+        nsd = [f"{own[name]:.3f}" if name in own else "" for name in ("nsd_1", "nsd_2")]
+        lines.append([f"no network, {kind}, {100 - 100 / folds:.0f} / {100 / folds:.0f}", *class_cells(part), *nsd])
+    ceiling = pd.read_csv(folder / "ceiling.csv").query("aggregation == 'pooled'")
+    lines.append([f"the reference itself, reduced to {ceiling['size'].iloc[0]}", *class_cells(ceiling), "", ""])
+    gains = pd.read_csv(folder / "gains.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    titles = dice.drop_duplicates("arm").set_index("arm")["title"]
+    added = "; ".join(
+        f"{titles[arm]}: "
+        + ", ".join(f"{interval(row, 'difference', '+.3f')} after {row['epoch']} epochs" for _, row in part.iterrows())
+        for arm, part in gains.groupby("arm", sort=False)
+    )
+    heads = ["what is scored", *SHOWN, "NSD at 1 px", "NSD at 2 px"]
+    patients, slices = dice["patients"].iloc[0], dice["slices"].iloc[0]
+    told = (
+        f"Pooled Dice on {slices} slices of {patients} patients, every slice held out once in each line, scored at the "
+        "stored size; in brackets 95 % bootstrap intervals over patients. What the leak adds to the foreground Dice, "
+        f"paired by patient: {added}."
+    )
+    return [markdown_table(heads, lines), told]
+
+
+def choices_page(folder: Path) -> list[str]:
+    """One choice changed at a time: foreground Dice and the difference to the paper's text."""
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, gains = (pd.read_csv(folder / f"{name}.csv").query(last) for name in ("dice", "differences"))
+    boundaries = pd.read_csv(folder / "boundaries.csv").query(
+        "aggregation == 'pooled' and sequence == 'all' and `class` == 'foreground'"
+    )
+    lines = []
+    for row in dice.itertuples():
+        own = gains[gains["arm"] == row.arm]
+        gain = interval(own.iloc[0], "difference", "+.3f") if len(own) else "reference"
+        nsd = boundaries[boundaries["arm"] == row.arm].set_index("metric")["value"]
+        cells = [interval(row._asdict(), "value"), gain, f"{nsd['nsd_1']:.3f}", f"{nsd['nsd_2']:.3f}"]
+        lines.append([row.title, *cells])
+    told = (
+        f"Pooled foreground Dice on {dice['slices'].iloc[0]} slices of {dice['patients'].iloc[0]} unseen patients, "
+        "each held out once; the difference is paired by patient, and an interval that holds 0 shows no difference."
+    )
+    heads = ["arm", "foreground Dice", "difference", "NSD at 1 px", "NSD at 2 px"]
+    return [markdown_table(heads, lines), told]
+
+
+def ablation_page(folder: Path) -> list[str]:
+    """Networks, losses, input and augmentation beside the paper's network: scores, paired differences, cost."""
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "dice.csv").query(last), pd.read_csv(folder / "paired.csv")
+    cost = pd.read_csv(folder / "cost.csv").set_index("arm")
+    lines = []
+    for row in dice.itertuples():
+        own = paired[paired["arm"] == row.arm].set_index("metric")
+        gains = (
+            [difference_cell(own.loc[name], form) for name, form in PAIRED.items()]
+            if len(own)
+            else ["reference", "", ""]
+        )
+        price = cost.loc[row.arm]
+        counted = f"{price['multiply_adds'] / 1e9:.2f} G ({price['multiply_adds_ratio']:.2f} ×)"
+        lines.append([row.title, interval(row._asdict(), "value"), *gains, f"{int(price['parameters']):,}", counted])
+    unit = paired.query("metric == 'asd'")["unit"].iloc[0]
+    heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
+    return [markdown_table([*heads, "parameters", "multiply-adds"], lines), ablation_meaning(folder, dice, paired)]
+
+
+def shipped_page(folder: Path) -> list[str]:
+    """The shipped networks on unseen patients, and what the best one gains by how it is used."""
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
+    return [*ablation_page(folder), told, options_table(dice, paired)]
+
+
+def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """Return the ways of using a network as a table: foreground Dice, and paired differences to one look."""
+    lines = []
+    for row in dice.itertuples():
+        own = paired[paired["arm"] == row.arm].set_index("metric")
+        gains = (
+            [difference_cell(own.loc[name], form) for name, form in PAIRED.items()]
+            if len(own)
+            else ["reference", "", ""]
+        )
+        lines.append([row.title, interval(row._asdict(), "value"), *gains])
+    unit = paired.query("metric == 'asd'")["unit"].iloc[0]
+    heads = ["use", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
+    return markdown_table(heads, lines)
+
+
+def errors_page(folder: Path) -> list[str]:
+    """The networks whose errors are analysed: Dice of each structure on unseen patients, and by the ways of use."""
+    pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    told = (
+        f"Pooled Dice on {pooled['slices'].iloc[0]} slices of {pooled['patients'].iloc[0]} unseen patients, each held "
+        "out once; in brackets 95 % bootstrap intervals over patients. Below, the same networks used in other ways: "
+        "differences are paired by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm). "
+        "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
+        "`predict` does with volumes."
+    )
+    scores = markdown_table(["network", *SHOWN], [[pooled["title"].iloc[0], *class_cells(pooled)]])
+    return [scores, told, options_table(dice, paired)]
+
+
+def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
+    """Return what the ablation's numbers say and what they do not."""
+    titles, gains = dice.set_index("arm")["title"], paired[paired["metric"] == "dice"]
+    sure = gains[gains["p_holm"] < 0.05]
+    above, below = (
+        ", ".join(part["title"]) or "none" for part in (sure[sure["difference"] > 0], sure[sure["difference"] < 0])
+    )
+    adjusted = f", adjusted over the {len(gains)} arms of a column (Holm)" if len(gains) > 1 else ""
+    unsure = len(gains) - len(sure)
+    rest = f"; the other {unsure} cannot be told from it" if unsure else ""
+    seeds = pd.read_csv(folder / "trainings.csv")["seed"].nunique()
+    slices, missed = dice["slices"].iloc[0], paired.drop_duplicates("arm")
+    return (
+        f"Foreground Dice: pixels pooled over {slices} slices of {dice['patients'].iloc[0]} unseen patients, each held "
+        f"out once. Differences: each patient's own score less its score with “{titles[paired['reference'].iloc[0]]}”, "
+        f"the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test{adjusted}. By Dice "
+        f"with p < 0.05, better: {above}; worse: {below}{rest}. The patients of a fold share one network and an arm "
+        f"has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such patients, not that training "
+        "again would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
+        f"masks: {missed['reference_missed'].iloc[0]:g} of {len(FOREGROUND) * slices} in the reference arm, "
+        f"{missed['missed'].min():g} to {missed['missed'].max():g} in the others."
+    )
+
+
+def table_page(file: str) -> Callable[[Path], list[str]]:
+    """Return a page that is one of the study's tables."""
+
+    def page(folder: Path) -> list[str]:
+        table = pd.read_csv(folder / file)
+        rows = [["" if pd.isna(cell) else f"{cell:.4g}" if isinstance(cell, float) else str(cell) for cell in row]
+                for row in table.itertuples(index=False)]  # fmt: skip
+        return [markdown_table(list(table), rows)]
+
+    return page
+
+
+def copying_page(folder: Path) -> list[str]:
+    """Copied masks: pooled Dice and NSD of both kinds."""
+    table = pd.read_csv(folder / "copying.csv").query("aggregation == 'pooled' and sequence == 'all'")
+    lines = []
+    for (kind, metric), part in table[table["metric"].isin(["dice", "nsd_1", "nsd_2"])].groupby(["split", "metric"]):
+        lines.append([kind, metric, *class_cells(part)])
+    return [markdown_table(["mask", "metric", *SHOWN], lines)]
+
+
+def roundtrip_page(folder: Path) -> list[str]:
+    """What a perfect network loses on the way, lowest Dice over the poses."""
+    table = pd.read_csv(folder / "roundtrip_summary.csv")
+    answers = {"shares": "each class' share of a pixel", "nearest": "one class a pixel"}
+    lines = [
+        [row.series, f"{row.spacing_mm} mm", row.network_size, "" if row.network_size == "own" else answers[row.answer],
+         *(f"{getattr(row, name):.4f}" for name in FOREGROUND), str(row.poses), "yes" if row.same_grid else "NO"]
+        for row in table.itertuples()
+    ]  # fmt: skip
+    heads = [
+        "series",
+        "pixel x slice distance",
+        "network's slices",
+        "perfect answer",
+        *FOREGROUND,
+        "poses",
+        "same grid",
+    ]
+    told = (
+        "Dice in 3D with the reference, the lowest over the poses: as the phantom was made, or in all 48 orders and "
+        "flips of the axes and turned by 20 degrees about each of the patient's axes. “Same grid”: size, spacing, "
+        "origin and direction equal the input's bit for bit. With the slices at their own size nothing is lost; the "
+        "rest is what the network's slice size alone costs, before any error of a network."
+    )
+    return [markdown_table(heads, lines), told]
+
+
+def bodies_page(folder: Path) -> list[str]:
+    """How much of the vertebral bodies of another site's volumes is found."""
+    table = pd.read_csv(folder / "bodies_summary.csv")
+    lines = [
+        [row.volume, row.intensities, str(row.bodies), f"{row.mean:.3f}", f"{row.lowest:.3f}"]
+        for row in table.itertuples()
+    ]
+    told = (
+        "The share of each labelled vertebral body that the shipped network (spine_t2space) calls vertebra, "
+        "mean and lowest over a volume's bodies. The network has learnt from T2 SPACE of one data set alone; these are "
+        "T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
+        "else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles "
+        "are laid over those of the training slices, as `predict` does with volumes. That this is done was decided "
+        "after these two volumes had been seen to fail without it, so they are no untouched test; its values come "
+        "from the training slices alone, and on SPIDER's own held-out patients it changes nothing (results/errors)."
+    )
+    return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
+
+
+def sequences_page(folder: Path) -> list[str]:
+    """Counted structures against the record: how often they agree, by sequence and by where the masks come from."""
+    table = pd.read_csv(folder / "sequences_summary.csv").fillna({"field": "", "intensities": ""})
+    table = table[table["patients"] == "all"]
+    lines = []
+    for row in table.to_dict("records"):
+        shares = [
+            f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" for name in ("exact", "within_one")
+        ]
+        made = ", ".join(part for part in (row["masks"], row["field"], row["intensities"]) if part)
+        mean = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+        lines.append([row["sequence"].replace("_", " "), made, row["structure"], str(row["slices"]), *shares, mean])
+    told = (
+        "The number of vertebrae and discs on one mid-sagittal slice against SPIDER's overview.csv; in brackets 95 % "
+        "bootstrap intervals over patients. The lines of T2 SPACE say what the counting itself makes of reference "
+        "masks and of unseen patients' predictions. There are no masks of these T1 and T2 slices, so Dice, boundaries "
+        "and the canal are not measured, and a right count can come from a wrong mask."
+    )
+    heads = ["sequence", "masks", "structure", "slices", "as recorded", "within one", "mean difference"]
+    return [markdown_table(heads, lines), told]
+
+
+PAGES: dict[str, Callable[[Path], list[str]]] = {
+    "leakage": leakage_page,
+    "choices": choices_page,
+    "ablation": ablation_page,
+    "shipped": shipped_page,
+    "copying": copying_page,
+    "roundtrip": roundtrip_page,
+    "bodies": bodies_page,
+    "errors": errors_page,
+    "sequences": sequences_page,
+    "reference": table_page("reference_summary.csv"),
+    "filters": table_page("filters.csv"),
+    "labels": table_page("labels_summary.csv"),
+}
