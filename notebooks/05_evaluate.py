@@ -270,11 +270,9 @@ shipped["options_paired"][columns].round(4) if study else None
 # and state no spacing: with them this section has nothing to show.
 
 # %%
-from spider_utils.predict.volume_inference import predict_classes
-
 volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]
 network = predict.ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
-predicted = {one.name: predict_classes(data.read_volume(one.image_files[0]), network) for one in volumes}
+predicted = {one.name: predict.predict_classes(data.read_volume(one.image_files[0]), network) for one in volumes}
 print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" for name, (classes, spacing) in predicted.items()})
 
 # %% [markdown]
