@@ -86,11 +86,13 @@ def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
     slice_index + neighbours, in this order), as `neighbour_numbers` finds them.
     """
     keys = list(zip(table["series"], table["slice_index"], strict=True))
-    row_of = {key: row for row, key in enumerate(keys)}
+    rows_of: dict[str, dict[int, int]] = {}  # of each series, by slice number
+    for row, (series, number) in enumerate(keys):
+        rows_of.setdefault(series, {})[number] = row
     around = np.empty((len(table), 1 + 2 * neighbours), np.intp)
     for row, (series, number) in enumerate(keys):
-        numbers = neighbour_numbers(number, neighbours, lambda other, of=series: (of, other) in row_of)
-        around[row] = [row_of[series, other] for other in numbers]
+        own = rows_of[series]
+        around[row] = [own[other] for other in neighbour_numbers(number, neighbours, own.__contains__)]
     return around
 
 

@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +27,8 @@ def he_normal(module: nn.Module) -> None:
     """Fill a convolution's weights by the rule for ReLU (He et al. 2015) and its bias with zeros."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
 
 
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
@@ -92,10 +94,15 @@ class Stage:
     width: int
 
 
+def stages_of(model: Any) -> list[tuple[str, str, nn.Module]]:
+    """List a network's blocks along the path, (name, kind, module); every network of MODELS tells its own."""
+    return list(model.stages())
+
+
 def trace_stages(model: nn.Module, slices: Tensor) -> tuple[list[Stage], list[Tensor]]:
     """Send slices (N, C, H, W) through the network; return its stages and their outputs, in the order of the path."""
     outputs: dict[str, Tensor] = {}
-    named = list(model.stages())
+    named = stages_of(model)
     hooks = [
         module.register_forward_hook(lambda _, __, out, name=name: outputs.update({name: out.detach()}))
         for name, _, module in named

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from spider_utils.models.build import Stage, count_parameters, trace_stages
+from spider_utils.models.build import Stage, count_parameters, stages_of, trace_stages
 
 
 @dataclass(frozen=True)
@@ -32,16 +32,16 @@ def path_layers(model: nn.Module, slices: Tensor) -> list[StageLayers]:
     for hook in hooks:
         hook.remove()
     path = []
-    for stage, (_, _, module) in zip(stages, model.stages(), strict=True):
+    for stage, (_, _, module) in zip(stages, stages_of(model), strict=True):
         inside = set(module.modules())
-        way_in = tuple(takewhile(lambda layer, inside=inside: layer not in inside, used))
-        block = tuple(takewhile(inside.__contains__, used[len(way_in) :]))
+        start = next((place for place, layer in enumerate(used) if layer in inside), len(used))
+        way_in, block = tuple(used[:start]), tuple(takewhile(inside.__contains__, used[start:]))
         path.append(StageLayers(stage, way_in, block))
         used = used[len(way_in) + len(block) :]
     return path
 
 
-def network_facts(model: nn.Module, slices: Tensor) -> dict[str, int | float | str]:
+def network_facts(model: nn.Module, slices: Tensor) -> dict[str, int | float | str | None]:
     """Count what a network has and uses, with slices (N, C, H, W) sent through it; the keys are readable names.
 
     `slices` must be large enough for the network's poolings. Batch normalisation's statistics are its running means and

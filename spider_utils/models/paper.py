@@ -11,6 +11,7 @@ channels.
 """
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +57,7 @@ class PaperTextUNet(nn.Module):
     The variants (`spider_utils.models.variants`) are its subclasses with another `block` or another `skip`.
     """
 
-    block = staticmethod(conv_block)
+    block: Callable[[int, int, float], nn.Module] = staticmethod(conv_block)
 
     def __init__(self, in_channels: int = 1, classes: int = 4, width: int = 16):
         super().__init__()
@@ -95,7 +96,7 @@ class PaperTextUNet(nn.Module):
         yield "head", "head", self.head
 
 
-KERAS_NORM = {"eps": 1e-3, "momentum": 0.01}  # Keras' defaults; its momentum 0.99 is 1 - PyTorch's
+KERAS_NORM: dict[str, Any] = {"eps": 1e-3, "momentum": 0.01}  # Keras' defaults; its momentum 0.99 is 1 - PyTorch's
 
 
 def author_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequential:
@@ -120,8 +121,8 @@ class SameConvTranspose(nn.ConvTranspose2d):
     def __init__(self, channels_in: int, channels_out: int):
         super().__init__(channels_in, channels_out, 3, stride=2)
 
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x)[..., :-1, :-1]
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        return super().forward(x, output_size)[..., :-1, :-1]
 
 
 class AuthorCodeUNet(nn.Module):
@@ -170,4 +171,5 @@ def glorot_uniform(module: nn.Module) -> None:
     """Fill a convolution's weights with Glorot uniform values (Glorot & Bengio 2010) and its bias with zeros."""
     if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

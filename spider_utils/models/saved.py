@@ -31,6 +31,11 @@ def select_device(name: str = "auto") -> torch.device:
     return torch.device(name)
 
 
+def laid_out(model: nn.Module, device: torch.device) -> nn.Module:
+    """Put a network onto a device, in the layout that is fast there (see `memory_format`)."""
+    return model.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload]  # torch types 4D only
+
+
 def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Module, dict]:
     """Load a network and the JSON that says what it is (`<stem>.json` beside `<stem>.safetensors`).
 
@@ -61,4 +66,4 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
         raise SpiderError(
             f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
         ) from error
-    return model.to(device, memory_format=memory_format(device)).eval(), description
+    return laid_out(model, device).eval(), description

@@ -5,7 +5,7 @@ dropout, initialisation) with one idea changed, so that a comparison shows what 
 supervision as an option (Zhou et al. 2018). `residual`: a shortcut round every block (He et al. 2016).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -63,7 +63,7 @@ def attention_maps(model: AttentionUNet, slices: Tensor) -> list[Tensor]:
     """Send slices (N, C, H, W) through the network; return each gate's weights, (N, 1, H / 2^level, W / 2^level)."""
     maps: dict[int, Tensor] = {}
 
-    def keep(level: int):
+    def keep(level: int) -> Callable[..., None]:
         return lambda gate, inputs, _: maps.update({level: gate.weights(*inputs)})
 
     hooks = [gate.register_forward_hook(keep(level)) for level, gate in enumerate(model.gates)]
@@ -86,7 +86,7 @@ class ResidualBlock(nn.Module):
         super().__init__()
         *layers, self.activation = conv_block(channels_in, channels_out, dropout)
         self.layers = nn.Sequential(*layers)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if channels_in != channels_out:
             convolution = nn.Conv2d(channels_in, channels_out, 1)
             self.shortcut = nn.Sequential(convolution, nn.BatchNorm2d(channels_out))

@@ -102,8 +102,8 @@ def predict_rows(network: ReadyNetwork, store: SliceStore, rows: np.ndarray) -> 
 
 def inside(shape: tuple[int, int], field: tuple[int, int]) -> tuple[slice, slice]:
     """Return the rows and columns of a field where a slice of this shape lies in its middle."""
-    before = [(whole - count) // 2 for whole, count in zip(field, shape, strict=True)]
-    return tuple(slice(first, first + count) for first, count in zip(before, shape, strict=True))
+    top, left = ((whole - count) // 2 for whole, count in zip(field, shape, strict=True))
+    return slice(top, top + shape[0]), slice(left, left + shape[1])
 
 
 def on_canvas(image: np.ndarray, field: tuple[int, int], size: tuple[int, int]) -> np.ndarray:

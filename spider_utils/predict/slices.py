@@ -59,7 +59,8 @@ def predict_folder(
         raise SpiderError(f"{output}: the masks would overwrite the slices; name another folder for them")
     network = ready_network(weights, device)
     refuse_alone(network)
-    masks, left_out = [], {}
+    masks: list[Path] = []
+    left_out: dict[Path, str] = {}
     batches = file_batches(files, folder, network, batch_size or network.batch_size, left_out)
     for paths, found, _ in segment_batches(network, batches):
         for path, mask in zip(paths, found, strict=True):

@@ -68,7 +68,7 @@ class Scale:
         return max(round(size[0] * self.factor), 1), max(round(size[1] * self.factor), 1)
 
     def apply(self, images: Tensor) -> Tensor:
-        height, width = self.inside(tuple(images.shape[-2:]))
+        height, width = self.inside((images.shape[-2], images.shape[-1]))
         margin = (0, -width % DIVISOR, 0, -height % DIVISOR)
         return F.pad(resize_images(images, (height, width)), margin, mode="replicate")
 
@@ -93,14 +93,15 @@ def predict_probabilities(model: nn.Module, images: Tensor, views: Sequence[Slic
 
     `images`: (N, C, h, w) float 0..1 at the network's size, on the network's device, which must be in evaluation mode.
     """
-    return sum(_probabilities(model, images, view) for view in views) / len(views)
+    first, *others = (_probabilities(model, images, view) for view in views)
+    return sum(others, start=first) / len(views)
 
 
 def _probabilities(model: nn.Module, images: Tensor, view: SliceView) -> Tensor:
     seen = view.apply(images).contiguous(memory_format=memory_format(images.device))
     with torch.autocast("cuda", enabled=images.device.type == "cuda"):
         logits = model(seen)
-    return view.undo(logits.float().softmax(dim=1), tuple(images.shape[-2:]))
+    return view.undo(logits.float().softmax(dim=1), (images.shape[-2], images.shape[-1]))
 
 
 def shifted(images: Tensor, rows: int, columns: int) -> Tensor:

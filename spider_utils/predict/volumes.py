@@ -116,7 +116,10 @@ def predict_file(
     if axis in ("coronal", "axial"):
         raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
     classes, spacing = predict_classes(volume, network, settings)
-    row = {"input": path.name, "spacing_mm": " x ".join(f"{step:.4g}" for step in volume.GetSpacing())}
+    row: dict[str, object] = {
+        "input": path.name,
+        "spacing_mm": " x ".join(f"{step:.4g}" for step in volume.GetSpacing()),
+    }
     row |= {"size": " x ".join(map(str, volume.GetSize())), "slices": len(classes)}
     voxels = class_pixels(classes).sum(axis=0)
     row |= {f"{name}_ml": round(voxels[CLASSES.index(name)] * math.prod(spacing) / 1000, 2) for name in FOREGROUND}
@@ -178,7 +181,8 @@ def slice_field(
         wanted = [count * step for count, step in zip(stored, grid, strict=True)]
     else:
         wanted = extent
-    return tuple(max(count, round(mm / step)) for count, mm, step in zip(shape, wanted, pixel_mm, strict=True))
+    rows, columns = (max(count, round(mm / step)) for count, mm, step in zip(shape, wanted, pixel_mm, strict=True))
+    return rows, columns
 
 
 def neighbours_at(count: int, slice_mm: float, neighbours: int, trained_mm: float) -> np.ndarray:

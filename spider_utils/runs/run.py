@@ -151,7 +151,7 @@ class Run:
             reference = self.store().masks
             scored = score_slices(reference[table["row"].to_numpy()], masks, table)
             scored = SliceScores(
-                scored.table.assign(split=np.repeat(table["split"], len(CLASSES)).to_numpy()), scored.distances
+                scored.table.assign(split=np.repeat(table["split"].to_numpy(), len(CLASSES))), scored.distances
             )
             write_scores(scored, self.path)
             sides = [side for side in SCORED if (table["split"] == side).any()]
@@ -207,7 +207,7 @@ def open_run(
     if saved:
         named = {name: value for name, value in given.items() if value is not None}
         refuse_other(saved, named, f"{path}: this run folder was made", "take another")
-    fresh = {
+    fresh: dict[str, Any] = {
         "source": source or "phantom",
         "data_dir": given["data_dir"],
         "profile": profile or "smoke",

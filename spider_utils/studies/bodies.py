@@ -62,8 +62,8 @@ def segment_pairs(pairs: list[tuple[str, Path, Path]], network: ReadyNetwork) ->
         image, bodies = read_volume(image_file), read_volume(bodies_file)
         check_geometry(image_file, image, bodies_file, bodies)
         classes, spacing = predict_classes(image, network, ways[way])
-        arrays = (sitk.GetArrayFromImage(to_pose(one)) for one in (image, bodies))
-        yield Case(name, way, *arrays, classes, spacing)
+        shown, truth = (sitk.GetArrayFromImage(to_pose(one)) for one in (image, bodies))
+        yield Case(name, way, shown, truth, classes, spacing)
 
 
 def body_rows(case: Case) -> list[dict]:

@@ -27,7 +27,8 @@ def read_unseen(
 
 def study_folds(study_out: Path, arm: str, store: SliceStore, seed: int = 0) -> list[Fold]:
     """Find the networks of an arm's folds and what each of them holds out. Raises SpiderError as `read_unseen`."""
-    folds, place = [], study_out / "trainings" / arm
+    folds: list[Fold] = []
+    place = study_out / "trainings" / arm
     count = None
     while count is None or len(folds) < count:
         folder = place / f"fold{len(folds)}_seed{seed}"

@@ -80,11 +80,11 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
         raise SpiderError(f"study '{study.name}': expected 2 folds or more, an arm and a seed, found no training")
     slices = min(len(make_split(table, made["split"]).rows(table, "train")) for *_, made in drafts)
     trainings = []
-    for arm, seed, fold, made in drafts:
+    for name, seed, fold, made in drafts:
         split = replace(made["split"], train_slices=slices)
         last = made["training"].epochs
         marks = tuple(epoch for epoch in study.score_epochs if epoch < last) + (last,)
-        trainings.append(Training(arm, seed, fold, split, made["training"], marks))
+        trainings.append(Training(name, seed, fold, split, made["training"], marks))
     return trainings
 
 

@@ -146,7 +146,8 @@ def count_row(name: str, setup: dict[str, str], counted: SpineCount, overview: p
     row = {"sequence": sequence} | setup | {"patient": patient, "series": name} | vars(counted)
     known = overview[overview["new_file_name"] == name]
     for structure, column in STRUCTURES.items():
-        number = pd.to_numeric(known[column], errors="coerce").dropna() if column in known else ()
+        recorded = known[column] if column in known else pd.Series(dtype=float)
+        number = pd.to_numeric(recorded, errors="coerce").dropna()
         if not len(number):
             raise SpiderError(f"overview.csv: expected {column} of {name}, found none; give SPIDER's own table")
         row[f"recorded_{structure}"] = int(number.iloc[0])

@@ -23,7 +23,7 @@ from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import memory_format, network_inputs, network_masks, shuffled_batches, to_input
-from spider_utils.models.saved import select_device
+from spider_utils.models.saved import laid_out, select_device
 from spider_utils.train.augment import augment
 from spider_utils.train.checkpoints import (
     STATE,
@@ -66,8 +66,7 @@ class Trainer:
         self.device = select_device(settings.device)
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
-        model = settings.network()
-        self.model = model.to(self.device, memory_format=memory_format(self.device))
+        self.model = laid_out(settings.network(), self.device)
         self.loss = settings.make_loss(0)
         self.dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
