@@ -1,4 +1,8 @@
-"""What networks get wrong on patients that they have not met: which pixels, where, why, and whether they know."""
+"""What networks get wrong on patients that they have not met (`unseen`).
+
+Which pixels (`wrong`), in which place (`where`), by which cause (`causes`), in which slices (`worst`) and structures,
+and whether the networks know (`uncertainty`).
+"""
 
 from spider_utils.common.face import make_face
 

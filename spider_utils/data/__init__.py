@@ -1,4 +1,8 @@
-"""From files to slices: series, label maps, slice filters, the slice store and the splits."""
+"""From files to slices: series, label maps, slice filters, the slice store and the splits.
+
+`sources` lists where data come from, `volumes` and `dicom` read them, `preprocess` makes slices of them; `check/` finds
+every problem of a data set at once, `phantom/` makes synthetic spines.
+"""
 
 from spider_utils.common.face import make_face
 

@@ -1,4 +1,8 @@
-"""From slices and volumes to label maps, with a trained network."""
+"""From slices and volumes to label maps.
+
+`slices` and `volumes` read, segment and write PNG slices and volumes; `segment` is the one loop over batches between
+reading and writing, `network` a trained network made ready for it.
+"""
 
 from spider_utils.common.face import make_face
 

@@ -1,4 +1,4 @@
-"""The run folder: parameters, stages that find their result or make it, and what they leave."""
+"""The run folder: its parameters (`settings`, `profiles/`), its `stages`, which find their result or make it."""
 
 from spider_utils.common.face import make_face
 

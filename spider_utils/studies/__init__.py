@@ -1,4 +1,7 @@
-"""One question a study: a file of settings or a module, and tables that answer it."""
+"""One question a study, and tables that answer it.
+
+A study that trains is a YAML file (`ablation.yaml`: its arms), run by `harness`; the others are a module each.
+"""
 
 from spider_utils.common.face import make_face
 
