@@ -6,6 +6,7 @@ from itertools import takewhile
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from spider_utils.models.build import Stage, count_parameters, trace_stages
 
@@ -76,24 +77,13 @@ def multiply_adds(model: nn.Module, slices: Tensor) -> int:
     pooling and interpolation are left out, being small beside them. A convolution takes its kernel at every pixel of
     its output, padding included; a transposed one at every pixel of its input, whatever is cut off afterwards.
     """
-    total = 0
-
-    def add(layer: nn.Conv2d | nn.ConvTranspose2d, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        pixels = (inputs[0] if isinstance(layer, nn.ConvTranspose2d) else output).shape[-2:]
-        total += pixels.numel() * layer.weight.numel()
-
-    layers = [layer for layer in model.modules() if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d)]
-    hooks = [layer.register_forward_hook(add) for layer in layers]
     was_training = model.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
             model.eval()(slices)
     finally:
         model.train(was_training)
-        for hook in hooks:
-            hook.remove()
-    return total
+    return counter.get_total_flops() // (2 * len(slices))  # torch counts the additions, too
 
 
 def _count(layers: Sequence[nn.Module], kind: type[nn.Module]) -> int:
