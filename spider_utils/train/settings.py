@@ -26,34 +26,37 @@ CHOICES = {
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """One training run. The paper states batch size, epochs and the loss; the rest is ours (see the README)."""
+    """One training run. Each default says what it is, and whether it is the paper's or, where that states none, ours.
 
-    model: str = "paper_text"
-    width: int = 16  # channels at full resolution
-    train_height: int = 640  # the network's input, pixels
-    train_width: int = 512
-    batch_size: int = 8
-    activation: str = "published"  # or one of models.ACTIVATIONS everywhere
-    initialiser: str = "glorot_uniform"
-    deep_supervision: bool = False  # a loss at every head of U-Net++
-    neighbours: int = 0  # slices on either side that the network sees as channels ("2.5D")
-    epochs: int = 100  # at most
-    learning_rate: float = 1e-3
-    schedule: str = "plateau"  # or "cosine": from the learning rate to 0 over all epochs
-    lr_factor: float = 0.5  # the learning rate is multiplied by this ...
-    lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU
-    stop_patience: int = 20  # training ends after so many
-    loss: str = "combined"  # the paper's; or another of losses.LOSSES
-    focal_share: float = 0.6
-    gamma: float = 4.0
-    focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image
-    dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"
-    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one
-    boundary_share: float = 0.1  # of the boundary loss at the last epoch
-    augmentation: str = "none"  # or "light", "strong"
-    precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"
-    seed: int = 0
-    device: str = "auto"
+    The optimiser is Adam, which the authors' code imports; its other numbers are PyTorch's.
+    """
+
+    model: str = "paper_text"  # one of models.MODELS; paper: the network of its text
+    width: int = 16  # channels at full resolution; paper
+    train_height: int = 640  # pixels of the network's input; paper
+    train_width: int = 512  # pixels; paper
+    batch_size: int = 8  # slices a step; paper
+    activation: str = "published"  # what the network's source has; paper. Or one of models.ACTIVATIONS everywhere
+    initialiser: str = "glorot_uniform"  # paper; or another of models.INITIALISERS
+    deep_supervision: bool = False  # a loss at every head of U-Net++; ours
+    neighbours: int = 0  # slices on either side that the network sees as channels ("2.5D"); paper: none
+    epochs: int = 100  # at most; paper
+    learning_rate: float = 1e-3  # of Adam; ours, the paper states none
+    schedule: str = "plateau"  # ours, the authors' code imports it. Or "cosine": to 0 over all epochs
+    lr_factor: float = 0.5  # "plateau" multiplies the learning rate by this ...; ours
+    lr_patience: int = 5  # ... after more than so many epochs without a better validation mean IoU; ours
+    stop_patience: int = 20  # training ends after so many such epochs; the paper stops early, the number is ours
+    loss: str = "combined"  # focal and Dice; paper. Or another of losses.LOSSES
+    focal_share: float = 0.6  # of the focal loss in the combined one, the rest is Dice; paper
+    gamma: float = 4.0  # exponent of the focal loss; paper, in one of two sentences
+    focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image; ours
+    dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"; ours
+    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one; ours
+    boundary_share: float = 0.1  # of the boundary loss at the last epoch; ours
+    augmentation: str = "none"  # paper: none stated. Or "light", "strong", see train.augment
+    precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"; ours
+    seed: int = 0  # of weights, order, dropout and augmentation; ours
+    device: str = "auto"  # one of models.saved.DEVICES; ours
 
     def __post_init__(self) -> None:
         for name in ("width", "batch_size", "epochs", "lr_patience", "stop_patience", "train_height", "train_width"):
