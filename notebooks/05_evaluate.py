@@ -301,7 +301,7 @@ shipped["options_paired"][columns].round(4) if study else None
 
 # %%
 from spider_utils.predict.network import ready_network
-from spider_utils.predict.volume_inference import predict_classes
+from spider_utils.predict.volumes import predict_classes
 from spider_utils.data.volumes import read_volume
 
 volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from spider_utils.common.files import write_text
+from spider_utils.common.parameters import read_group
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.predict.network import DEFAULT_MODEL
 from spider_utils.studies.cost import network_cost
@@ -62,8 +63,7 @@ def write_card(folder: Path) -> None:
 def network_section(name: str, made: dict, size: int) -> str:
     """Return what the card says of one network: what it is, how it was trained, what it scores on unseen patients."""
     training, study = made["training"], made["study"]
-    known = {field: value for field, value in training.items() if field in TrainSettings.__dataclass_fields__}
-    cost = network_cost(TrainSettings(**known))
+    cost = network_cost(read_group(TrainSettings, training))
     views = len(made["inference"]["views"])
     cleaned = "masks cleaned up" if made["inference"]["cleanup"] else "masks not cleaned up"
     trained_on = made["trained_on"]

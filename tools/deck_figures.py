@@ -29,7 +29,7 @@ from spider_utils.figures.study import PAPER_TABLE_DICE
 from spider_utils.figures.style import class_patches
 from spider_utils.models.build import build_model, trace_stages
 from spider_utils.predict.network import ready_network
-from spider_utils.predict.volume_inference import predict_classes
+from spider_utils.predict.volumes import predict_classes
 from spider_utils.studies.bodies import SOURCE
 from spider_utils.studies.folds import read_unseen
 

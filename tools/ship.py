@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from safetensors.torch import load_file, save_file
 
 from spider_utils.common.files import atomic_path, write_json
@@ -24,15 +23,14 @@ from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.provenance import provenance
 from spider_utils.data.intensity import find_landmarks
 from spider_utils.data.splits import SplitSettings
-from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.network import WEIGHTS
-from spider_utils.predict.segment import predict_masks
-from spider_utils.predict.volume_inference import VolumeSettings
+from spider_utils.data.store import SliceStore, open_store
+from spider_utils.models.saved import select_device
+from spider_utils.predict.network import WEIGHTS, VolumeSettings, ready_network
+from spider_utils.predict.segment import predict_rows
+from spider_utils.runs.stages import train_rows
 from spider_utils.studies.options import OPTIONS, PLAIN
 from spider_utils.train.checkpoints import NETWORK_FILE
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import Slices, read_slices, train
 from tools.card import write_card
 
 CHECKED = 40  # slices on which half and full precision are compared
@@ -49,9 +47,9 @@ def main() -> None:
     parser.add_argument("name", help="name of the shipped network")
     parser.add_argument("option", nargs="?", default=PLAIN, choices=list(OPTIONS), help="how it is used")
     options = parser.parse_args()
-    folder, settings = train_on_all(options.study, options.arm)
+    folder = train_on_all(options.study, options.arm)
     store = open_store(options.study / "store")
-    agreement = write_half(folder, WEIGHTS / f"{options.name}.safetensors", store, settings)
+    agreement = write_half(folder, WEIGHTS / f"{options.name}.safetensors", store)
     description = json.loads((folder / NETWORK_FILE).with_suffix(".json").read_text(encoding="utf-8"))
     description |= {
         "provenance": json.loads((folder / "provenance.json").read_text(encoding="utf-8")),
@@ -66,8 +64,8 @@ def main() -> None:
     write_card(WEIGHTS)
 
 
-def train_on_all(study: Path, arm: str) -> tuple[Path, TrainSettings]:
-    """Train an arm's settings on all patients; returns the training's folder and settings."""
+def train_on_all(study: Path, arm: str) -> Path:
+    """Train an arm's settings on all patients; returns the training's folder."""
     made = json.loads((study / "study.json").read_text(encoding="utf-8"))["study"]
     own = next(one for one in made["arms"] if one["name"] == arm)
     values = made["base"] | own["values"] | {"seed": made["seeds"][0]}
@@ -75,18 +73,14 @@ def train_on_all(study: Path, arm: str) -> tuple[Path, TrainSettings]:
     store, folder = open_store(study / "store"), study / "shipped" / arm
     rows = np.flatnonzero(store.table["subset"] != "validation")
     patients = sorted(int(patient) for patient in store.table["patient"].iloc[rows].unique())
-
-    def slices_of(side: str) -> Slices:
-        return read_slices(store, rows if side == "train" else rows[:0], settings)
-
     about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows)}}
     folder.mkdir(parents=True, exist_ok=True)
-    train(settings, slices_of, folder, about, folder / "train_log.csv")
+    train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about)
     note = folder / "provenance.json"
     if not note.is_file():
         device = str(select_device(settings.device))
         write_json(note, provenance(asdict(settings), store.info["fingerprint"], device))
-    return folder, settings
+    return folder
 
 
 def volume_settings(store: SliceStore) -> dict:
@@ -95,7 +89,7 @@ def volume_settings(store: SliceStore) -> dict:
     return asdict(VolumeSettings(find_landmarks(store.images[rows]), FIELD_MM, SLICE_MM))
 
 
-def write_half(folder: Path, target: Path, store: SliceStore, settings: TrainSettings) -> float:
+def write_half(folder: Path, target: Path, store: SliceStore) -> float:
     """Write a network's weights in half precision; returns the share of pixels that keep their class.
 
     Raises ValueError when a weight does not fit into half precision or the file is too large for a repository.
@@ -108,12 +102,11 @@ def write_half(folder: Path, target: Path, store: SliceStore, settings: TrainSet
         save_file(half, path)
     if target.stat().st_size > LIMIT:
         raise ValueError(f"{target}: {target.stat().st_size} bytes, expected at most {LIMIT:.0f}")
-    model, _ = load_network(folder / NETWORK_FILE, torch.device("cpu"))
+    network = ready_network(folder / NETWORK_FILE, "cpu")
     rows = np.linspace(0, len(store) - 1, CHECKED).astype(int)
-    around = neighbour_rows(store.table, settings.neighbours)[rows]
-    full = predict_masks(model, store.images, settings.size, torch.device("cpu"), around)
-    model.load_state_dict(half)
-    return float((predict_masks(model, store.images, settings.size, torch.device("cpu"), around) == full).mean())
+    full = predict_rows(network, store, rows)
+    network.model.load_state_dict(half)
+    return float((predict_rows(network, store, rows) == full).mean())
 
 
 def scores(study: Path, arm: str, option: str) -> dict:

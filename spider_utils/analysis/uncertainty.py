@@ -18,11 +18,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 from scipy import ndimage
 from scipy.stats import rankdata
 
-from spider_utils.analysis.unseen import BATCH, Fold, Unseen
+from spider_utils.analysis.unseen import Fold, Unseen
 from spider_utils.analysis.worst import slice_table
 from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
@@ -31,8 +30,9 @@ from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
 from spider_utils.evaluate.metrics import dice
 from spider_utils.evaluate.scores import lateral_position
-from spider_utils.models.batches import network_inputs, to_input
-from spider_utils.models.saved import load_network, select_device
+from spider_utils.models.batches import to_input
+from spider_utils.predict.network import ready_network
+from spider_utils.predict.segment import stored_batches
 from spider_utils.predict.views import VIEWS, predict_probabilities
 
 BAND = 10  # pixels at the network's size
@@ -96,23 +96,20 @@ def view_spread(folds: list[Fold], store: SliceStore, unseen: Unseen, folder: Pa
     return np.load(folder / "views.npy", allow_pickle=False)
 
 
-@torch.no_grad()
 def _spread(folds: list[Fold], store: SliceStore, unseen: Unseen) -> np.ndarray:
-    device, views = select_device(), [VIEWS[name] for name in SPREAD_VIEWS]
+    views = [VIEWS[name] for name in SPREAD_VIEWS]
     agreement = np.zeros(len(unseen))
     for fold in folds:
-        network, description = load_network(fold.checkpoint, device)
-        around = neighbour_rows(store.table, description["training"].get("neighbours", 0))
+        network = ready_network(fold.checkpoint)
         places = np.flatnonzero(unseen.table["fold"] == fold.number)
-        name = f"views, fold {fold.number}"
-        for start in progress(range(0, len(places), BATCH), desc=name, unit="batch"):
-            chosen = places[start : start + BATCH]
-            rows = around[unseen.table["row"].to_numpy()[chosen]]
-            inputs = to_input(network_inputs(store.images, rows, unseen.probabilities.shape[2:]), device)
-            looked = np.asarray(unseen.probabilities[chosen]).argmax(axis=1)
+        around = neighbour_rows(store.table, network.neighbours)[unseen.table["row"].to_numpy()[places]]
+        size = unseen.probabilities.shape[2:]
+        for part, inputs, _ in stored_batches(store.images, around, size, name=f"views, fold {fold.number}"):
+            looked = np.asarray(unseen.probabilities[places[part]]).argmax(axis=1)
             for view in views:
-                found = predict_probabilities(network, inputs, [view]).argmax(dim=1).cpu().numpy()
-                agreement[chosen] += [mean_dice(*pair) for pair in zip(looked, found, strict=True)]
+                found = predict_probabilities(network.model, to_input(inputs, network.device), [view])
+                pairs = zip(looked, found.argmax(dim=1).cpu().numpy(), strict=True)
+                agreement[places[part]] += [mean_dice(*pair) for pair in pairs]
     return 1 - agreement / len(views)
 
 

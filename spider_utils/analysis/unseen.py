@@ -17,14 +17,10 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
-from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
-from spider_utils.models.batches import network_inputs
-from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.segment import predict_logits, to_mask
-
-BATCH = 8  # as `inference.predict_masks`, so that both give the same masks
+from spider_utils.predict.network import ready_network
+from spider_utils.predict.segment import segment_batches, stored_batches
 
 
 @dataclass(frozen=True)
@@ -70,10 +66,8 @@ def segment_unseen(folds: list[Fold], store: SliceStore, folder: Path) -> Unseen
 
 
 def _segment(folds: list[Fold], store: SliceStore, rows: np.ndarray, folder: Path) -> None:
-    device = select_device()
-    networks = [load_network(fold.checkpoint, device) for fold in folds]
-    settings = [description["training"] for _, description in networks]
-    sizes = [(one["train_height"], one["train_width"]) for one in settings]
+    networks = [ready_network(fold.checkpoint) for fold in folds]
+    sizes = [network.size for network in networks]
     if len(set(sizes)) > 1:
         raise SpiderError(f"{folds[0].checkpoint}: expected networks of one size, found {sizes}; name another arm")
     shapes = {"prediction": store.images.shape[1:], "probabilities": (len(CLASSES), *sizes[0])}
@@ -83,15 +77,12 @@ def _segment(folds: list[Fold], store: SliceStore, rows: np.ndarray, folder: Pat
             np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(rows), *shape))
             for path, shape, kind in paths
         )
-        for fold, (network, _), one in zip(folds, networks, settings, strict=True):
-            around = neighbour_rows(store.table, one.get("neighbours", 0))[fold.rows]
+        for fold, network in zip(folds, networks, strict=True):
+            around = neighbour_rows(store.table, network.neighbours)[fold.rows]
             places = np.searchsorted(rows, fold.rows)
-            name = f"fold {fold.number}"
-            for start in progress(range(0, len(places), BATCH), desc=name, unit="batch", leave=False):
-                inputs = network_inputs(store.images, around[start : start + BATCH], sizes[0])
-                logits = predict_logits(network, inputs, device)
-                chosen = places[start : start + BATCH]
-                probabilities[chosen] = logits.softmax(dim=1).half().cpu().numpy()
-                masks[chosen] = [to_mask(scores, store.images.shape[1:]) for scores in logits]
+            batches = stored_batches(store.images, around, network.size, name=f"fold {fold.number}")
+            for part, found, scores in segment_batches(network, batches):
+                masks[places[part]] = found
+                probabilities[places[part]] = scores.softmax(dim=1).half().cpu().numpy()
         masks.flush()
         probabilities.flush()

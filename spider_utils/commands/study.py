@@ -22,7 +22,7 @@ from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
 from spider_utils.data import filters
 from spider_utils.data.splits import SplitSettings
-from spider_utils.data.store import SliceStore, open_store, refuse_other
+from spider_utils.data.store import SliceStore, open_store, refuse_other_store
 from spider_utils.evaluate.scores import summarise, write_metrics
 from spider_utils.models.saved import select_device
 from spider_utils.studies import copying, leakage, reference, stacked
@@ -184,7 +184,7 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
         raise SpiderError(f"{out}: made with source {known}, now asked for {source}; take another --out folder")
     if data_dir is None and (folder / "store.json").is_file():
         store = open_store(folder)
-        refuse_other(store.info, {"fingerprint": store.info["fingerprint"], "preprocess": preprocess}, folder)
+        refuse_other_store(store.info, {"fingerprint": store.info["fingerprint"], "preprocess": preprocess}, folder)
         return store
     from spider_utils.data.preprocess import make_store
 

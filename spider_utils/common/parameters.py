@@ -23,6 +23,18 @@ def sort_parameters(values: dict[str, Any], groups: dict[str, type]) -> dict[str
     return made
 
 
+def read_group(kind: type, values: dict[str, Any]) -> Any:
+    """Make a dataclass of those of its fields that `values` has; the others keep their defaults."""
+    return kind(**{one.name: values[one.name] for one in fields(kind) if one.name in values})
+
+
+def refuse_other(found: dict[str, Any], wanted: dict[str, Any], made: str, remedy: str) -> None:
+    """Raise SpiderError where what was `made` has another value than is wanted now; the `remedy` says how to go on."""
+    for name, value in wanted.items():
+        if found.get(name) != value:
+            raise SpiderError(f"{made} with {name} = {found.get(name)}, now asked for {value}; {remedy}")
+
+
 def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:
     """Return True when a value has its default's type (an int serves as a float), else raise SpiderError."""
     value, wanted = values[name], type(defaults[name])

@@ -22,7 +22,7 @@ from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import CLASSES, class_pixels
 from spider_utils.data.series import Series, SliceStack
 from spider_utils.data.sources import fingerprint, read_stack
-from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other, write_store
+from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other_store, write_store
 
 INTENSITIES = ("slice_minmax", "volume_percentile")
 GEOMETRIES = ("stretch", "pad")
@@ -195,7 +195,7 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
     info = _made_from(series, settings)
     if (folder / "store.json").is_file():
         store = open_store(folder)
-        refuse_other(store.info, info, folder)
+        refuse_other_store(store.info, info, folder)
         if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
             raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
         return store

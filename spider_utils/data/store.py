@@ -7,6 +7,7 @@ the store is not complete.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.parameters import refuse_other
 from spider_utils.data.labels import CLASSES
 
 COUNTS = [f"n_{name}" for name in CLASSES]
@@ -64,35 +66,40 @@ def open_store(folder: Path | str) -> SliceStore:
     return SliceStore(folder, images, masks, table, audit, json.loads(files["store.json"].read_text(encoding="utf-8")))
 
 
+def neighbour_numbers(number: int, neighbours: int, is_there: Callable[[int], bool], step: int = 1) -> list[int]:
+    """Return the number of a slice and of the `neighbours` slices on either side of it, lowest first.
+
+    Neighbours lie `step` numbers apart (0: the slice stands for them); for one that is not there, as `is_there` tells
+    of a number, stands the next one nearer to the slice, at last the slice itself.
+    """
+    around = []
+    for away in (place * step for place in range(-neighbours, neighbours + 1)):
+        nearer = range(number + away, number, 1 if away < 0 else -1)
+        around.append(next(filter(is_there, nearer), number))
+    return around
+
+
 def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
     """Return the rows of every slice and of the `neighbours` slices on either side of it, (N, 1 + 2 neighbours).
 
     Neighbours are the slices of the same series with the next lower and higher numbers (slice_index - neighbours to
-    slice_index + neighbours, in this order); for one that the store does not hold stands the next one nearer to the
-    slice, at last the slice itself.
+    slice_index + neighbours, in this order), as `neighbour_numbers` finds them.
     """
-    row_of = {key: row for row, key in enumerate(zip(table["series"], table["slice_index"], strict=True))}
+    keys = list(zip(table["series"], table["slice_index"], strict=True))
+    row_of = {key: row for row, key in enumerate(keys)}
     around = np.empty((len(table), 1 + 2 * neighbours), np.intp)
-    around[:, neighbours] = np.arange(len(table))
-    for row, (series, number) in enumerate(zip(table["series"], table["slice_index"], strict=True)):
-        for step in range(1, neighbours + 1):
-            for side in (-1, 1):
-                nearer = around[row, neighbours + side * (step - 1)]
-                around[row, neighbours + side * step] = row_of.get((series, number + side * step), nearer)
+    for row, (series, number) in enumerate(keys):
+        numbers = neighbour_numbers(number, neighbours, lambda other, of=series: (of, other) in row_of)
+        around[row] = [row_of[series, other] for other in numbers]
     return around
 
 
-def refuse_other(found: dict, wanted: dict, folder: Path) -> None:
+def refuse_other_store(found: dict, wanted: dict, folder: Path) -> None:
     """Raise SpiderError when a store was made from other data or with other settings."""
     if found["fingerprint"] != wanted["fingerprint"]:
         raise SpiderError(f"{folder}: made from other data; take another run folder, or delete this one")
-    made_with = BEFORE_THE_OPTION | found["preprocess"]
-    for name, value in wanted["preprocess"].items():
-        if made_with.get(name) != value:
-            raise SpiderError(
-                f"{folder}: made with {name} = {made_with.get(name)}, now asked for {value}; "
-                f"take another run folder or delete the store"
-            )
+    made_with, remedy = BEFORE_THE_OPTION | found["preprocess"], "take another run folder or delete the store"
+    refuse_other(made_with, wanted["preprocess"], f"{folder}: made", remedy)
 
 
 def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Path) -> None:

@@ -1,31 +1,67 @@
 """A network ready for use: the shipped one or another, on its device, with what its JSON says of its use."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.intensity import check_landmarks
 from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.segment import InferenceSettings
+from spider_utils.predict.views import VIEWS
 
 DEFAULT_MODEL = "spine_t2space"
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
+BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
+
+
+@dataclass(frozen=True)
+class InferenceSettings:
+    """How a network is used, beyond one look at each slice; `asdict` of it is what "inference" in the JSON holds."""
+
+    views: tuple[str, ...] = ("identity",)  # names of views.VIEWS, whose probabilities are averaged
+    cleanup: CleanupSettings | None = None  # of every mask; None: masks stay as they are
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.views if name not in VIEWS]
+        if unknown or not self.views:
+            found = ", ".join(map(repr, unknown)) or "none"
+            raise SpiderError(f"views: expected one or more of {', '.join(VIEWS)}, found {found}")
+
+
+ONE_LOOK = InferenceSettings()
+
+
+@dataclass(frozen=True)
+class VolumeSettings:
+    """How a network is shown volumes, so that they look like the slices that it has learnt from."""
+
+    landmarks: tuple[float, ...] = ()  # of the intensities (see `standardise`); none: scaled as in training
+    field_mm: float = 0.0  # slices are widened to a square of this size at least; 0: sized as in training
+    slice_mm: float = 0.0  # distance of the neighbours that it has learnt from; 0: the next slices, however far
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "landmarks", check_landmarks(self.landmarks) if len(self.landmarks) else ())
+        for name in ("field_mm", "slice_mm"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+                raise SpiderError(f"{name}: expected a number of mm, 0 or more, found {value!r}")
 
 
 @dataclass(frozen=True)
 class ReadyNetwork:
-    """A trained network on its device, with what its JSON says of how it is used."""
+    """A trained network on its device, in evaluation mode, with what its JSON says of how it is used."""
 
     model: nn.Module
     device: torch.device
     size: tuple[int, int]  # of its input, (height, width) in pixels
-    neighbours: int  # slices on either side that it sees as channels
-    settings: InferenceSettings
-    description: dict  # the JSON beside the weights
-    weights: Path
+    neighbours: int = 0  # slices on either side that it sees as channels
+    settings: InferenceSettings = ONE_LOOK
+    description: dict = field(default_factory=dict)  # the JSON beside the weights; {} for a network without a file
+    weights: Path = Path()
 
     @property
     def name(self) -> str:
@@ -36,7 +72,7 @@ class ReadyNetwork:
     @property
     def batch_size(self) -> int:
         """Slices at a time: 1 on a CPU, which is faster there than several."""
-        return 1 if self.device.type == "cpu" else 8
+        return 1 if self.device.type == "cpu" else BATCH
 
 
 def ready_network(weights: Path | str | None = None, device: str = "auto") -> ReadyNetwork:
@@ -67,3 +103,11 @@ def read_inference(description: dict, weights: Path) -> InferenceSettings:
         return InferenceSettings(**found)
     except (SpiderError, TypeError) as error:
         raise SpiderError(f"{weights.with_suffix('.json')}: inference: {error}") from error
+
+
+def read_volume_settings(network: ReadyNetwork) -> VolumeSettings:
+    """Return how a network is shown volumes, from the JSON beside it. Raises SpiderError on what is not known there."""
+    try:
+        return VolumeSettings(**network.description.get("volumes", {}))
+    except (SpiderError, TypeError) as error:
+        raise SpiderError(f"{network.weights.with_suffix('.json')}: volumes: {error}") from error

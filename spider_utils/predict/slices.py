@@ -5,7 +5,7 @@ network's output is brought back to the slice's own size. What else is done (vie
 beside the weights, under "inference", so that a network predicts as it was measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,9 +19,10 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.png import png_files, read_grey, slice_key
+from spider_utils.data.store import neighbour_numbers
 from spider_utils.models.batches import network_images
 from spider_utils.predict.network import ReadyNetwork, ready_network, trained_on
-from spider_utils.predict.segment import segment
+from spider_utils.predict.segment import Batch, segment_batches
 
 ALONE = {"intensity": "slice_minmax", "geometry": "stretch"}  # the preprocessing that needs nothing but the slice
 
@@ -58,34 +59,46 @@ def predict_folder(
         raise SpiderError(f"{output}: the masks would overwrite the slices; name another folder for them")
     network = ready_network(weights, device)
     refuse_alone(network)
-    neighbours, batch_size = network.neighbours, batch_size or network.batch_size
+    masks, left_out = [], {}
+    batches = file_batches(files, folder, network, batch_size or network.batch_size, left_out)
+    for paths, found, _ in segment_batches(network, batches):
+        for path, mask in zip(paths, found, strict=True):
+            masks.append(output / path.name)
+            write_mask(mask, masks[-1])
+    for path in left_out:
+        if (output / path.name).exists():
+            left_out[path] += f"; {output / path.name} is of an earlier run"
+    return Prediction(tuple(masks), left_out, network.name)
 
-    @lru_cache(maxsize=batch_size + 2 * neighbours)
+
+def file_batches(
+    files: list[Path], folder: Path, network: ReadyNetwork, batch_size: int, left_out: dict[Path, str]
+) -> Iterator[Batch]:
+    """Read slices and yield them as batches, known by their files; what cannot be read is noted in `left_out`.
+
+    `folder`: where the neighbours are looked for.
+    """
+
+    @lru_cache(maxsize=batch_size + 2 * network.neighbours)
     def read(path: Path) -> tuple[Tensor, tuple[int, int]]:
         image = read_slice(path)
         return network_images(image[None], network.size)[0, 0], image.shape
 
-    siblings = {slice_key(path): path for path in png_files(folder)} if neighbours else {}
-    masks, left_out = [], {}
+    siblings = {slice_key(path): path for path in png_files(folder)} if network.neighbours else {}
     with progress(total=len(files), desc="predict", unit="slice") as bar:
         for start in range(0, len(files), batch_size):
-            inputs, sizes, paths = [], [], []
+            paths, inputs, sizes = [], [], []
             for path in files[start : start + batch_size]:
                 try:
-                    inputs.append(with_neighbours(path, siblings, neighbours, read))
+                    inputs.append(with_neighbours(path, siblings, network.neighbours, read))
                 except SpiderError as error:
-                    stale = (output / path.name).exists()
-                    left_out[path] = f"{error}; {output / path.name} is of an earlier run" if stale else str(error)
+                    left_out[path] = str(error)
                 else:
                     sizes.append(read(path)[1])
-                    paths.append(output / path.name)
+                    paths.append(path)
             if inputs:
-                found = segment(network.model, torch.stack(inputs), sizes, network.device, network.settings)
-                for mask, path in zip(found, paths, strict=True):
-                    write_mask(mask, path)
-            masks += paths
+                yield paths, torch.stack(inputs), sizes
             bar.update(min(batch_size, len(files) - start))
-    return Prediction(tuple(masks), left_out, network.name)
 
 
 def refuse_alone(network: ReadyNetwork) -> None:
@@ -138,20 +151,18 @@ def with_neighbours(
     """Return a slice with its neighbours as channels, (1 + 2 neighbours, h, w), the lowest number first.
 
     For a neighbour that is missing or cannot be read stands the next one nearer to the slice, at last the slice itself
-    (as in `store.neighbour_rows`). `siblings` gives files by `slice_key`, `read` a file's pixels (h, w) and own size.
+    (see `store.neighbour_numbers`). `siblings` gives files by `slice_key`, `read` a file's pixels (h, w) and own size.
     """
-    channels = [read(path)[0]]
-    series, number = slice_key(path)
-    for step in range(1, neighbours + 1):
-        for side in (-1, 1):
-            nearer = channels[0] if side < 0 else channels[-1]
-            found = siblings.get((series, number + side * step)) if number >= 0 else None
-            try:
-                channel = read(found)[0] if found else nearer
-            except SpiderError:
-                channel = nearer
-            channels.insert(0 if side < 0 else len(channels), channel)
-    return torch.stack(channels)
+    own, (series, number) = read(path)[0], slice_key(path)
+
+    def is_readable(other: int) -> bool:
+        try:
+            return number >= 0 and (series, other) in siblings and bool(read(siblings[series, other]))
+        except SpiderError:
+            return False
+
+    around = neighbour_numbers(number, neighbours, is_readable)
+    return torch.stack([own if other == number else read(siblings[series, other])[0] for other in around])
 
 
 def read_slice(path: Path) -> np.ndarray:

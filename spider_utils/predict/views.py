@@ -1,8 +1,8 @@
 """Test-time augmentation: the network looks at several views of a slice, and its probabilities are averaged.
 
-A view is a small change that leaves the anatomy what it is: a shift, a scale, another brightness curve. There are no
-flips: in a slice the patient's front is at the left and the head at the top, the network has learnt so, and a mirrored
-spine is none that it knows.
+A view is a small change that leaves the anatomy what it is: a shift or a scale. There are no flips: in a slice the
+patient's front is at the left and the head at the top, the network has learnt so, and a mirrored spine is none that it
+knows.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from spider_utils.models.batches import memory_format, resize_images
 from spider_utils.models.paper import DIVISOR
 
 
-class View(Protocol):
+class SliceView(Protocol):
     """One way of looking at slices, and the way back of what the network makes of them."""
 
     def apply(self, images: Tensor) -> Tensor:
@@ -77,35 +77,18 @@ class Scale:
         return F.interpolate(scores[..., :height, :width], size=size, mode="bilinear")
 
 
-@dataclass(frozen=True)
-class Gamma:
-    """Another brightness curve: intensities 0..1 to the power of `power`; below 1 is brighter."""
-
-    power: float
-
-    def apply(self, images: Tensor) -> Tensor:
-        return images**self.power
-
-    def undo(self, scores: Tensor, size: tuple[int, int]) -> Tensor:
-        return scores
-
-
 # By name, for the JSON beside a network: a name never changes its meaning.
-VIEWS: dict[str, View] = {
+VIEWS: dict[str, SliceView] = {
     "identity": Identity(),
     "shift_up": Shift(-6, 0),
-    "shift_down": Shift(6, 0),
-    "shift_left": Shift(0, -6),
     "shift_right": Shift(0, 6),
     "scale_0.9": Scale(0.9),
     "scale_1.1": Scale(1.1),
-    "gamma_0.8": Gamma(0.8),
-    "gamma_1.25": Gamma(1.25),
 }
 
 
 @torch.no_grad()
-def predict_probabilities(model: nn.Module, images: Tensor, views: Sequence[View]) -> Tensor:
+def predict_probabilities(model: nn.Module, images: Tensor, views: Sequence[SliceView]) -> Tensor:
     """Return the mean over the views of the class probabilities, (N, classes, h, w) float32.
 
     `images`: (N, C, h, w) float 0..1 at the network's size, on the network's device, which must be in evaluation mode.
@@ -113,7 +96,7 @@ def predict_probabilities(model: nn.Module, images: Tensor, views: Sequence[View
     return sum(_probabilities(model, images, view) for view in views) / len(views)
 
 
-def _probabilities(model: nn.Module, images: Tensor, view: View) -> Tensor:
+def _probabilities(model: nn.Module, images: Tensor, view: SliceView) -> Tensor:
     seen = view.apply(images).contiguous(memory_format=memory_format(images.device))
     with torch.autocast("cuda", enabled=images.device.type == "cuda"):
         logits = model(seen)

@@ -1,7 +1,11 @@
 """Label maps for volumes: python -m spider_utils predict --input FILE|DIR --output DIR.
 
-Volumes are read, segmented (see `volume_inference`) and written one after the other, so that memory does not grow with
-their number; a label map lies on its volume's own grid, voxel by voxel.
+Volumes are read, segmented and written one after the other, so that memory does not grow with their number; a label map
+lies on its volume's own grid, voxel by voxel. A volume's slices are put into the common pose, shown to a network as it
+knows them, and stacked again (`predict_classes`). Nothing is resampled but the slices on their way to the network's
+size, whose logits come back to the slices' pixels. How a network is shown volumes stands in the JSON beside its
+weights, under "volumes" (see `network.VolumeSettings`); without it slices are made as those were that it has learnt
+from.
 """
 
 import json
@@ -16,16 +20,27 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.progress import progress
+from spider_utils.data.intensity import scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
-from spider_utils.data.pose import acquired_axis, from_pose
+from spider_utils.data.pose import acquired_axis, from_pose, to_pose
+from spider_utils.data.preprocess import resampled_grid
+from spider_utils.data.store import neighbour_numbers
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name, volume_suffix, write_labels
 from spider_utils.masks.levels import Numbered, number_structures
-from spider_utils.predict.network import ReadyNetwork, ready_network
-from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, read_volume_settings
+from spider_utils.predict.network import (
+    ReadyNetwork,
+    VolumeSettings,
+    read_volume_settings,
+    ready_network,
+    trained_on,
+)
+from spider_utils.predict.segment import inside, on_canvas, predict_masks
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")
 SUMMARY_FILE, NOTE_FILE = "volumes.csv", "prediction.json"
+
+Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
 
 
 @dataclass(frozen=True)
@@ -109,6 +124,72 @@ def predict_file(
         numbered = number_structures(classes, spacing)
         classes, row = numbered.labels, row | describe_numbers(numbered)
     return from_pose(classes, volume), row
+
+
+def predict_classes(
+    volume: sitk.Image, network: ReadyNetwork, settings: VolumeSettings | None = None
+) -> tuple[np.ndarray, Spacing]:
+    """Segment a volume slice by slice: classes (D, H, W) uint8 in the common pose, and their spacing in mm.
+
+    `settings`: how the network is shown volumes; None: as its JSON says.
+    """
+    settings = settings or read_volume_settings(network)
+    posed = to_pose(volume)
+    spacing = posed.GetSpacing()[::-1]
+    voxels = sitk.GetArrayViewFromImage(posed)
+    field = slice_field(voxels.shape[1:], spacing[1:], network, settings)
+    slices = prepare_slices(voxels, field, network, settings)
+    around = neighbours_at(len(slices), spacing[0], network.neighbours, settings.slice_mm)
+    masks = predict_masks(network, slices, around, field, network.batch_size)
+    return np.ascontiguousarray(masks[:, *inside(voxels.shape[1:], field)]), spacing
+
+
+def prepare_slices(
+    voxels: np.ndarray, field: tuple[int, int], network: ReadyNetwork, settings: VolumeSettings
+) -> np.ndarray:
+    """Return the slices of a volume (D, H, W) as the network is shown them, (D, h, w) uint8.
+
+    What `field` (rows, columns) has beyond the slices is black.
+    """
+    shown = (on_canvas(one, field, network.size) for one in scaled_slices(voxels, network, settings))
+    return np.stack(list(shown))
+
+
+def scaled_slices(voxels: np.ndarray, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:
+    """Return a volume (D, H, W) with intensities 0..255, uint8: on the landmarks' scale, or scaled as in training."""
+    if settings.landmarks:
+        return standardise(voxels, settings.landmarks)
+    method = trained_on(network.description).get("intensity", "slice_minmax")
+    parts = [voxels[number : number + 1] for number in range(len(voxels))] if method == "slice_minmax" else [voxels]
+    return np.concatenate([scale_intensity(part.astype(np.float32), method) for part in parts])
+
+
+def slice_field(
+    shape: tuple[int, int], pixel_mm: tuple[float, float], network: ReadyNetwork, settings: VolumeSettings
+) -> tuple[int, int]:
+    """Return how many rows and columns of a slice's own pixels the network's input spans, at least the slice's."""
+    extent = [count * step for count, step in zip(shape, pixel_mm, strict=True)]
+    made = trained_on(network.description)
+    if settings.field_mm:
+        wanted = [max(settings.field_mm, *extent)] * 2
+    elif made.get("geometry") == "pad":
+        stored = made["store_height"], made["store_width"]
+        grid = resampled_grid(shape, pixel_mm, stored, "pad")
+        wanted = [count * step for count, step in zip(stored, grid, strict=True)]
+    else:
+        wanted = extent
+    return tuple(max(count, round(mm / step)) for count, mm, step in zip(shape, wanted, pixel_mm, strict=True))
+
+
+def neighbours_at(count: int, slice_mm: float, neighbours: int, trained_mm: float) -> np.ndarray:
+    """Return the slices that the network sees for each of `count` slices, (count, 1 + 2 neighbours), lowest first.
+
+    They lie about as far apart as those that it has learnt from (`trained_mm`; 0: the next slices): of thick slices the
+    slice stands for its neighbours itself. At the ends stands the outermost slice.
+    """
+    step = round(trained_mm / slice_mm) if trained_mm else 1
+    is_there = range(count).__contains__
+    return np.array([neighbour_numbers(number, neighbours, is_there, step) for number in range(count)])
 
 
 def describe_numbers(numbered: Numbered) -> dict[str, object]:

@@ -23,6 +23,7 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import REPOSITORY, atomic_path, read_json, write_json
+from spider_utils.common.parameters import refuse_other
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.phantom import make_phantom
@@ -30,17 +31,17 @@ from spider_utils.data.preprocess import make_store
 from spider_utils.data.series import Series
 from spider_utils.data.sources import find_series, fingerprint
 from spider_utils.data.splits import Split, make_split
-from spider_utils.data.store import SliceStore, neighbour_rows
-from spider_utils.data.store import refuse_other as refuse_other_store
+from spider_utils.data.store import SliceStore, refuse_other_store
 from spider_utils.data.survey import survey
 from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices, summarise, write_metrics, write_scores
-from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.segment import predict_masks
+from spider_utils.models.saved import select_device
+from spider_utils.predict.network import ready_network
+from spider_utils.predict.segment import predict_rows
 from spider_utils.runs.settings import Settings, load_profile, make_settings
-from spider_utils.train.checkpoints import refuse_other as refuse_other_training
-from spider_utils.train.trainer import Slices, read_slices, train
+from spider_utils.runs.stages import LOG_FILE, deal, train_rows
+from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
 
-SETTINGS_FILE, LOG_FILE = "settings.json", "train_log.csv"
+SETTINGS_FILE = "settings.json"
 SCORED = ("validation", "test")
 
 
@@ -61,6 +62,11 @@ class Run:
     def figures(self) -> Path:
         """The folder for the run's figures."""
         return self.path / "figures"
+
+    @property
+    def checkpoint(self) -> Path:
+        """The weights of the best epoch; their JSON lies beside them."""
+        return self.path / "checkpoints" / NETWORK_FILE
 
     def series(self) -> tuple[Series, ...]:
         """Find the data's series; the phantom is made first.
@@ -106,16 +112,12 @@ class Run:
 
     def train(self) -> pd.DataFrame:
         """Train the network, or go on where a training was cut off, and return its log, a row an epoch."""
-        store, settings = self.store(), self.settings.training
-        split = make_split(store.table, self.settings.split)
-
-        def slices_of(side: str) -> Slices:
-            return read_slices(store, split.rows(store.table, side), settings)
-
+        store = self.store()
+        split, rows = deal(store, self.settings.split)
         dealt = json.loads(json.dumps(asdict(split))) | {"settings": asdict(self.settings.split)}
         epochs = _epochs_done(self.path)
         about = {"data": store.info, "split": dealt}
-        log = train(settings, slices_of, self.path / "checkpoints", about, self.path / LOG_FILE)
+        log = train_rows(store, rows, self.settings.training, self.checkpoint.parent, about, self.path / LOG_FILE)
         if len(log) != epochs:
             self._note("train")
         return log
@@ -127,10 +129,10 @@ class Run:
         the store).
         """
         self.train()
-        folder, checkpoint = self.path / "predictions", self.path / "checkpoints" / "best.safetensors"
-        weights = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        folder = self.path / "predictions"
+        weights = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
         if read_json(folder / "predictions.json").get("weights") != weights:
-            self._predict(folder, checkpoint)
+            self._predict(folder)
             write_json(folder / "predictions.json", {"weights": weights})
             self._note("predict")
         masks = np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False)
@@ -163,17 +165,13 @@ class Run:
         chosen = SliceScores(scores.table[scores.table["split"] == side], scores.distances)
         return summarise(chosen, side, self.settings.evaluation.bootstrap, self.settings.evaluation.bootstrap_seed)
 
-    def _predict(self, folder: Path, checkpoint: Path) -> None:
+    def _predict(self, folder: Path) -> None:
         store = self.store()
-        split = make_split(store.table, self.settings.split)
-        device = select_device(self.settings.training.device)
-        model, _ = load_network(checkpoint, device)
-        rows = {side: split.rows(store.table, side) for side in SCORED}
+        _, rows = deal(store, self.settings.split)
         parts = [store.table.iloc[rows[side]].assign(split=side, row=rows[side]) for side in SCORED]
         chosen = pd.concat(parts, ignore_index=True)
-        training = self.settings.training
-        around = neighbour_rows(store.table, training.neighbours)[chosen["row"].to_numpy()]
-        masks = predict_masks(model, store.images, training.size, device, around)
+        network = ready_network(self.checkpoint, self.settings.training.device)
+        masks = predict_rows(network, store, chosen["row"].to_numpy())
         with atomic_path(folder / "masks.npy") as path:
             np.save(path, masks)
         with atomic_path(folder / "slices.csv") as path:
@@ -206,11 +204,9 @@ def open_run(
     path = path.resolve()
     saved = read_json(path / SETTINGS_FILE)
     given = {"source": source, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "profile": profile}
-    for name, value in given.items():
-        if saved and value is not None and saved[name] != value:
-            raise SpiderError(
-                f"{path}: this run folder was made with {name} = {saved[name]}, now asked for {value}; take another"
-            )
+    if saved:
+        named = {name: value for name, value in given.items() if value is not None}
+        refuse_other(saved, named, f"{path}: this run folder was made", "take another")
     fresh = {
         "source": source or "phantom",
         "data_dir": given["data_dir"],
@@ -233,7 +229,7 @@ def _refuse_what_is_made(path: Path, settings: Settings) -> None:
     stored = read_json(path / "store" / "store.json")
     if stored:
         refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
-    trained = read_json(path / "checkpoints" / "best.json")
+    trained = read_json((path / "checkpoints" / NETWORK_FILE).with_suffix(".json"))
     if trained:
         wanted = asdict(settings.training) | asdict(settings.split)
         refuse_other_training(trained["training"] | trained["split"]["settings"], wanted, path / "checkpoints")

@@ -20,8 +20,8 @@ from spider_utils.data.labels import CLASSES
 from spider_utils.data.pose import to_pose
 from spider_utils.data.spider import check_geometry
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
-from spider_utils.predict.network import ReadyNetwork, ready_network
-from spider_utils.predict.volume_inference import predict_classes, read_volume_settings
+from spider_utils.predict.network import ReadyNetwork, read_volume_settings, ready_network
+from spider_utils.predict.volumes import predict_classes
 
 SOURCE = "chu"  # the two volumes for which the study was made (see style.SOURCE_NOTES)
 IMAGE, BODIES = "_image", "_bodies"

@@ -5,8 +5,10 @@ from pathlib import Path
 from spider_utils.analysis.unseen import Fold, Unseen, segment_unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import read_json
-from spider_utils.data.splits import SplitSettings, make_split
+from spider_utils.common.parameters import read_group
+from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore
+from spider_utils.runs.stages import deal
 from spider_utils.studies.harness import NOTE
 from spider_utils.train.checkpoints import NETWORK_FILE
 
@@ -34,10 +36,9 @@ def study_folds(study_out: Path, arm: str, store: SliceStore, seed: int = 0) -> 
             raise SpiderError(f"{folder}: expected a finished training, found no {NOTE}; let the study end first")
         if made["fingerprint"] != store.info["fingerprint"]:
             raise SpiderError(f"{folder}: trained on other slices than {store.path} holds; give the study's own store")
-        names = SplitSettings.__dataclass_fields__
-        split = make_split(store.table, SplitSettings(**{name: made[name] for name in names}))
+        split, rows = deal(store, read_group(SplitSettings, made))
         if split.leaky:
             raise SpiderError(f"{folder}: expected a split by patient, found {split.label}; name another arm")
-        folds.append(Fold(len(folds), folder / NETWORK_FILE, split.rows(store.table, "test")))
+        folds.append(Fold(len(folds), folder / NETWORK_FILE, rows["test"]))
         count = made["folds"]
     return folds

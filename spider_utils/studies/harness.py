@@ -27,16 +27,17 @@ from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
 from spider_utils.data.splits import SplitSettings, make_split
-from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.evaluate.overlap import count_overlap, pooled_dice
-from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices, write_metrics, write_scores
+from spider_utils.data.store import SliceStore, open_store
+from spider_utils.evaluate.overlap import pooled_dice
+from spider_utils.evaluate.scores import SliceScores, read_scores, write_metrics
 from spider_utils.models.saved import select_device
-from spider_utils.predict.segment import predict_masks
+from spider_utils.predict.network import ReadyNetwork
+from spider_utils.predict.segment import predict_rows
+from spider_utils.runs.stages import deal, score_rows, train_rows
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.study_file import Study
-from spider_utils.train.checkpoints import STATE, refuse_other, write_network
+from spider_utils.train.checkpoints import STATE, refuse_other_training, write_network
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import Slices, read_slices, train
 
 NOTE = "training.json"  # written last: without it a training is not finished
 
@@ -121,7 +122,7 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
     if not note.is_file():
         return False
     found = json.loads(note.read_text(encoding="utf-8"))["made_from"]
-    refuse_other(found, made_from(training, data), note, "take another --out folder")
+    refuse_other_training(found, made_from(training, data), note, "take another --out folder")
     return True
 
 
@@ -141,30 +142,24 @@ def run_training(training: Training, store_path: Path, out: Path) -> str:
 def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     start = time.monotonic()
     store, folder = open_store(store_path), out / "trainings" / training.place
-    split = make_split(store.table, training.split)
-    held = split.rows(store.table, "test")
-    device = select_device(training.settings.device)
-
-    def slices_of(side: str) -> Slices:
-        return read_slices(store, split.rows(store.table, side), training.settings)
+    settings, device = training.settings, select_device(training.settings.device)
+    split, rows = deal(store, training.split)
 
     def score(epoch: int, model: nn.Module) -> None:
         if epoch not in training.score_epochs:
             return
-        around = neighbour_rows(store.table, training.settings.neighbours)[held]
-        masks = predict_masks(model, store.images, training.settings.size, device, around)
-        write_metrics(count_overlap(store.masks[held], masks, store.table.iloc[held]), folder / f"overlap_{epoch}.csv")
-        if epoch == training.score_epochs[-1]:
-            write_scores(score_slices(store.masks[held], masks, store.table.iloc[held]), folder)
-        else:
-            network = {"training": asdict(training.settings), "best": {"epoch": epoch}}
+        last = epoch == training.score_epochs[-1]
+        masks = predict_rows(ReadyNetwork(model, device, settings.size, settings.neighbours), store, rows["test"])
+        score_rows(store, rows["test"], masks, folder, f"overlap_{epoch}.csv", boundaries=last)
+        if not last:
+            network = {"training": asdict(settings), "best": {"epoch": epoch}}
             write_network(model, network, snapshot(folder, epoch))
 
     about = {"split": made_from(training, store.info)}
-    log = train(training.settings, slices_of, folder, about, folder / "train_log.csv", score)
+    log = train_rows(store, rows, settings, folder, about, after_epoch=score)
     seconds = time.monotonic() - start
-    facts = {"made_from": about["split"], "train_slices": len(split.rows(store.table, "train"))}
-    facts |= {"held_out_slices": len(held), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
+    facts = {"made_from": about["split"], "train_slices": len(rows["train"])}
+    facts |= {"held_out_slices": len(rows["test"]), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
     write_json(folder / NOTE, facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
     (folder / STATE).unlink(missing_ok=True)  # its weights are in best.safetensors
     return f"{training.place}: {len(log)} epochs, foreground Dice {final_dice(training, out):.4f}, {seconds:.0f} s"

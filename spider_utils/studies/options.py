@@ -6,7 +6,7 @@ network has met. An ensemble of the folds is not among them: every patient is kn
 cannot be measured honestly.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,12 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import find_landmarks, standardise
-from spider_utils.data.splits import make_split
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.evaluate.overlap import count_overlap
-from spider_utils.evaluate.scores import read_scores, score_slices, summarise, write_metrics, write_scores
+from spider_utils.evaluate.scores import read_scores, summarise
 from spider_utils.masks.cleanup import CleanupSettings
-from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.segment import ONE_LOOK, InferenceSettings, predict_masks
+from spider_utils.predict.network import ONE_LOOK, InferenceSettings, ready_network
+from spider_utils.predict.segment import predict_masks
+from spider_utils.runs.stages import deal, score_rows
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.harness import Training, join_scores, snapshot
@@ -107,22 +106,20 @@ def try_option(training: Training, name: str, store_path: Path, out: Path) -> st
 
 
 def _segment_and_score(training: Training, option: Option, store: SliceStore, made: Path, folder: Path) -> None:
-    split = make_split(store.table, training.split)
-    held = split.rows(store.table, "test")
-    device = select_device(training.settings.device)
+    _, rows = deal(store, training.split)
+    held = rows["test"]
     earlier = [snapshot(made, epoch) for epoch in training.score_epochs[:-1]] if option.snapshots else []
-    networks = [load_network(place / NETWORK_FILE, device)[0] for place in [*earlier, made]]
-    network = Ensemble(networks).eval() if option.snapshots else networks[0]
-    around = neighbour_rows(store.table, training.settings.neighbours)[held]
+    networks = [ready_network(place / NETWORK_FILE, training.settings.device) for place in [*earlier, made]]
+    network = replace(networks[-1], settings=option.settings)
+    if option.snapshots:
+        network = replace(network, model=Ensemble([one.model for one in networks]).eval())
+    around = neighbour_rows(store.table, network.neighbours)[held]
     if option.alone:
         around = around * 0 + held[:, None]
     images = store.images
     if option.standard:
-        images = standard_series(store, held, find_landmarks(images[split.rows(store.table, "train")]))
-    masks = predict_masks(network, images, training.settings.size, device, around, option.settings)
-    truth, table = store.masks[held], store.table.iloc[held]
-    write_metrics(count_overlap(truth, masks, table), folder / "overlap.csv")
-    write_scores(score_slices(truth, masks, table), folder)
+        images = standard_series(store, held, find_landmarks(images[rows["train"]]))
+    score_rows(store, held, predict_masks(network, images, around), folder, "overlap.csv")
     write_json(folder / NOTE, {"option": option.title, "networks": len(networks)})
 
 

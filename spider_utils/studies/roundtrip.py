@@ -1,6 +1,6 @@
 """The round-trip bench: what the detour over 2D slices costs a volume, without any error of a network.
 
-A phantom's volume goes through `volume_inference` as a user's does, but the network is a perfect one: it answers with
+A phantom's volume goes through `predict.volumes` as a user's does, but the network is a perfect one: it answers with
 the reference's own slices. What comes back, laid onto the volume's grid, is compared with the reference voxel by voxel.
 Two things are told apart:
 
@@ -11,7 +11,6 @@ Two things are told apart:
 
 import math
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -27,9 +26,8 @@ from spider_utils.data.phantom.anatomy import make_anatomy
 from spider_utils.data.pose import from_pose, to_pose
 from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.models.batches import network_masks
-from spider_utils.predict.network import ReadyNetwork
-from spider_utils.predict.segment import ONE_LOOK
-from spider_utils.predict.volume_inference import VolumeSettings, predict_classes, slice_field
+from spider_utils.predict.network import ReadyNetwork, VolumeSettings
+from spider_utils.predict.volumes import predict_classes, slice_field
 
 PATIENT, SEED = 3, 0
 OBLIQUE = 20.0  # degrees, about each of the patient's axes in turn
@@ -78,7 +76,7 @@ def roundtrip(image: sitk.Image, mask: sitk.Image, size: tuple[int, int], answer
     reference = four_classes(sitk.GetArrayFromImage(to_pose(mask)))
     shape = reference.shape[1:]
     size = size if min(size) else shape
-    network = ReadyNetwork(nn.Identity(), torch.device("cpu"), size, 0, ONE_LOOK, {}, Path("perfect"))
+    network = ReadyNetwork(nn.Identity(), torch.device("cpu"), size)
     field = slice_field(shape, to_pose(mask).GetSpacing()[1::-1], network, VolumeSettings())
     assert field == shape, "a network without volume settings sees the slice as it is"
     network = replace(network, model=PerfectNetwork(reference, size, answer))

@@ -28,13 +28,9 @@ from spider_utils.common.progress import progress
 from spider_utils.data.intensity import scale_intensity, standardise
 from spider_utils.data.png import png_files, read_grey
 from spider_utils.evaluate.bootstrap import REPLICATES, SEED, draw_patients, interval
-from spider_utils.masks.cleanup import clean_up
 from spider_utils.masks.counting import SpineCount, count_structures
-from spider_utils.models.batches import network_images
-from spider_utils.predict.network import ReadyNetwork
-from spider_utils.predict.segment import to_mask
-from spider_utils.predict.views import VIEWS, predict_probabilities
-from spider_utils.predict.volume_inference import margins, read_volume_settings
+from spider_utils.predict.network import ReadyNetwork, read_volume_settings
+from spider_utils.predict.segment import inside, on_canvas, segment_batches
 from spider_utils.studies.bodies import AS_TRAINED, STANDARD
 
 FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
@@ -65,7 +61,7 @@ class Segmented:
         return {"field": self.field, "intensities": self.intensities} == SHOWN
 
 
-def find_slices(folder: Path | str) -> dict[str, Path]:
+def find_sequences(folder: Path | str) -> dict[str, Path]:
     """List the slices of a folder by name. Raises SpiderError on another name and where there is none."""
     folder = Path(folder)
     files = png_files(folder) if folder.is_dir() else []
@@ -102,20 +98,14 @@ def segment_slices(files: dict[str, Path], network: ReadyNetwork) -> Iterator[Se
                 yield Segmented(name, field, intensities, image, *segment_slice(pixels, field, network))
 
 
-@torch.no_grad()
 def segment_slice(pixels: np.ndarray, field: str, network: ReadyNetwork) -> tuple[np.ndarray, float]:
     """Return the mask (H, W) uint8 of a slice (H, W) uint8 that stands for its neighbours, and its expected Dice."""
     size = (max(pixels.shape),) * 2 if field == SQUARE else pixels.shape
-    (top, left), (height, width) = margins(pixels.shape, size), pixels.shape
-    canvas = np.zeros(size, np.uint8)
-    canvas[top : top + height, left : left + width] = pixels
-    shown = network_images(canvas[None], network.size).float() / 255
-    channels = shown.repeat(1, 1 + 2 * network.neighbours, 1, 1).to(network.device)
-    views = [VIEWS[name] for name in network.settings.views]
-    probabilities = predict_probabilities(network.model, channels, views)
-    mask = to_mask(probabilities[0].clamp(min=torch.finfo(torch.float32).tiny).log(), size)
-    mask = clean_up(mask, network.settings.cleanup) if network.settings.cleanup else mask
-    return mask[top : top + height, left : left + width], float(expected_dice(probabilities.cpu().numpy())[0])
+    shown = torch.from_numpy(on_canvas(pixels, size, network.size))
+    channels = shown.expand(1, 1 + 2 * network.neighbours, -1, -1)
+    [(_, (mask,), scores)] = segment_batches(network, [(field, channels, [size])])
+    probabilities = scores.softmax(dim=1).cpu().numpy()
+    return mask[inside(pixels.shape, size)], float(expected_dice(probabilities)[0])
 
 
 def sequence_table(cases: list[Segmented], overview: pd.DataFrame, met: list[int]) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def run_sequences(
     """
     if data_dir is None:
         raise SpiderError("study 'sequences': expected --data-dir with slices <patient>_<t1|t2>.png, found none")
-    files, overview = sequences.find_slices(data_dir), read_overview(metadata or data_dir)
+    files, overview = sequences.find_sequences(data_dir), read_overview(metadata or data_dir)
     network = ready_network()
     cases = list(sequences.segment_slices(files, network))
     table = sequences.sequence_table(cases, overview, network.description["trained_on"]["patients"])

@@ -9,8 +9,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.parameters import refuse_other
 
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
 
@@ -57,7 +57,7 @@ def restore(model: nn.Module, optimizer: optim.Optimizer, tensors: dict[str, Ten
     optimizer.load_state_dict({"state": moments, "param_groups": groups})
 
 
-def refuse_other(
+def refuse_other_training(
     found: dict, wanted: dict, path: Path, remedy: str = "take another run folder or delete the checkpoints"
 ) -> None:
     """Raise SpiderError on a training that was made with other settings; the `remedy` says how to go on.
@@ -66,6 +66,5 @@ def refuse_other(
     """
     counted = wanted.get("schedule") == "cosine" or wanted.get("loss") == "boundary"
     free = ("device",) if counted else ("device", "epochs")
-    for name, value in wanted.items():
-        if name not in free and found.get(name) != value:
-            raise SpiderError(f"{path}: trained with {name} = {found.get(name)}, now asked for {value}; {remedy}")
+    bound = {name: value for name, value in wanted.items() if name not in free}
+    refuse_other(found, bound, f"{path}: trained", remedy)

@@ -29,7 +29,7 @@ from spider_utils.train.checkpoints import (
     STATE,
     network_is_of,
     read_state,
-    refuse_other,
+    refuse_other_training,
     restore,
     write_network,
     write_state,
@@ -38,6 +38,10 @@ from spider_utils.train.settings import TrainSettings
 
 AfterEpoch = Callable[[int, nn.Module], None]
 SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
+
+
+def nothing(epoch: int, model: nn.Module) -> None:
+    """Do nothing after an epoch."""
 
 
 @dataclass(frozen=True)
@@ -184,7 +188,7 @@ class Trainer:
     def resume(self) -> None:
         """Take up the state of `last.safetensors`. Raises SpiderError when it was made with other settings."""
         tensors, rest = read_state(self.folder)
-        refuse_other(rest["settings"] | rest["about"], asdict(self.settings) | self.about, self.folder / STATE)
+        refuse_other_training(rest["settings"] | rest["about"], asdict(self.settings) | self.about, self.folder / STATE)
         restore(self.model, self.optimizer, tensors, rest["groups"])
         self.schedule.load_state_dict(rest["schedule"])
         if rest["scaler"]:  # empty when the last session ran without mixed precision
@@ -207,7 +211,7 @@ def train(
     folder: Path | str,
     about: dict,
     log_file: Path | str,
-    after_epoch: AfterEpoch = lambda epoch, model: None,
+    after_epoch: AfterEpoch = nothing,
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 

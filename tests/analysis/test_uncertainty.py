@@ -20,6 +20,7 @@ from spider_utils.analysis.uncertainty import (
 )
 from spider_utils.analysis.unseen import Fold, Unseen
 from spider_utils.figures import calibration as figures_calibration
+from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.views import Scale, Shift
 from tests.helpers.figure_layout import check_layout
 from tests.helpers.small_study import make_small_store
@@ -149,9 +150,9 @@ def spread_of(network, squares, views, folder) -> np.ndarray:
     table = store.table.assign(row=np.arange(len(store)), fold=0)
     found = probabilities.argmax(axis=1).astype(np.uint8)
     unseen = Unseen(table, store.images, store.masks, found, probabilities)
-    told = {"training": {"neighbours": 0}}
+    ready = ReadyNetwork(network, torch.device("cpu"), store.images.shape[1:])
     with (
-        patch.object(uncertainty, "load_network", return_value=(network, told)),
+        patch.object(uncertainty, "ready_network", return_value=ready),
         patch.object(uncertainty, "SPREAD_VIEWS", tuple(views)),
         patch.dict(uncertainty.VIEWS, views),
     ):

@@ -65,7 +65,7 @@ def test_probabilities_are_those_of_every_slice_at_the_networks_size(study, stor
 
 def test_what_is_kept_is_not_made_again(study, store, tmp_path):
     first = read_unseen(study[0], "unseen", store, kept=tmp_path)
-    with patch.object(unseen, "load_network", side_effect=AssertionError("segmented again")):
+    with patch.object(unseen, "ready_network", side_effect=AssertionError("segmented again")):
         again = read_unseen(study[0], "unseen", store, kept=tmp_path)
     assert (again.prediction == first.prediction).all() and isinstance(again.prediction, np.memmap)
 

@@ -7,7 +7,7 @@ a slice can be told without it.
 import json
 import subprocess
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,10 @@ from spider_utils.data.png import read_grey, slice_key
 from spider_utils.masks.cleanup import CleanupSettings, clean_up
 from spider_utils.models.saved import load_network
 from spider_utils.predict import network
-from spider_utils.predict import segment as inference
-from spider_utils.predict.segment import InferenceSettings, predict_masks
+from spider_utils.predict.network import InferenceSettings
+from spider_utils.predict.segment import predict_masks, segment_batches
 from spider_utils.predict.slices import predict_folder
-from spider_utils.predict.views import VIEWS
+from spider_utils.predict.views import VIEWS, Identity
 from spider_utils.train.checkpoints import write_network
 from spider_utils.train.settings import TrainSettings
 
@@ -351,8 +351,7 @@ def test_a_folder_gives_the_masks_that_are_scored(slices, tmp_path, trained, siz
     for number, image in enumerate(images):
         save(slices / f"{number}.png", image)
     predict_folder(slices, tmp_path / "masks", trained, "cpu")
-    model, _ = load_network(trained, torch.device("cpu"))
-    wanted = predict_masks(model, images, SIZE, torch.device("cpu"))
+    wanted = predict_masks(network.ready_network(trained, "cpu"), images)
     assert len(np.unique(wanted)) > 1
     found = np.stack([read(tmp_path / "masks" / f"{number}.png") for number in range(5)])
     assert (found == wanted).mean() > 0.9999
@@ -372,7 +371,15 @@ def test_half_precision_weights_work(slices, tmp_path, trained):
     assert len(np.unique(pairs[0][0])) > 1 and np.mean([full == half for full, half in pairs]) > 0.98
 
 
-def test_views_and_cleaning_follow_the_json(slices, tmp_path, trained, use):
+class Darker(Identity):
+    """A view whose every pixel is another one."""
+
+    def apply(self, images):
+        return images**1.25
+
+
+def test_views_and_cleaning_follow_the_json(slices, tmp_path, trained, use, monkeypatch):
+    monkeypatch.setitem(VIEWS, "darker", Darker())
     images = noise(2)
     for number, image in enumerate(images):
         save(slices / f"{number}.png", image)
@@ -382,14 +389,14 @@ def test_views_and_cleaning_follow_the_json(slices, tmp_path, trained, use):
         plain, dark = (model(view).softmax(1) for view in (x, x**1.25))
     wanted = ((plain + dark) / 2).argmax(1).byte().numpy()
     assert (wanted != plain.argmax(1).numpy()).any()
-    views = {"views": ["identity", "gamma_1.25"]}
+    views = {"views": ["identity", "darker"]}
     rules = CleanupSettings(vertebra_pixels=2000, disc_pixels=2000, canal_share=0.3, hole_pixels=3000)
     cleaned = np.stack([clean_up(mask, rules) for mask in wanted])
     assert (cleaned != wanted).any()
     for name, used, masks in (
         ("views", views, wanted),
         ("both", views | {"cleanup": asdict(rules)}, cleaned),
-        ("written", json.loads(json.dumps(asdict(InferenceSettings(("identity", "gamma_1.25"), rules)))), cleaned),
+        ("written", json.loads(json.dumps(asdict(InferenceSettings(("identity", "darker"), rules)))), cleaned),
         ("off", {"views": ["identity"], "cleanup": None}, plain.argmax(1).numpy()),
     ):
         use(model, training=described["training"], inference=used)
@@ -399,11 +406,13 @@ def test_views_and_cleaning_follow_the_json(slices, tmp_path, trained, use):
 
 
 def test_one_view_gives_the_same_mask_by_logits_and_by_probabilities(trained):
-    model, _ = load_network(trained, torch.device("cpu"))
-    inputs = torch.from_numpy(noise(3))[:, None]
-    sizes, cpu = [(90, 70), SIZE, (40, 20)], torch.device("cpu")
-    plain = inference.segment(model, inputs, sizes, cpu, InferenceSettings())
-    twice = inference.segment(model, inputs, sizes, cpu, InferenceSettings(views=("identity", "identity")))
+    inputs, sizes = torch.from_numpy(noise(3))[:, None], [(90, 70), SIZE, (40, 20)]
+    once = network.ready_network(trained, "cpu")
+    again = replace(once, settings=InferenceSettings(views=("identity", "identity")))
+    (_, plain, logits), (_, twice, scores) = (
+        next(segment_batches(used, [(None, inputs, sizes)])) for used in (once, again)
+    )
+    torch.testing.assert_close(logits.softmax(dim=1), scores.softmax(dim=1), rtol=0, atol=1e-6)
     for one, two, size in zip(plain, twice, sizes, strict=True):
         assert one.shape == size and one.dtype == np.uint8
         assert (one == two).mean() > 0.999 and len(np.unique(one)) > 1
@@ -430,7 +439,7 @@ def test_a_network_that_cannot_be_followed_is_refused(slices, tmp_path, use, des
 
 
 def test_all_views_are_usable_by_name(slices, tmp_path, use):
-    """A ruler does not mind shifts and scales, and the gammas cancel out in the blocks' middles."""
+    """A ruler does not mind shifts and scales."""
     use(Ruler(), inference={"views": list(VIEWS)})
     save(slices / "a.png", blocks(3) * 85)
     predict_folder(slices, tmp_path / "masks", "n.safetensors", "cpu")

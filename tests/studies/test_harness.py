@@ -14,14 +14,13 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from spider_utils.commands.study import run_command, without_validation
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import make_split
 from spider_utils.evaluate.metrics import dice
-from spider_utils.models.saved import load_network
+from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.studies import harness
 from spider_utils.studies.compare import dice_table
@@ -80,8 +79,7 @@ def test_the_counts_are_those_of_the_network_that_was_kept(done, study, store):
     held = counts.query("arm == 'unseen' and fold == 1 and epoch == 2 and `class` == 'vertebrae'")
     patients = held["patient"].unique()
     rows = np.flatnonzero(store.table["patient"].isin(patients))
-    model, _ = load_network(place / "best.safetensors", torch.device("cpu"))
-    masks = predict_masks(model, store.images[rows], (64, 64), torch.device("cpu"))
+    masks = predict_masks(ready_network(place / "best.safetensors", "cpu"), store.images[rows])
     assert held["tp"].sum() == ((masks == 1) & (store.masks[rows] == 1)).sum()
     assert held["fn"].sum() == ((masks != 1) & (store.masks[rows] == 1)).sum()
 

@@ -18,8 +18,7 @@ from spider_utils.data.png import read_grey
 from spider_utils.data.spider import read_overview
 from spider_utils.figures import calibration as figures_calibration
 from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
-from spider_utils.predict.network import ready_network
-from spider_utils.predict.segment import InferenceSettings
+from spider_utils.predict.network import InferenceSettings, ready_network
 from spider_utils.predict.slices import predict_folder
 from spider_utils.studies import sequences
 from spider_utils.studies.bodies import AS_TRAINED, STANDARD
@@ -27,7 +26,7 @@ from spider_utils.studies.sequences import (
     SQUARE,
     STRETCHED,
     Segmented,
-    find_slices,
+    find_sequences,
     segment_slice,
     segment_slices,
     sequence_table,
@@ -174,7 +173,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cases(folder):
-    return list(segment_slices(find_slices(folder), toy_network()))
+    return list(segment_slices(find_sequences(folder), toy_network()))
 
 
 def test_slices_are_turned_upright_and_come_back_at_their_size(cases):
@@ -226,10 +225,10 @@ def test_slices_of_t2_space_are_counted_once_a_series_at_their_middle():
 
 def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
     with pytest.raises(SpiderError, match="expected slices <patient>_<t1|t2>.png, found none"):
-        find_slices(tmp_path)
+        find_sequences(tmp_path)
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "12_t2_SPACE.png")
     with pytest.raises(SpiderError, match="12_t2_SPACE.png: expected a name like 12_t1.png"):
-        find_slices(tmp_path)
+        find_sequences(tmp_path)
     with pytest.raises(SpiderError, match="expected num_vertebrae of 2_t1, found none"):
         sequence_table(cases, pd.DataFrame({"new_file_name": ["3_t1"], "num_vertebrae": [7]}), [])
     assert main(["study", "sequences", "--out", str(tmp_path / "out")]) == 2

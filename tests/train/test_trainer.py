@@ -13,6 +13,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import network_images, network_masks, shuffled_batches
 from spider_utils.models.saved import load_network, select_device
+from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.train.losses import CombinedLoss, boundary_loss
 from spider_utils.train.settings import TrainSettings
@@ -54,9 +55,9 @@ def uncut(data, tmp_path_factory):
 def test_it_learns_squares(uncut):
     folder, log = uncut
     assert log["train_loss"].iloc[-1] < 0.6 * log["train_loss"].iloc[0]
-    model, description = load_network(folder / "best.safetensors", torch.device("cpu"))
+    network = ready_network(folder / "best.safetensors", "cpu")
     images, masks = squares(6, 1)
-    prediction = predict_masks(model, images, (32, 32), torch.device("cpu"))
+    prediction, description = predict_masks(network, images), network.description
     pairs = np.bincount(masks.ravel() * 4 + prediction.ravel(), minlength=16).reshape(4, 4)
     iou = [pairs[k, k] / (pairs[k].sum() + pairs[:, k].sum() - pairs[k, k]) for k in range(4)]
     # what the checkpoint says of itself is what an independent count of its own masks gives
@@ -239,12 +240,12 @@ def test_what_is_beyond_the_paper_trains_goes_on_and_predicts(values, tmp_path):
     assert ours.keys() == start.keys() and (ours["encoder.0.0.weight"] != start["encoder.0.0.weight"]).any()
     assert all(value.dtype in (torch.float32, torch.int64) for value in ours.values())
 
-    model, _ = load_network(tmp_path / "cut" / "best.safetensors", torch.device("cpu"))
+    network = ready_network(tmp_path / "cut" / "best.safetensors", "cpu")
     chosen = around[sides["validation"]]
-    masks = predict_masks(model, store.images, (32, 32), torch.device("cpu"), chosen, batch_size=3)
+    masks = predict_masks(network, store.images, chosen, batch_size=3)
     stacked = torch.from_numpy(store.images[chosen]).float() / 255  # (4, C, 32, 32), put together by hand
     with torch.no_grad():
-        expected = model(stacked).argmax(1).numpy()
+        expected = network.model(stacked).argmax(1).numpy()
     assert masks.dtype == np.uint8 and (masks == expected).mean() > 0.999
 
 
