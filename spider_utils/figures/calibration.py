@@ -135,7 +135,7 @@ def sequences(
 ) -> Figure:
     """T1 and T2 slices with the numbers of vertebrae and discs counted and recorded, and how often both agree.
 
-    `cases`, `sequences`, `sequences_summary`: of `analysis.sequences`. Of each sequence slices whose
+    `cases`, `sequences`, `sequences_summary`: of `studies.sequences`. Of each sequence slices whose
     numbers agree, and those with the largest differences.
     """
     main = sequences[(sequences["masks"] == SHIPPED) & (sequences[list(SHOWN)] == pd.Series(SHOWN)).all(axis=1)]

@@ -1,4 +1,4 @@
-"""The networks, made by name: the paper's two (`networks`) and those that go beyond it (`variants`). All take slices
+"""The networks, made by name: the paper's two (`paper`) and those that go beyond it (`variants`). All take slices
 (N, C, H, W) and give logits (N, classes, H, W).
 """
 

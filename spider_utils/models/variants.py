@@ -1,4 +1,4 @@
-"""Networks that go beyond the paper's: each is its U-Net (`networks.PaperTextUNet`: same levels, width, blocks,
+"""Networks that go beyond the paper's: each is its U-Net (`paper.PaperTextUNet`: same levels, width, blocks,
 dropout, initialisation) with one idea changed, so that a comparison shows what the idea is worth.
 
 `attention`: additive gates on the skip connections (Oktay et al. 2018). `unetpp`: dense nested skip connections, deep

@@ -22,7 +22,7 @@ def cost_table(
     """Return a row an arm: arm, title, parameters, multiply_adds, seconds, and <each>_ratio to the reference arm's.
 
     `parameters` are the trainable ones, `multiply_adds` those of one slice at the network's input size (see
-    `layers.multiply_adds`). `seconds` is the median of the arm's trainings' last sessions: a coarse measure. It
+    `models.multiply_adds`). `seconds` is the median of the arm's trainings' last sessions: a coarse measure. It
     includes scoring, other trainings ran beside it on the same machine, and of a training that was cut off and gone on
     with it holds the last part only. Raises SpiderError when the reference arm has no training.
     """

@@ -63,7 +63,7 @@ def ceiling(store: SliceStore, counts: pd.DataFrame, size: tuple[int, int]) -> p
     """Score the reference masks reduced to a network's size and brought back: what that size alone costs the patients
     of `counts`.
 
-    Reduced by nearest neighbour and brought back as `inference.predict_masks` brings back logits. Returns dice_table's
+    Reduced by nearest neighbour and brought back as `predict.predict_masks` brings back logits. Returns dice_table's
     columns, with size as the key. No strict limit: a network's logits can say more than a class a pixel.
     """
     parts = []
