@@ -161,7 +161,7 @@ def measure_agreement(
 ) -> Figure:
     """Difference against mean of two readings, one panel a measure (Bland & Altman 1986).
 
-    `table`: what `agreement.compare_measures` returns, of one series or several, discs and canal together. Lines are the
+    `table`: of `agreement.compare_measures`, of one series or several, discs and canal together. Lines are the
     bias and the limits of agreement (bias ± 1.96 SD), bands their 95 % intervals, which take levels of a patient as
     independent; `other` names the second reading. Raises SpiderError where no pair of a measure is known.
     """
