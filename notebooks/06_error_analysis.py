@@ -55,6 +55,7 @@ assert len(slices) == len(chosen)
 assert (slices["series"].to_numpy() == table.loc[chosen, "series"].to_numpy()).all()
 assert (slices["slice_index"].to_numpy() == table.loc[chosen, "slice_index"].to_numpy()).all()
 
+
 # %% [markdown]
 # ## 6.2 The best slice of up to six patients
 #
