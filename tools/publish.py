@@ -19,6 +19,7 @@ import nbformat
 import pandas as pd
 
 from spider_utils.common.files import write_text
+from spider_utils.evaluate.metrics import METRICS
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import RUN_CAPTIONS, gallery
 from tools.front import write_front
@@ -31,25 +32,28 @@ TABLES = {
     "checkpoints/best.json": "best.json",
     "provenance.json": "provenance.json",
 }
-METRICS = {"dice": 3, "iou": 3, "hd95": 1, "asd": 2, "nsd_1": 3, "nsd_2": 3}  # digits
-NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "asd": "ASD", "nsd_1": "NSD at 1", "nsd_2": "NSD at 2"}
+DIGITS = {
+    "dice": 3,
+    "iou": 3,
+    "hd95": 1,
+    "asd": 2,
+    "nsd_1": 3,
+    "nsd_2": 3,
+}  # of each metric that is shown
 
 
 def score_rows(metrics: pd.DataFrame) -> list[str]:
     """Return the pooled test scores as lines of a Markdown table, with the paper's Dice where it gives one."""
     pooled = metrics.query("split == 'test' and sequence == 'all' and aggregation == 'pooled'")
     units = pooled.groupby("metric")["unit"].first()
-    heads = [
-        NAMES[m] + (f" {units[m]}" if m.startswith("nsd") else f" ({units[m]})" if units[m] != "ratio" else "")
-        for m in METRICS
-    ]
+    heads = [METRICS[name].heading(units[name]) for name in DIGITS]
     paper = PAPER_TABLE[PAPER_TABLE["sequence"] == "T2_SPACE"].set_index("class")["dice"]
-    lines = [f"| structure | {' | '.join(heads)} | Dice in the paper |", "|" + " --- |" * (len(METRICS) + 2)]
+    lines = [f"| structure | {' | '.join(heads)} | Dice in the paper |", "|" + " --- |" * (len(DIGITS) + 2)]
     for name in ("vertebrae", "canal", "discs", "foreground"):
         rows = pooled[pooled["class"] == name].set_index("metric")
         cells = [
             f"{rows.loc[m, 'value']:.{d}f} [{rows.loc[m, 'ci_low']:.{d}f}, {rows.loc[m, 'ci_high']:.{d}f}]"
-            for m, d in METRICS.items()
+            for m, d in DIGITS.items()
         ]
         theirs = (
             f"{paper[name]:.4f}" if name in paper else f"{paper[['vertebrae', 'canal', 'discs']].mean():.4f} (mean)"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
+from spider_utils.evaluate.metrics import METRICS
 from spider_utils.figures.forest import class_points, paper_points, score_entries
 from spider_utils.figures.painting import foreground_box, paint_pair, show_slice, show_slices
 from spider_utils.figures.style import (
@@ -28,17 +29,6 @@ from spider_utils.figures.style import (
     spoken,
 )
 
-METRIC_NAMES = {
-    "dice": "Dice",
-    "iou": "IoU",
-    "precision": "Precision",
-    "recall": "Recall",
-    "f1": "F1",
-    "asd": "ASD",
-    "hd95": "HD95",
-    "nsd_1": "NSD at 1",
-    "nsd_2": "NSD at 2",
-}
 AGGREGATIONS = {"slices": "mean over slices", "patients": "mean over patients", "pooled": "all pixels pooled"}
 
 
@@ -77,7 +67,7 @@ def score_points(
     row[0].set_ylabel(_axis_name(metric, unit))
     beside = "" if paper is None else "paper (its own validation data)"
     legend = score_entries("this run, 95 % interval over patients", beside)
-    title = f"{METRIC_NAMES.get(metric, metric)} on {split} patients, {AGGREGATIONS[aggregation]}"
+    title = f"{METRICS[metric].title} on {split} patients, {AGGREGATIONS[aggregation]}"
     return finish(figure, title, source=source, legend=legend)
 
 
@@ -92,7 +82,7 @@ def aggregation_compare(
         class_points(axes, chosen[chosen["aggregation"] == aggregation].set_index("class"), names, shift, marker)
     axes.set_xticks(range(len(names)), names, fontsize=13)
     axes.set_ylabel(_axis_name(metric, chosen["unit"].iloc[0]))
-    title = f"The same masks, three averages: {METRIC_NAMES.get(metric, metric)}, {spoken(sequence)}, {split} patients"
+    title = f"The same masks, three averages: {METRICS[metric].title}, {spoken(sequence)}, {split} patients"
     legend = [point_entry(t, "#444444", m, size=9) for m, t in zip("os^", AGGREGATIONS.values(), strict=True)]
     return finish(figure, title, source=source, legend=legend)
 
@@ -153,8 +143,8 @@ def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str
     axes.plot(range(len(table)), table.mean(axis=1), "D", color=FOREGROUND_COLOUR, label="foreground mean")
     small = len(table) > 30
     axes.set_xticks(range(len(table)), table.index, rotation=90 if len(table) > 14 else 0, fontsize=8 if small else 11)
-    axes.set(xlabel="Patient, from worst to best", ylabel=METRIC_NAMES.get(metric, metric))
-    title, legend = f"{METRIC_NAMES.get(metric, metric)} by patient", axes.get_legend_handles_labels()[0]
+    axes.set(xlabel="Patient, from worst to best", ylabel=METRICS[metric].title)
+    title, legend = f"{METRICS[metric].title} by patient", axes.get_legend_handles_labels()[0]
     return finish(figure, title, source=source, legend=legend)
 
 
@@ -171,9 +161,9 @@ def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: st
         means = part[metric].groupby(pd.cut(part["position"], edges, include_lowest=True), observed=False).mean()
         axes.plot(100 * (edges[:-1] + edges[1:]) / 2, means, "o-", color="#000000", markersize=5)
         axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
-    row[0].set_ylabel(METRIC_NAMES.get(metric, metric))
+    row[0].set_ylabel(METRICS[metric].title)
     row[1].set_xlabel("Position in the series, % (first kept slice to last)")
-    title = f"{METRIC_NAMES.get(metric, metric)} by slice position (black: mean of each tenth)"
+    title = f"{METRICS[metric].title} by slice position (black: mean of each tenth)"
     return finish(figure, title, source=source)
 
 
@@ -221,4 +211,4 @@ def _chosen(metrics: pd.DataFrame, **wanted: str) -> pd.DataFrame:
 
 
 def _axis_name(metric: str, unit: str) -> str:
-    return f"{METRIC_NAMES.get(metric, metric)}" + (f", {unit}" if unit in ("mm", "px") else "")
+    return METRICS[metric].title + (f", {unit}" if unit in ("mm", "px") else "")
