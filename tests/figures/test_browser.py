@@ -40,7 +40,7 @@ NOTEBOOK = """\
 import numpy as np
 import pandas as pd
 
-from spider_utils.widgets import browse_predictions, show_widget
+from spider_utils.figures import browse_predictions, show_widget
 
 arrays = [np.load(f"{name}.npy", mmap_mode="r") for name in ("images", "reference", "prediction")]
 show_widget(browse_predictions(*arrays, pd.read_csv("table.csv"), source="phantom"))"""
