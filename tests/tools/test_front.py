@@ -130,10 +130,6 @@ def test_the_pages_looked_at_are_all_there_are():
     assert {"results/claims.md", "results/errors/README.md", "figures/README.md"} <= looked
 
 
-def test_no_tool_is_over_300_lines():
-    assert {path.name for path in (ROOT / "tools").glob("*.py") if len(path.read_text().splitlines()) > 300} == set()
-
-
 def test_dead_links_are_found(tmp_path):
     page = tmp_path / "page.md"
     (tmp_path / "other.md").write_text("# A title, `code` & more\n\n```\n# no heading\n```\n")
