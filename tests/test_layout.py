@@ -24,8 +24,13 @@ LONGEST = 300
 
 def imported(path: Path) -> set[str]:
     """Return every module that a file names in an import, wherever in it: "torch", "spider_utils.data.store"."""
+    return imported_by(ast.parse(path.read_text(encoding="utf-8")), path)
+
+
+def imported_by(tree: ast.AST, path: Path) -> set[str]:
+    """Return the same of a file's tree."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -99,6 +104,15 @@ def test_a_face_hands_on_what_it_names_and_hides_no_module(name):
         assert handed not in modules or getattr(face, handed).__name__ == f"spider_utils.{name}.{handed}"
     with pytest.raises(AttributeError, match=f"spider_utils.{name}.*nothing_of_this"):
         face.nothing_of_this  # noqa: B018
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.py")), ids=lambda path: path.stem)
+def test_a_notebook_knows_the_faces_alone(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    known = {f"spider_utils.{name}" for name in (*FACES, "SpiderError")} | {"spider_utils.runs.colab"}
+    code = "\n".join(line for line in lines if not line.lstrip().startswith(("#", "%")))
+    names = {name for name in imported_by(ast.parse(code), path) if name.startswith("spider_utils")}
+    assert names and names <= known
 
 
 def test_faces_cost_nothing_until_they_are_asked():
