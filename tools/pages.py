@@ -12,6 +12,7 @@ import pandas as pd
 from spider_utils.data.labels import FOREGROUND
 from tools.markdown import SHOWN, class_cells, difference_cell, interval, markdown_table
 
+LAST = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"  # of a table of Dice
 PAIRED = {"dice": "+.3f", "hd95": "+.1f", "asd": "+.2f"}
 
 
@@ -87,8 +88,7 @@ def leakage_page(folder: Path) -> list[str]:
 
 def choices_page(folder: Path) -> list[str]:
     """One choice changed at a time: foreground Dice and the difference to the paper's text."""
-    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
-    dice, gains = (pd.read_csv(folder / f"{name}.csv").query(last) for name in ("dice", "differences"))
+    dice, gains = (pd.read_csv(folder / f"{name}.csv").query(LAST) for name in ("dice", "differences"))
     boundaries = pd.read_csv(folder / "boundaries.csv").query(
         "aggregation == 'pooled' and sequence == 'all' and `class` == 'foreground'"
     )
@@ -107,22 +107,31 @@ def choices_page(folder: Path) -> list[str]:
     return [markdown_table(heads, lines), told]
 
 
+def gains_of(paired: pd.DataFrame, arm: str) -> list[str]:
+    """Return an arm's cells of paired differences, one for each of PAIRED; of the reference arm its name alone."""
+    own = paired[paired["arm"] == arm].set_index("metric")
+    if own.empty:
+        return ["reference", *[""] * (len(PAIRED) - 1)]
+    return [difference_cell(own.loc[name], form) for name, form in PAIRED.items()]
+
+
 def ablation_page(folder: Path) -> list[str]:
     """Networks, losses, input and augmentation beside the paper's network: scores, paired differences, cost."""
-    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
-    dice, paired = pd.read_csv(folder / "dice.csv").query(last), pd.read_csv(folder / "paired.csv")
+    dice, paired = pd.read_csv(folder / "dice.csv").query(LAST), pd.read_csv(folder / "paired.csv")
     cost = pd.read_csv(folder / "cost.csv").set_index("arm")
     lines = []
     for row in dice.itertuples():
-        own = paired[paired["arm"] == row.arm].set_index("metric")
-        gains = (
-            [difference_cell(own.loc[name], form) for name, form in PAIRED.items()]
-            if len(own)
-            else ["reference", "", ""]
-        )
         price = cost.loc[row.arm]
         counted = f"{price['multiply_adds'] / 1e9:.2f} G ({price['multiply_adds_ratio']:.2f} ×)"
-        lines.append([row.title, interval(row._asdict(), "value"), *gains, f"{int(price['parameters']):,}", counted])
+        lines.append(
+            [
+                row.title,
+                interval(row._asdict(), "value"),
+                *gains_of(paired, row.arm),
+                f"{int(price['parameters']):,}",
+                counted,
+            ]
+        )
     unit = paired.query("metric == 'asd'")["unit"].iloc[0]
     heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
     return [markdown_table([*heads, "parameters", "multiply-adds"], lines), ablation_meaning(folder, dice, paired)]
@@ -130,8 +139,7 @@ def ablation_page(folder: Path) -> list[str]:
 
 def shipped_page(folder: Path) -> list[str]:
     """The shipped networks on unseen patients, and what the best one gains by how it is used."""
-    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
-    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
     told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
     return [*ablation_page(folder), told, options_table(dice, paired)]
 
@@ -140,13 +148,7 @@ def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
     """Return the ways of using a network as a table: foreground Dice, and paired differences to one look."""
     lines = []
     for row in dice.itertuples():
-        own = paired[paired["arm"] == row.arm].set_index("metric")
-        gains = (
-            [difference_cell(own.loc[name], form) for name, form in PAIRED.items()]
-            if len(own)
-            else ["reference", "", ""]
-        )
-        lines.append([row.title, interval(row._asdict(), "value"), *gains])
+        lines.append([row.title, interval(row._asdict(), "value"), *gains_of(paired, row.arm)])
     unit = paired.query("metric == 'asd'")["unit"].iloc[0]
     heads = ["use", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
     return markdown_table(heads, lines)
@@ -155,8 +157,7 @@ def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
 def errors_page(folder: Path) -> list[str]:
     """The networks whose errors are analysed: Dice of each structure on unseen patients, and by the ways of use."""
     pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
-    last = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
-    dice, paired = pd.read_csv(folder / "options_dice.csv").query(last), pd.read_csv(folder / "options_paired.csv")
+    dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
     told = (
         f"Pooled Dice on {pooled['slices'].iloc[0]} slices of {pooled['patients'].iloc[0]} unseen patients, each held "
         "out once; in brackets 95 % bootstrap intervals over patients. Below, the same networks used in other ways: "
