@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.sources import SOURCES
+from spider_utils.data.sources import SOURCES, get_source
+
+SOURCE: dict[str, Any] = {
+    "metavar": "NAME",
+    "help": f"where the series come from: {', '.join(SOURCES)}, or several joined by +",
+}
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -89,9 +94,18 @@ def check(options: argparse.Namespace) -> int:
     return 1 if count(findings, ERROR) else 0
 
 
+def known_source(name: str) -> str:
+    """Return the name of a source, or of several joined. Raises ArgumentTypeError on an unknown one."""
+    try:
+        get_source(name)
+    except SpiderError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return name
+
+
 def add_run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--source", required=True, choices=SOURCES, help="where the series come from")
-    parser.add_argument("--data-dir", metavar="DIR", help="the folder of a released or spider data set")
+    parser.add_argument("--source", required=True, type=known_source, **SOURCE)
+    parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; of joined sources, joined by :")
     parser.add_argument("--profile", required=True, help="a file of parameters: smoke, cpu or paper")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for notebooks, checkpoints and scores")
     add_overrides(parser)
@@ -115,7 +129,7 @@ def run(options: argparse.Namespace) -> None:
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="a study of this package, see the README; or a YAML")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for store, trainings, tables and figures")
-    parser.add_argument("--source", default="released", choices=SOURCES, help="where the series come from (released)")
+    parser.add_argument("--source", default="released", type=known_source, **SOURCE)
     parser.add_argument("--data-dir", metavar="DIR", help="the data's folder; without it the data are fetched into OUT")
     parser.add_argument("--metadata", metavar="DIR", help="the folder of SPIDER's tables, where a study needs them")
     parser.add_argument("--workers", type=int, default=0, metavar="N", help="trainings at a time (default: one a core)")

@@ -20,7 +20,7 @@ from tqdm import tqdm
 import spider_utils
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
-from spider_utils.data.sources import get_source
+from spider_utils.data.sources import absolute, refuse_homeless
 from spider_utils.data.splits import SIDES, Split
 from spider_utils.evaluate.tables import summary_lines
 from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
@@ -48,7 +48,7 @@ def run_notebooks(
     folder, an unknown profile, an override that no notebook has, or an `out` that was made with other settings; and
     at the first cell that fails, naming notebook, cell, error and partial notebook.
     """
-    check_data_dir(source, data_dir)
+    refuse_homeless(source, data_dir)
     load_profile(profile)
     for name in ("papermill", "asyncio"):  # a failure or an interrupt is told once, by us
         logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -56,7 +56,7 @@ def run_notebooks(
     notebooks = find_notebooks(notebooks_dir)
     settings = {
         "source": source,
-        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
+        "data_dir": absolute(data_dir),
         "profile": profile,
         "overrides": overrides,
     }
@@ -103,20 +103,6 @@ def _split(out: Path) -> Split:
         return Split(dealt["kind"], slices={}, **{side: tuple(dealt[side]) for side in SIDES})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SpiderError(f"{path}: expected the split that the network was trained on; take another --out") from error
-
-
-def check_data_dir(source: str, data_dir: Path | str | None) -> None:
-    """Raise SpiderError when `source` needs a folder and none is named, or when the named one is not a folder."""
-    if data_dir is None:
-        if not get_source(source).make:
-            fetch = f", or fetch it first: python -m spider_utils download --source {source} --out DIR"
-            raise SpiderError(
-                f"source {source}: expected the folder of its data, found none; name it with --data-dir"
-                f"{fetch if get_source(source).fetch else ''}"
-            )
-    elif not Path(data_dir).is_dir():
-        found = "a file" if Path(data_dir).exists() else "nothing"
-        raise SpiderError(f"{data_dir}: expected a folder with the data, found {found}; mend --data-dir")
 
 
 def find_notebooks(notebooks_dir: Path | str | None = None) -> list[Path]:

@@ -17,7 +17,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.provenance import provenance
-from spider_utils.data.sources import find_series, provide
+from spider_utils.data.sources import find_series, get_source, provide
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other_store
 from spider_utils.evaluate.scores import write_metrics
@@ -150,6 +150,7 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
 
 def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
     """Find the data's series, after fetching or making them where no folder is given."""
+    data_dir = data_dir or get_source(source).home
     if data_dir is None:
         data_dir = out / "data"
         provide(source, data_dir)

@@ -42,6 +42,12 @@ def classes_from_grey(grey: np.ndarray) -> np.ndarray:
     return lookup[values.astype(np.intp)]
 
 
+def as_classes(values: np.ndarray) -> np.ndarray:
+    """Return masks that hold the classes 0..3 already, as uint8. Raises SpiderError on any other value."""
+    _refuse_unknown(np.asarray(values), set(range(len(CLASSES))), "0, 1, 2 or 3")
+    return np.asarray(values).astype(np.uint8)
+
+
 def class_pixels(classes: np.ndarray) -> np.ndarray:
     """Count the pixels of each class in every slice: (..., H, W) classes to (..., 4) int64."""
     return np.stack([(classes == number).sum(axis=(-2, -1)) for number in range(len(CLASSES))], axis=-1)

@@ -127,10 +127,10 @@ def apta_greys(stack: SliceStack, settings: PreprocessSettings) -> np.ndarray:
     class in 0.03 %.) Raises SpiderError for released masks, which are what APTA made of such greys, and on an unknown
     label value.
     """
-    if stack.coding == "grey":
+    if stack.coding != "spider":
         raise SpiderError(
-            "labels 'apta': expected SPIDER's label values, found the released grey codes; "
-            "APTA has made these already, so take labels 'direct'"
+            "labels 'apta': expected SPIDER's label values, found masks of four classes, as in the released slices; "
+            "there is nothing left to repair, so take labels 'direct'"
         )
     stack.classes()  # refuses an unknown label
     assert stack.labels is not None  # only labelled series have masks to store
@@ -235,7 +235,7 @@ def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFra
     row_mm, col_mm = done.pixel_mm or (np.nan, np.nan)
     rows = pd.DataFrame({"slice_index": index})
     rows = rows.assign(series=series.name, patient=series.patient, sequence=series.sequence, subset=series.subset)
-    rows = rows.assign(pixel_mm_row=row_mm, pixel_mm_col=col_mm)
+    rows = rows.assign(mask_from=series.mask_from, pixel_mm_row=row_mm, pixel_mm_col=col_mm)
     rows[COUNTS] = done.pixels
     rows["classes_present"] = (done.pixels > 0).sum(axis=1)
     rows["kept"] = done.kept
@@ -243,5 +243,5 @@ def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFra
     for name in FILTERS:
         if name != "none":
             rows[KEEPS + name] = kept_by(name, done.pixels, index, done.passed)
-    first = ["series", "patient", "sequence", "subset", "slice_index"]
+    first = ["series", "patient", "sequence", "subset", "slice_index", "mask_from"]
     return rows[first + [name for name in rows if name not in first]]

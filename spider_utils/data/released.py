@@ -6,14 +6,14 @@ their spacing nor whether the slice numbers rise towards the patient's left or r
 """
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import png_files, read_grey
-from spider_utils.data.series import Series, SliceStack
+from spider_utils.data.series import CODINGS, Series, SliceStack
 
 # T2 SPACE patients of SPIDER's official validation subset (its overview.csv); all other released patients are training.
 OFFICIAL_VALIDATION = (11, 35, 61, 107, 118, 129, 136, 152, 161, 177, 234)
@@ -60,14 +60,23 @@ def find_released_series(data_dir: Path | str) -> tuple[Series, ...]:
 def read_released_stack(series: Series) -> SliceStack:
     """Read the slices of a released series; they are in the common pose already and their spacing is not known.
 
-    Raises SpiderError on a PNG that is not readable, not grey or of 16 bits, on slices or masks of another size than
-    the first slice, and on a mask value that is no grey code.
+    Raises SpiderError as `read_png_stack`, and on a PNG of 16 bits.
+    """
+    return read_png_stack(replace(series, index=tuple(_slice_number(path) for path in series.image_files)), bits=8)
+
+
+def read_png_stack(series: Series, bits: int = 16) -> SliceStack:
+    """Read a series of PNG slices that are in the common pose already; `series.index` holds their numbers.
+
+    Raises SpiderError on a PNG that is not readable, not grey or of more than `bits` bits (masks: 8), on slices or
+    masks of another size than the first slice, and on a mask value that is not of the series' coding.
     """
     images = [read_grey(path) for path in series.image_files]
     masks = [read_grey(path) for path in series.mask_files]
     height, width = images[0].shape
-    for path, pixels in zip(series.image_files + series.mask_files, images + masks, strict=True):
-        if pixels.dtype != np.uint8:
+    depths = [bits] * len(images) + [8] * len(masks)
+    for path, pixels, most in zip(series.image_files + series.mask_files, images + masks, depths, strict=True):
+        if most == 8 and pixels.dtype != np.uint8:
             raise SpiderError(f"{path}: expected an 8-bit grey PNG, found one of 16 bits; store it as 8-bit grey")
         if pixels.shape != (height, width):
             raise SpiderError(
@@ -76,15 +85,15 @@ def read_released_stack(series: Series) -> SliceStack:
             )
     for path, pixels in zip(series.mask_files, masks, strict=True):
         try:
-            classes_from_grey(np.unique(pixels))
+            CODINGS[series.coding](np.unique(pixels))
         except SpiderError as error:
             raise SpiderError(f"{path}: {error}") from error
     return SliceStack(
         image=np.stack(images).astype(np.float32),
         labels=np.stack(masks).astype(np.uint16) if masks else None,
-        pixel_mm=None,
-        slice_mm=None,
-        index=np.array([_slice_number(path) for path in series.image_files]),
+        pixel_mm=series.pixel_mm,
+        slice_mm=series.slice_mm,
+        index=np.array(series.index),
         coding=series.coding,
     )
 

@@ -5,9 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from spider_utils.data.labels import classes_from_grey, four_classes
+from spider_utils.data.labels import as_classes, classes_from_grey, four_classes
 
 SEQUENCES = ("T1", "T2", "T2_SPACE")
+STEMS = {"T1": "t1", "T2": "t2", "T2_SPACE": "t2_SPACE"}  # as a series' name has them
+REFERENCE = "reference"  # masks that someone has drawn or corrected: what is scored against
+CODINGS = {"spider": four_classes, "grey": classes_from_grey, "classes": as_classes}
 
 
 @dataclass(frozen=True)
@@ -20,8 +23,12 @@ class Series:
     subset: str  # "training", "validation", or "" where it is not known
     image_files: tuple[Path, ...]  # one volume, or one PNG a slice in slice order
     mask_files: tuple[Path, ...]  # the same for the mask; empty where there is none
-    coding: str  # what the mask's values mean: "spider" (label numbers) or "grey" (0 / 29 / 76 / 150)
+    coding: str  # what the mask's values mean, one of CODINGS: SPIDER's numbers, grey 0 / 29 / 76 / 150, or 0..3
     source: str = ""  # one of sources.SOURCES, whose reader reads it; `sources.find_series` sets it
+    mask_from: str = REFERENCE  # where its masks come from; others than REFERENCE may be learnt from, never scored
+    index: tuple[int, ...] = ()  # each file's slice number, where a table tells it
+    pixel_mm: tuple[float, float] | None = None  # spacing of rows and of columns in mm, where a table tells it
+    slice_mm: float | None = None  # distance of neighbouring slices in mm, where a table tells it
 
 
 @dataclass(frozen=True)
@@ -43,4 +50,4 @@ class SliceStack:
         """Return the four classes, (D, H, W) uint8, or None without a mask. Raises SpiderError on an unknown label."""
         if self.labels is None:
             return None
-        return four_classes(self.labels) if self.coding == "spider" else classes_from_grey(self.labels)
+        return CODINGS[self.coding](self.labels)

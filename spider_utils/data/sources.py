@@ -1,11 +1,13 @@
 """The sources of data, each listed once: where its series are, how they are read and where its data come from.
 
+Several are joined by "+" (`released+pairs`); their folders are then given in the same order, joined by ":" as in PATH.
 Nothing heavy is imported before a source is used, so that the command line can list them at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -30,6 +32,7 @@ class Source:
     read: Callable[[Series], SliceStack]  # reads one of them
     make: Callable[..., None] | None = None  # synthesises them: folder, number of patients, seed
     fetch: Callable[[Path | str], None] | None = None  # fetches them from where they are published
+    home: Path | None = None  # the folder of data that the package itself holds
 
 
 def imported(module: str, name: str) -> Callable[..., Any]:
@@ -41,25 +44,41 @@ def imported(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
+JOIN = "+"
+SPIDER_NOTE = "MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0"
 FIND_SPIDER, READ_SPIDER = imported("spider", "find_spider_series"), imported("spider", "read_spider_stack")
+FIND_PAIRS, READ_PAIRS = imported("pairs", "find_pairs"), imported("pairs", "read_pairs")
 SOURCES = {
+    "sample": Source(
+        name="sample",
+        note=f"{SPIDER_NOTE}; a sample of its slices, made smaller",
+        find=FIND_PAIRS,
+        read=READ_PAIRS,
+        home=Path(__file__).parent / "sample",
+    ),
     "phantom": Source(
         name="phantom",
-        note="Synthetic phantom",
+        note="PHANTOM: synthetic, no patient",
         find=FIND_SPIDER,
         read=READ_SPIDER,
         make=imported("phantom", "make_phantom"),
     ),
     "released": Source(
         name="released",
-        note="MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0; slices as released by Ahmed et al. 2025",
+        note=f"{SPIDER_NOTE}; slices as released by Ahmed et al. 2025",
         find=imported("released", "find_released_series"),
         read=imported("released", "read_released_stack"),
         fetch=imported("download", "download_released"),
     ),
+    "pairs": Source(
+        name="pairs",
+        note=f"{SPIDER_NOTE}, or slices of your own",
+        find=FIND_PAIRS,
+        read=READ_PAIRS,
+    ),
     "spider": Source(
         name="spider",
-        note="MRI: SPIDER (van der Graaf et al. 2024), CC BY 4.0",
+        note=SPIDER_NOTE,
         find=FIND_SPIDER,
         read=READ_SPIDER,
         fetch=imported("download", "download_spider"),
@@ -68,10 +87,15 @@ SOURCES = {
 
 
 def get_source(name: str) -> Source:
-    """Return a source by its name. Raises SpiderError on an unknown one."""
-    if name not in SOURCES:
-        raise SpiderError(f"source: expected one of {', '.join(SOURCES)}, found {name!r}; choose one of them")
-    return SOURCES[name]
+    """Return a source by its name; several joined by "+" are one. Raises SpiderError on an unknown one."""
+    parts = name.split(JOIN)
+    for part in parts:
+        if part not in SOURCES:
+            raise SpiderError(f"source: expected one of {', '.join(SOURCES)}, found {part!r}; choose one of them")
+    if len(parts) == 1:
+        return SOURCES[name]
+    notes = dict.fromkeys(SOURCES[part].note for part in parts)
+    return Source(name, "; ".join(notes), find=lambda folder: _find_joined(parts, folder), read=read_stack)
 
 
 def provide(source: str, folder: Path | str) -> None:
@@ -82,9 +106,59 @@ def provide(source: str, folder: Path | str) -> None:
     bring(folder)
 
 
+def absolute(data_dir: Path | str | None) -> str | None:
+    """Return a source's folder as an absolute path, or those of joined sources; None where none is given.
+
+    Raises SpiderError where one is no folder.
+    """
+    if not data_dir:
+        return None
+    parts = [Path(part) if part else None for part in str(data_dir).split(os.pathsep)]
+    for part in parts:
+        if part and not part.is_dir():
+            found = "a file" if part.exists() else "nothing"
+            raise SpiderError(f"{part}: expected a folder with the data, found {found}; mend --data-dir")
+    return os.pathsep.join(str(part.resolve()) if part else "" for part in parts)
+
+
+def refuse_homeless(source: str, data_dir: Path | str | None) -> None:
+    """Raise SpiderError where a source needs a folder and none is named."""
+    known = get_source(source)
+    if not (data_dir or known.make or known.home):
+        fetch = f", or fetch it first: python -m spider_utils download --source {source} --out DIR"
+        raise SpiderError(
+            f"source {source}: expected the folder of its data, found none; name it with --data-dir"
+            f"{fetch if known.fetch else ''}"
+        )
+
+
 def find_series(source: str, data_dir: Path | str) -> tuple[Series, ...]:
-    """List the series of a data folder; `source` is one of SOURCES. Raises SpiderError on an unknown one."""
-    return tuple(replace(one, source=source) for one in get_source(source).find(data_dir))
+    """List the series of a data folder; `source` is one of SOURCES, or several joined (see above).
+
+    Raises SpiderError on an unknown one, and where sources are joined that have a series in common.
+    """
+    found = get_source(source).find(data_dir)
+    return found if JOIN in source else tuple(replace(one, source=source) for one in found)
+
+
+def _find_joined(parts: list[str], data_dir: Path | str) -> tuple[Series, ...]:
+    """List the series of several sources, each in its own folder."""
+    folders = str(data_dir).split(os.pathsep)
+    if len(folders) != len(parts):
+        raise SpiderError(
+            f"source {JOIN.join(parts)}: expected {len(parts)} folders joined by '{os.pathsep}', found {data_dir}; "
+            "name one for each, in the same order"
+        )
+    found: dict[str, Series] = {}
+    for part, folder in zip(parts, folders, strict=True):
+        for one in find_series(part, folder or SOURCES[part].home or folder):
+            if one.name in found:
+                raise SpiderError(
+                    f"{one.image_files[0]}: expected a series that is in one source only, found {one.name} in "
+                    f"{found[one.name].image_files[0].parent} too; take it out of one of them"
+                )
+            found[one.name] = one
+    return tuple(found.values())
 
 
 def read_stack(series: Series) -> SliceStack:
@@ -93,11 +167,15 @@ def read_stack(series: Series) -> SliceStack:
 
 
 def fingerprint(series: Iterable[Series]) -> str:
-    """Give one hex SHA-256 for a set of series: names, sizes and first 64 KiB of all image and mask files.
+    """Give one hex SHA-256 for a set of series: names, sizes and first 64 KiB of all image and mask files, and what a
+    table tells of them.
 
     It depends neither on where the folder lies nor on the order of the series.
     """
-    return fingerprint_files(path for one in series for path in one.image_files + one.mask_files)
+    series = list(series)
+    files = fingerprint_files(path for one in series for path in one.image_files + one.mask_files)
+    told = sorted(f"{one.name} {one.mask_from} {one.index} {one.pixel_mm}" for one in series if one.index)
+    return hashlib.sha256("\n".join([files, *told]).encode()).hexdigest() if told else files
 
 
 def fingerprint_files(paths: Iterable[Path]) -> str:

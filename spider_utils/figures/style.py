@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.data.sources import SOURCES
+from spider_utils.data.sources import JOIN, SOURCES
 
 CLASS_COLOURS = {"background": "#666666", "vertebrae": "#E69F00", "canal": "#56B4E9", "discs": "#CC79A7"}
 ERROR_COLOURS = {"true positive": "#009E73", "false positive": "#D55E00", "false negative": "#0072B2"}
@@ -137,16 +137,22 @@ def foot_room(figure: Figure, inches: float) -> None:
     layout(figure).set(rect=(0, share, 1, 1 - share))
 
 
+def source_note(source: str) -> str:
+    """Return what data are, by a name of SOURCE_NOTES, or several joined by "+". Raises SpiderError on another."""
+    for part in source.split(JOIN):
+        if part not in SOURCE_NOTES:
+            raise SpiderError(
+                f"figure: expected a source out of {', '.join(SOURCE_NOTES)}, found {part!r}; name one of them"
+            )
+    return "; ".join(dict.fromkeys(SOURCE_NOTES[part] for part in source.split(JOIN)))
+
+
 def note_source(figure: Figure, source: str) -> None:
     """Write at the foot of the picture what its data are, by a name of SOURCE_NOTES.
 
-    Raises SpiderError on another source, since a picture of MRI must not go without its attribution.
+    Raises SpiderError on another one, since a picture of MRI must not go without its attribution.
     """
-    if source not in SOURCE_NOTES:
-        raise SpiderError(
-            f"figure: expected a source out of {', '.join(SOURCE_NOTES)}, found {source!r}; name one of them"
-        )
-    note = SOURCE_NOTES[source]
+    note = source_note(source)
     size = min(9.5, 0.97 * 72 * figure.get_figwidth() / (LETTER * len(note)))
     figure.text(0.99, 0.012, note, ha="right", va="bottom", fontsize=size, color="#555555")
 

@@ -16,7 +16,7 @@ from spider_utils.common.progress import is_static
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.figures.painting import grey_levels, paint_classes, paint_errors
-from spider_utils.figures.style import CLASS_COLOURS, ERROR_COLOURS, SOURCE_NOTES
+from spider_utils.figures.style import CLASS_COLOURS, ERROR_COLOURS, source_note
 
 PICTURE_HEIGHT = 640  # pixels on the screen, as many as a stored slice has rows
 PICTURES_KEPT = 100  # encoded pictures of the last steps, about 0.4 MB each
@@ -247,4 +247,4 @@ def _legend(colours: dict[str, str]) -> str:
 
 
 def _foot(source: str) -> ipywidgets.HTML:
-    return ipywidgets.HTML(f"<small>{html.escape(SOURCE_NOTES[source])}</small>")
+    return ipywidgets.HTML(f"<small>{html.escape(source_note(source))}</small>")

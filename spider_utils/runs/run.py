@@ -28,7 +28,7 @@ from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.preprocess import make_store
 from spider_utils.data.series import Series
-from spider_utils.data.sources import find_series, fingerprint, get_source
+from spider_utils.data.sources import absolute, find_series, fingerprint, get_source, refuse_homeless
 from spider_utils.data.splits import Split, make_split
 from spider_utils.data.store import SliceStore, refuse_other_store
 from spider_utils.data.survey import survey
@@ -195,20 +195,20 @@ def open_run(
 ) -> Run:
     """Open a run folder, or begin one.
 
-    What is None is taken from the run folder and, where it is new, from the defaults: source "phantom", profile
+    What is None is taken from the run folder and, where it is new, from the defaults: source "sample", profile
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
     `runs`. `parameters` are values that override the profile. Raises SpiderError on an unknown parameter, and when
     the folder was begun with another source or profile.
     """
-    path = Path(run_dir) if run_dir else default_run_dir(source or "phantom", profile or "smoke")
+    path = Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")
     path = path.resolve()
     saved = read_json(path / SETTINGS_FILE)
-    given = {"source": source, "data_dir": str(Path(data_dir).resolve()) if data_dir else None, "profile": profile}
+    given = {"source": source, "data_dir": absolute(data_dir), "profile": profile}
     if saved:
         named = {name: value for name, value in given.items() if value is not None}
         refuse_other(saved, named, f"{path}: this run folder was made", "take another")
     fresh: dict[str, Any] = {
-        "source": source or "phantom",
+        "source": source or "sample",
         "data_dir": given["data_dir"],
         "profile": profile or "smoke",
         "parameters": {},
@@ -216,10 +216,9 @@ def open_run(
     saved = saved or fresh
     chosen = saved["parameters"] | {name: value for name, value in parameters.items() if value is not None}
     settings = make_settings(load_profile(saved["profile"]) | chosen)
-    if not get_source(saved["source"]).make and not saved["data_dir"]:
-        raise SpiderError(f"source '{saved['source']}': expected a data folder, found none; give data_dir (--data-dir)")
+    refuse_homeless(saved["source"], saved["data_dir"])
     _refuse_what_is_made(path, settings)
-    folder = Path(saved["data_dir"]) if saved["data_dir"] else path / "data"
+    folder = Path(saved["data_dir"] or get_source(saved["source"]).home or path / "data")
     write_json(path / SETTINGS_FILE, saved | {"parameters": chosen})
     return Run(path, saved["source"], folder, saved["profile"], settings)
 

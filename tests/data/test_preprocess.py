@@ -288,7 +288,7 @@ def test_interpolated_greys_lie_between_labels_and_are_rounded():
 
 def test_released_masks_have_been_through_apta_already():
     settings = PreprocessSettings(store_height=64, store_width=32, labels="apta")
-    with pytest.raises(SpiderError, match="released grey codes") as caught:
+    with pytest.raises(SpiderError, match="as in the released slices") as caught:
         preprocess_stack(small_stack(np.full((1, 8, 8), 76, np.uint16), "grey"), settings)
     assert "\n" not in str(caught.value)
     with pytest.raises(SpiderError, match="150"):

@@ -1,5 +1,6 @@
-"""One interface over the three sources, and the fingerprint of a data set."""
+"""One interface over the sources, and the fingerprint of a data set."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from PIL import Image
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.series import Series, SliceStack
-from spider_utils.data.sources import SOURCES, Source, find_series, fingerprint, provide, read_stack
+from spider_utils.data.sources import SOURCES, Source, find_series, fingerprint, get_source, provide, read_stack
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def released_folder(tmp_path):
 
 
 def test_each_source_is_read_by_its_own_reader(spider_folder, released_folder):
-    assert tuple(SOURCES) == ("phantom", "released", "spider")
+    assert tuple(SOURCES) == ("sample", "phantom", "released", "pairs", "spider")
     for source in ("phantom", "spider"):
         found = find_series(source, spider_folder)
         assert [series.name for series in found] == ["1_t1", "2_t2"]
@@ -44,8 +45,23 @@ def test_each_source_is_read_by_its_own_reader(spider_folder, released_folder):
 
 
 def test_unknown_source_is_refused_with_the_known_ones(tmp_path):
-    with pytest.raises(SpiderError, match="phantom, released, spider.*'kaggle'"):
+    with pytest.raises(SpiderError, match="phantom, released, pairs, spider.*'kaggle'"):
         find_series("kaggle", tmp_path)
+
+
+def test_joined_sources_are_read_each_from_its_own_folder(spider_folder, released_folder):
+    folders = os.pathsep.join(map(str, (released_folder, spider_folder)))
+    found = find_series("released+spider", folders)
+    assert [(one.name, one.source) for one in found] == [
+        ("7_t2_SPACE", "released"), ("1_t1", "spider"), ("2_t2", "spider")
+    ]  # fmt: skip
+    assert [read_stack(one).image.shape[0] > 0 for one in found] == [True] * 3
+    note = get_source("released+spider").note
+    assert SOURCES["released"].note in note and SOURCES["spider"].note in note
+    with pytest.raises(SpiderError, match="expected 2 folders joined by"):
+        find_series("released+spider", released_folder)
+    with pytest.raises(SpiderError, match="7_t2_SPACE"):  # one series would be on both sides of a split
+        find_series("released+released", os.pathsep.join([str(released_folder)] * 2))
 
 
 def test_another_source_is_added_in_one_place(tmp_path, monkeypatch):
