@@ -64,7 +64,7 @@ def run_command(
     if name == LABELS:
         tables, made_from = label_tables(study_series(out, source, data_dir), make_preprocessing(settings))
     else:
-        store = study_store(out, source, data_dir, settings)
+        store = study_store(out, source, data_dir, (study.preprocess if study else {}) | settings)
         made_from = store.info["fingerprint"]
         if study:
             tables = trained_study(study, store, out, workers, scheduler)

@@ -3,6 +3,9 @@
 Up to three sides, so that the reported number was tuned on nobody it is reported on: `train` fits the weights,
 `validation` chooses the epoch (early stopping, checkpoint, learning rate), `test` is only scored.
 
+Patients are dealt by the sequences that they have, so that every fold has its share of each. Masks that nobody has
+drawn (`mask_from` of the slice table) are only learnt from, and only on the side where their patient is trained on.
+
 "random_slice" is the leaky one: neighbouring slices of one patient land on both sides, so that a network is tested on
 spines that it has learnt by heart. It exists for one experiment and is labelled wherever it appears.
 """
@@ -14,6 +17,7 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import check_choices
+from spider_utils.data.series import REFERENCE, SEQUENCES
 
 KINDS = ("auto", "official", "patient_kfold", "random_slice")
 SIDES = ("train", "validation", "test")
@@ -33,6 +37,8 @@ class SplitSettings:
     validation_share: float = 0.15  # of what is not tested; 0: no validation side
     split_seed: int = 0
     train_slices: int = 0  # so many of the training slices, drawn at random; 0: all
+    train_sequences: str = "all"  # those that are learnt from, joined by +; all are tested
+    train_masks: str = REFERENCE  # where the masks that are learnt from come from, joined by +; see `learnt_from`
 
     def __post_init__(self) -> None:
         check_choices(self, {"split": KINDS})
@@ -42,6 +48,9 @@ class SplitSettings:
             )
         if not 0 <= self.validation_share < 1:
             raise SpiderError(f"validation_share: expected a share from 0 to below 1, found {self.validation_share}")
+        unknown = [one for one in self.train_sequences.split("+") if one not in ("all", *SEQUENCES)]
+        if unknown:
+            raise SpiderError(f"train_sequences: expected all, or some of {', '.join(SEQUENCES)}, found '{unknown[0]}'")
         if self.train_slices < 0:
             raise SpiderError(f"train_slices: expected 0 (all) or more, found {self.train_slices}")
 
@@ -78,7 +87,7 @@ class Split:
 
 
 def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
-    """Deal a slice table (columns patient, subset) to train, validation and test.
+    """Deal a slice table (columns patient, subset, sequence, mask_from) to train, validation and test.
 
     "official" tests SPIDER's validation subset; the others leave that subset out altogether, so that nothing is ever
     tuned on it. The k folds of "patient_kfold" test every patient once, those of "random_slice" every slice.
@@ -86,30 +95,93 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
     Raises SpiderError when there are too few patients or slices for the sides, or no official validation patients.
     """
     subset_of = table.groupby("patient")["subset"].agg(lambda subsets: max(subsets))  # "" < "training" < "validation"
-    patients = np.array(sorted(subset_of.index))
-    official = tuple(int(p) for p in patients if subset_of[p] == "validation")
+    drawn = table[is_reference(table)]
+    patients = np.array(sorted(drawn["patient"].unique()))
+    official = tuple(int(p) for p in sorted(subset_of.index) if subset_of[p] == "validation")
     kind = settings.split
     if kind == "auto":
         kind = "official" if 0 < len(official) < len(patients) else "patient_kfold"
     if kind == "official" and not official:
         raise SpiderError("split 'official': no patient of the subset 'validation' in this data; use 'patient_kfold'")
     if kind == "random_slice":
-        split = _deal_slices(table, np.flatnonzero(~table["patient"].isin(official)), settings)
+        rows = np.flatnonzero(is_reference(table) & ~table["patient"].isin(official))
+        split = _deal_slices(table, rows, settings)
     else:
         dealt = patients if kind == "official" else np.setdiff1d(patients, official)
-        sides = _deal(dealt, settings, "patients", tested=official if kind == "official" else None)
+        sequences = drawn.groupby("patient")["sequence"].agg(lambda found: "+".join(sorted(set(found))))
+        strata = sequences.reindex(dealt).to_numpy()
+        sides = _deal(dealt, settings, "patients", official if kind == "official" else None, strata)
         train, validation, test = (tuple(sorted(side)) for side in sides)
-        split = Split(kind, train, validation, test, slices={})
+        only_learnt = set(table["patient"]) - set(patients) - set(official)  # no mask of theirs is a reference
+        split = Split(kind, tuple(sorted({*train, *only_learnt})), validation, test, slices={})
+        split = _chosen_slices(split, table, settings)
     return _fewer_training_slices(split, table, settings)
 
 
-def _deal(items: np.ndarray, settings: SplitSettings, what: str, tested: tuple[int, ...] | None) -> list[list[int]]:
-    """Deal patients or row numbers to the three sides; `tested` are those of the test side, if they are given."""
-    order = np.random.default_rng(settings.split_seed).permutation(items)
+def is_reference(table: pd.DataFrame) -> pd.Series:
+    """Return which slices of a slice table have masks that someone has drawn or corrected, (N,) bool."""
+    if "mask_from" not in table:  # as stores of before had none
+        return pd.Series(True, table.index)
+    return table["mask_from"] == REFERENCE
+
+
+def learnt_from(table: pd.DataFrame, settings: SplitSettings) -> np.ndarray:
+    """Return which slices of a slice table may be trained on by `train_sequences` and `train_masks`, (N,) bool.
+
+    A name of `train_masks` means the masks of that name and, as networks of a fold make masks for its own training
+    side alone, those of that name with the fold's number behind it.
+    """
+    named = settings.train_masks.split("+")
+    allowed = {*named, *(f"{name}{settings.fold}" for name in named)}
+    origin = table["mask_from"] if "mask_from" in table else pd.Series(REFERENCE, table.index)
+    known = set(origin)
+    for name in named:
+        if not known & {name, f"{name}{settings.fold}"}:
+            raise SpiderError(f"train_masks: expected some of {', '.join(sorted(known))}, found '{name}'")
+    sequences = settings.train_sequences.split("+")
+    return (origin.isin(allowed) & ("all" in sequences or table["sequence"].isin(sequences))).to_numpy()
+
+
+def _chosen_slices(split: Split, table: pd.DataFrame, settings: SplitSettings) -> Split:
+    """Name the rows of each side where not all slices of its patients belong to it.
+
+    Raises SpiderError where nothing is left to learn from.
+    """
+    reference, learnt = is_reference(table).to_numpy(), learnt_from(table, settings)
+    if reference.all() and learnt.all():
+        return split
+    chosen = {"train": learnt, "validation": reference & learnt, "test": reference}
+    slices = {side: np.flatnonzero(table["patient"].isin(getattr(split, side)) & chosen[side]) for side in SIDES}
+    if not len(slices["train"]):
+        raise SpiderError("split: no slice is left to train on; take other train_sequences or train_masks")
+    return replace(split, slices={side: tuple(rows.tolist()) for side, rows in slices.items()})
+
+
+def _deal(
+    items: np.ndarray,
+    settings: SplitSettings,
+    what: str,
+    tested: tuple[int, ...] | None,
+    strata: np.ndarray | None = None,
+) -> list[list[int]]:
+    """Deal patients or row numbers to the three sides; `tested` are those of the test side, if they are given.
+
+    `strata` (one for each item) are dealt each by itself, beginning with another fold, so that folds stay equal.
+    """
+    rng = np.random.default_rng(settings.split_seed)
+    places = rng.permutation(len(items))
+    order = items[places]
     if tested is None:
         if len(items) < settings.folds:
             raise SpiderError(f"split: {settings.folds} folds need as many {what}, found {len(items)}; use fewer")
-        tested = tuple(int(one) for one in np.array_split(order, settings.folds)[settings.fold])
+        ordered_strata = np.zeros(len(items)) if strata is None else strata[places]
+        tested = tuple(
+            int(one)
+            for number, stratum in enumerate(np.unique(ordered_strata))
+            for one in np.array_split(order[ordered_strata == stratum], settings.folds)[
+                (settings.fold + number) % settings.folds
+            ]
+        )
     held_out = set(tested)
     others = [int(one) for one in order if one not in held_out]
     share = settings.validation_share
@@ -121,7 +193,7 @@ def _deal(items: np.ndarray, settings: SplitSettings, what: str, tested: tuple[i
 
 
 def _deal_slices(table: pd.DataFrame, rows: np.ndarray, settings: SplitSettings) -> Split:
-    sides = [tuple(sorted(side)) for side in _deal(rows, settings, "slices", tested=None)]
+    sides = [tuple(sorted(side)) for side in _deal(rows, settings, "slices", None)]
     train, validation, test = (tuple(sorted(set(table["patient"].iloc[list(side)].tolist()))) for side in sides)
     return Split("random_slice", train, validation, test, slices=dict(zip(SIDES, sides, strict=True)))
 

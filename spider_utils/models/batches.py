@@ -54,8 +54,26 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.contiguous_format if device.type == "mps" else torch.channels_last
 
 
-def shuffled_batches(count: int, batch_size: int, seed: int, epoch: int) -> Iterator[np.ndarray]:
-    """Yield the row numbers of each batch of one epoch; the order depends on the seed and the epoch alone."""
-    order = np.random.default_rng([seed, epoch]).permutation(count)
-    for start in range(0, count, batch_size):
+def shuffled_batches(
+    count: int, batch_size: int, seed: int, epoch: int, shares: np.ndarray | None = None, draws: int = 0
+) -> Iterator[np.ndarray]:
+    """Yield the row numbers of each batch of one epoch; the order depends on the seed and the epoch alone.
+
+    Every slice comes once; or, with `shares` (count,) that add up to 1, `draws` times a slice is drawn with these
+    probabilities, each drawn slice being put back.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    order = rng.permutation(count) if shares is None else rng.choice(count, draws or count, p=shares)
+    for start in range(0, len(order), batch_size):
         yield order[start : start + batch_size]
+
+
+def balanced_shares(groups: np.ndarray, balance: float) -> np.ndarray:
+    """Return the probability with which each slice is drawn, (n,), from the group (sequence) that each belongs to.
+
+    A group of k slices is drawn in proportion to k^(1 - balance): 0 draws all slices alike often, 1 all groups. This
+    is the tempered sampling of multilingual language models (Arivazhagan et al. 2019, T = 1 / (1 - balance)).
+    """
+    _, place, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    shares = sizes[place].astype(float) ** -balance
+    return shares / shares.sum()

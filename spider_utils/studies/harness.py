@@ -2,7 +2,8 @@
 
 Every training is scored on its
 fold's held-out slices, at the slice store's full resolution, at the epochs of `score_epochs`; no epoch is chosen on
-them. All arms of a study train on the same number of slices, so on the same number of steps.
+them. All arms of a study take the same number of steps: they train on the same number of slices, or
+draw the same number of them an epoch (`epoch_slices`) from all that an arm may learn from.
 
 DIR/study.json                         the study, the data and the settings of every training
 DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, and scores of the last epoch
@@ -61,7 +62,7 @@ class Training:
 def plan(study: Study, table: pd.DataFrame) -> list[Training]:
     """List the trainings of a study on a slice table, fold by fold, so that early results cover all arms.
 
-    All of them get the number of training slices of the smallest training side.
+    All of them get the number of training slices of the smallest training side, unless they draw so many an epoch.
     """
     groups = {"split": SplitSettings, "training": TrainSettings}
     drafts = []
@@ -78,7 +79,11 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
                 drafts.append((arm.name, seed, fold, made))
     if not drafts:
         raise SpiderError(f"study '{study.name}': expected 2 folds or more, an arm and a seed, found no training")
-    slices = min(len(make_split(table, made["split"]).rows(table, "train")) for *_, made in drafts)
+    draws = {made["training"].epoch_slices for *_, made in drafts}
+    if len(draws) > 1:
+        raise SpiderError(f"study '{study.name}': expected one epoch_slices for all arms, found {sorted(draws)}")
+    sides = (make_split(table, made["split"]).rows(table, "train") for *_, made in drafts)
+    slices = 0 if draws != {0} else min(map(len, sides))
     trainings = []
     for name, seed, fold, made in drafts:
         split = replace(made["split"], train_slices=slices)

@@ -1,6 +1,6 @@
 """Study files: YAML in this folder, or by path. A study names its arms: what differs from `base`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ class Study:
     arms: tuple[Arm, ...]
     options: str = ""  # the arm whose networks are then used in several ways (see `options`)
     ways: tuple[str, ...] = ()  # these, by name; none: all
+    preprocess: dict[str, Any] = field(default_factory=dict)  # of its slice store, where that is not the paper's
 
 
 def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
@@ -75,7 +76,17 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     options = options if options in wanted else ""
     seeds, ways = tuple(content["seeds"]), tuple(as_list(content.get("ways", ())))
     return Study(
-        path.stem, content["question"], content["reference"], marks, folds, seeds, base, tuple(arms), options, ways
+        path.stem,
+        content["question"],
+        content["reference"],
+        marks,
+        folds,
+        seeds,
+        base,
+        tuple(arms),
+        options,
+        ways,
+        dict(content.get("preprocess") or {}),
     )
 
 

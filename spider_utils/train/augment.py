@@ -1,10 +1,12 @@
 """Augmentation of a batch on the training device: images (N, C, H, W) float in 0..1, masks (N, H, W) class numbers.
 
-Three levels. "none" is what the paper states. "light" turns, scales and shifts a slice a little and changes its gamma,
-contrast and noise. "strong" moves, bends and re-colours every slice and crops some along the spine, with the transforms
-that nnU-Net (Isensee et al. 2021) uses: rotation, scaling, shift, elastic deformation, gamma, contrast, brightness,
-bias field, blur, low resolution, noise. Flips are left out: a spine has a front and a top. Masks are taken to the
-nearest pixel, so they stay class numbers. All randomness comes from torch's generator, which an epoch seeds.
+"none" is what the paper states. "light" turns, scales and shifts a slice a little and changes its gamma, contrast and
+noise. "strong" moves, bends and re-colours every slice and crops some along the spine, with the transforms that nnU-Net
+(Isensee et al. 2021) uses: rotation, scaling, shift, elastic deformation, gamma, contrast, brightness, bias field,
+blur, low resolution, noise. "contrast" and "field" are "light" with what differs from sequence to sequence and from
+scanner to scanner drawn anew, after SynthSeg (Billot et al. 2023): the grey curve; the resolution and the field of
+view; "contrast_field" both. Flips are left out: a spine has a front and a top. Masks are taken to the nearest pixel, so
+they stay class numbers. All randomness comes from torch's generator, which an epoch seeds.
 """
 
 from collections.abc import Callable
@@ -17,6 +19,8 @@ from torch import Tensor
 Batch = tuple[Tensor, Tensor]
 
 LOW_RESOLUTION = 2  # factor
+COARSEST = 3.0  # factor by which a slice may lose resolution along each axis
+KNOTS = 8  # of a grey curve
 
 
 @dataclass(frozen=True)
@@ -29,9 +33,11 @@ class Motion:
     elastic: float = 0.0  # standard deviation of the displacement's control points, of half the image
     crop: float = 0.0  # share of slices of which a part round a point of the spine fills the frame
     crop_size: float = 0.6  # of the image's height and width, at least
+    zoom: float = 0.0  # log scale of both axes together, either way: another field of view
 
 
 LIGHT = Motion(rotation=0.09, scaling=0.1, shift=0.05)  # 5 degrees
+FIELD = Motion(rotation=0.09, scaling=0.1, shift=0.05, zoom=0.35)  # 0.7 to 1.4 times as large
 STRONG = Motion(rotation=0.26, scaling=0.2, shift=0.1, elastic=0.03, crop=0.3)  # 15 degrees
 
 
@@ -45,9 +51,9 @@ def none(images: Tensor, masks: Tensor) -> Batch:
     return images, masks
 
 
-def light(images: Tensor, masks: Tensor) -> Batch:
+def light(images: Tensor, masks: Tensor, motion: Motion = LIGHT) -> Batch:
     """Move slices a little, then change gamma and contrast by half of what "strong" does, and add noise."""
-    images, masks = moved(images, masks, LIGHT)
+    images, masks = moved(images, masks, motion)
     images = gamma(images, 0.2)
     images = contrast(images, 0.12)
     return noise(images, 0.025).clamp(0, 1), masks
@@ -61,7 +67,29 @@ def strong(images: Tensor, masks: Tensor) -> Batch:
     return images.clamp(0, 1), masks
 
 
-LEVELS: dict[str, Callable[[Tensor, Tensor], Batch]] = {"none": none, "light": light, "strong": strong}
+def other_contrast(images: Tensor, masks: Tensor) -> Batch:
+    """Give some slices other grey curves, then do as "light" does."""
+    return light(grey_curve(images), masks)
+
+
+def other_field(images: Tensor, masks: Tensor) -> Batch:
+    """Give slices other fields of view and some of them a lower resolution, beside what "light" does."""
+    return light(coarser(images), masks, FIELD)
+
+
+def other_contrast_and_field(images: Tensor, masks: Tensor) -> Batch:
+    """Do what "contrast" and "field" do."""
+    return light(coarser(grey_curve(images)), masks, FIELD)
+
+
+LEVELS: dict[str, Callable[[Tensor, Tensor], Batch]] = {
+    "none": none,
+    "light": light,
+    "strong": strong,
+    "contrast": other_contrast,
+    "field": other_field,
+    "contrast_field": other_contrast_and_field,
+}
 
 
 def moved(images: Tensor, masks: Tensor, motion: Motion) -> Batch:
@@ -79,6 +107,8 @@ def deformed_grid(images: Tensor, motion: Motion) -> Tensor:
     count, _, height, width = images.shape
     angle = motion.rotation * _uniform(images, 1)[:, 0]
     scale = torch.exp(motion.scaling * _uniform(images, 2))
+    if motion.zoom:
+        scale = scale * torch.exp(motion.zoom * _uniform(images, 1))
     shift = motion.shift * _uniform(images, 2)
     aspect = height / width  # the grid's units differ by axis, a rotation must not shear
     rows = [
@@ -143,6 +173,36 @@ def low_resolution(images: Tensor) -> Tensor:
     """Take half of the slices to half their resolution and back."""
     small = F.interpolate(images, scale_factor=1 / LOW_RESOLUTION, mode="bilinear", antialias=True)
     return _half(images, F.interpolate(small, size=images.shape[-2:], mode="bilinear"))
+
+
+def coarser(images: Tensor) -> Tensor:
+    """Take half of the slices to a lower resolution and back, 1 to COARSEST times, each axis by itself."""
+    height, width = images.shape[-2:]
+    factors = COARSEST ** torch.rand(len(images), 2).numpy()
+    small = [(max(8, round(height / down)), max(8, round(width / across))) for down, across in factors]
+    back = [
+        F.interpolate(
+            F.interpolate(one[None], size=size, mode="bilinear", antialias=True), size=(height, width), mode="bilinear"
+        )
+        for one, size in zip(images, small, strict=True)
+    ]
+    return _half(images, torch.cat(back))
+
+
+def grey_curve(images: Tensor) -> Tensor:
+    """Send the grey values of half of the slices through a random curve of KNOTS knots: one in two rises, one in four
+    falls, as an inverted contrast does, and one in four does as it likes.
+    """
+    count = len(images)
+    free = torch.rand(count, KNOTS, device=images.device)
+    rising = free.sort(dim=1).values
+    kind = torch.rand(count, 1, device=images.device)
+    knots = torch.where(kind < 0.5, rising, torch.where(kind < 0.75, rising.flip(1), free))
+    place = images.clamp(0, 1).flatten(1) * (KNOTS - 1)
+    below = place.floor().long().clamp(max=KNOTS - 2)
+    low, high = knots.gather(1, below), knots.gather(1, below + 1)
+    curved = (low + (high - low) * (place - below)).view_as(images)
+    return _half(images, curved)
 
 
 def noise(images: Tensor, strength: float = 0.05) -> Tensor:

@@ -54,7 +54,9 @@ class TrainSettings:
     dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"; ours
     fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one; ours
     boundary_share: float = 0.1  # of the boundary loss at the last epoch; ours
-    augmentation: str = "none"  # paper: none stated. Or "light", "strong", see train.augment
+    augmentation: str = "none"  # paper: none stated. Or another of augment.LEVELS
+    epoch_slices: int = 0  # slices drawn an epoch, those of rare sequences more often; 0: every slice once; ours
+    balance: float = 0.5  # of the sequences in such draws: 0 all slices alike often, 1 all sequences; ours
     precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"; ours
     seed: int = 0  # of weights, order, dropout and augmentation; ours
     device: str = "auto"  # one of models.saved.DEVICES; ours
@@ -68,10 +70,10 @@ class TrainSettings:
                 raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {getattr(self, name)}")
         if not self.learning_rate > 0:
             raise SpiderError(f"learning_rate: expected more than 0, found {self.learning_rate}")
-        for name in ("focal_share", "fp_weight", "boundary_share"):
+        for name in ("focal_share", "fp_weight", "boundary_share", "balance"):
             if not 0 <= getattr(self, name) <= 1:
                 raise SpiderError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
-        for name in ("gamma", "neighbours"):
+        for name in ("gamma", "neighbours", "epoch_slices"):
             if getattr(self, name) < 0:
                 raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
         check_choices(self, CHOICES)

@@ -22,7 +22,14 @@ from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
-from spider_utils.models.batches import memory_format, network_inputs, network_masks, shuffled_batches, to_input
+from spider_utils.models.batches import (
+    balanced_shares,
+    memory_format,
+    network_inputs,
+    network_masks,
+    shuffled_batches,
+    to_input,
+)
 from spider_utils.models.saved import laid_out, select_device
 from spider_utils.train.augment import augment
 from spider_utils.train.checkpoints import (
@@ -50,12 +57,14 @@ class Slices:
 
     images: Tensor
     masks: Tensor
+    sequences: np.ndarray  # (n,), which sequence each is of
 
 
 def read_slices(store: SliceStore, rows: np.ndarray, settings: TrainSettings) -> Slices:
     """Read slices of a store by their row numbers, with as many neighbours as the settings ask for."""
     around = neighbour_rows(store.table, settings.neighbours)[rows]
-    return Slices(network_inputs(store.images, around, settings.size), network_masks(store.masks[rows], settings.size))
+    images, masks = network_inputs(store.images, around, settings.size), network_masks(store.masks[rows], settings.size)
+    return Slices(images, masks, store.table["sequence"].to_numpy()[rows])
 
 
 class Trainer:
@@ -123,7 +132,12 @@ class Trainer:
         self.loss = self.settings.make_loss(epoch)
         self.model.train()
         total = 0.0
-        for rows in shuffled_batches(len(data.images), self.settings.batch_size, self.settings.seed, epoch):
+        settings = self.settings
+        shares = balanced_shares(data.sequences, settings.balance) if settings.epoch_slices else None
+        seen = settings.epoch_slices or len(data.images)
+        for rows in shuffled_batches(
+            len(data.images), settings.batch_size, settings.seed, epoch, shares, settings.epoch_slices
+        ):
             _, loss = self.forward_loss(data.images[rows], data.masks[rows], self.settings.augmentation)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
@@ -131,7 +145,7 @@ class Trainer:
             self.scaler.update()
             total += loss.item() * len(rows)
             bar.update()
-        return total / len(data.images)
+        return total / seen
 
     @torch.no_grad()
     def validate(self, data: Slices) -> dict:
@@ -152,7 +166,7 @@ class Trainer:
         """Train until finished, writing log and checkpoints after every epoch."""
         if self.chooses and not len(validation.images):
             raise SpiderError("schedule 'plateau': needs a validation side; set validation_share, or take 'cosine'")
-        batches = -(-len(train.images) // self.settings.batch_size)
+        batches = -(-(self.settings.epoch_slices or len(train.images)) // self.settings.batch_size)
         done = len(self.log)
         with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
             while not self.finished:

@@ -10,9 +10,8 @@ from spider_utils.data.splits import LEAKY_NOTE, SplitSettings, make_split
 
 def table(patients: int, official: tuple[int, ...] = (), slices: int = 3) -> pd.DataFrame:
     numbers = np.repeat(np.arange(1, patients + 1), slices)
-    return pd.DataFrame(
-        {"patient": numbers, "subset": ["validation" if n in official else "training" for n in numbers]}
-    )
+    subset = ["validation" if n in official else "training" for n in numbers]
+    return pd.DataFrame({"patient": numbers, "subset": subset, "sequence": "T2"})
 
 
 def sides(split):
@@ -54,7 +53,7 @@ def test_same_seed_same_split_whatever_the_order_of_the_table():
 def test_a_patient_with_one_official_series_is_official():
     slices = pd.DataFrame(
         {"patient": [1, 1, 2, 3, 4], "subset": ["", "validation", "training", "training", "training"]}
-    )
+    ).assign(sequence="T2")
     assert make_split(slices, SplitSettings()).test == (1,)
 
 
@@ -125,3 +124,52 @@ def test_too_few_patients_and_a_missing_official_subset_are_refused():
         make_split(table(2, official=(1,)), SplitSettings())
     with pytest.raises(SpiderError, match="no patient"):
         make_split(table(9), SplitSettings(split="official"))
+
+
+def mixed_table() -> pd.DataFrame:
+    """Thirty patients with T2 SPACE, 28 with T2 of whom four have both, and masks that nobody drew."""
+    space = pd.DataFrame({"patient": np.repeat(np.arange(1, 31), 20), "sequence": "T2_SPACE", "mask_from": "reference"})
+    t2 = pd.DataFrame({"patient": np.arange(27, 55), "sequence": "T2", "mask_from": "reference"})
+    carried = pd.DataFrame({"patient": np.arange(1, 16), "sequence": "T1", "mask_from": "carried"})
+    own = pd.DataFrame({"patient": [1, 1, 99, 99], "sequence": "T2", "mask_from": ["self0", "self1"] * 2})
+    return pd.concat([space, t2, carried, own], ignore_index=True).assign(subset="training")
+
+
+def test_folds_hold_their_share_of_every_sequence_and_no_patient_twice():
+    slices = mixed_table()
+    tested = [make_split(slices, SplitSettings(folds=3, fold=fold)).test for fold in range(3)]
+    assert sorted(sum(tested, ())) == list(range(1, 55))
+    for fold in tested:
+        assert len(set(fold) & set(range(1, 31))) in (9, 10, 11)
+        assert len(set(fold) & set(range(27, 55))) in (9, 10)
+        assert len(fold) in (17, 18, 19)
+
+
+@pytest.mark.parametrize("masks", ["reference", "reference+carried", "reference+self", "reference+carried+self"])
+def test_masks_that_nobody_drew_are_learnt_from_on_the_training_side_alone(masks):
+    slices = mixed_table()
+    for fold in (0, 1):
+        settings = SplitSettings(folds=3, fold=fold, train_masks=masks)
+        split = make_split(slices, settings)
+        train, validation, test = (slices.iloc[split.rows(slices, side)] for side in ("train", "validation", "test"))
+        assert not split.leaky and not set(train["patient"]) & (set(test["patient"]) | set(validation["patient"]))
+        assert set(test["mask_from"]) == set(validation["mask_from"]) == {"reference"}
+        assert set(train["mask_from"]) <= {"reference", "carried", f"self{fold}"}
+        assert ("carried" in set(train["mask_from"])) == ("carried" in masks)
+        own = train[train["mask_from"] == f"self{fold}"]["patient"].tolist()
+        assert own == ([one for one in (1, 99) if one == 99 or one in split.train] if "self" in masks else [])
+    plain = SplitSettings(folds=3, fold=1)
+    assert make_split(slices, plain).test == make_split(slices[slices["mask_from"] == "reference"], plain).test
+
+
+def test_only_some_sequences_may_be_learnt_from_and_all_are_tested():
+    slices = mixed_table()
+    split = make_split(slices, SplitSettings(folds=3, train_sequences="T2_SPACE"))
+    assert set(slices.iloc[split.rows(slices, "train")]["sequence"]) == {"T2_SPACE"}
+    assert set(slices.iloc[split.rows(slices, "test")]["sequence"]) == {"T2", "T2_SPACE"}
+    with pytest.raises(SpiderError, match="train_sequences: expected all, or some of T1, T2, T2_SPACE, found 'STIR'"):
+        SplitSettings(train_sequences="T2+STIR")
+    with pytest.raises(SpiderError, match="train_masks: expected some of carried, reference, .* found 'drawn'"):
+        make_split(slices, SplitSettings(train_masks="drawn"))
+    with pytest.raises(SpiderError, match="no slice is left to train on"):
+        make_split(slices, SplitSettings(train_sequences="T1"))

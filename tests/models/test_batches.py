@@ -3,7 +3,14 @@
 import numpy as np
 import torch
 
-from spider_utils.models.batches import network_images, network_inputs, network_masks, to_input
+from spider_utils.models.batches import (
+    balanced_shares,
+    network_images,
+    network_inputs,
+    network_masks,
+    shuffled_batches,
+    to_input,
+)
 
 
 def test_same_size_changes_nothing():
@@ -56,3 +63,18 @@ def test_neighbours_are_read_from_a_file_that_stays_on_disk(tmp_path):
     stored = np.load(tmp_path / "images.npy", mmap_mode="r")
     found = network_inputs(stored, np.array([[4, 5, 5]]), (32, 32))
     np.testing.assert_array_equal(found.numpy(), images[[[4, 5, 5]]])
+
+
+def test_rare_sequences_are_drawn_more_often_but_not_as_often_as_all():
+    sequences = np.repeat(["T2_SPACE", "T2", "T1"], [400, 36, 4])
+    for balance, wanted in ((0.0, (400, 36, 4)), (0.5, (20, 6, 2)), (1.0, (1, 1, 1))):
+        shares = balanced_shares(sequences, balance)
+        assert abs(shares.sum() - 1) < 1e-12
+        by_sequence = [shares[sequences == name].sum() for name in ("T2_SPACE", "T2", "T1")]
+        assert np.allclose(by_sequence, np.array(wanted) / sum(wanted))
+    drawn, again = (
+        np.concatenate(list(shuffled_batches(440, 4, 0, 1, balanced_shares(sequences, 0.5), 5600))) for _ in range(2)
+    )
+    assert len(drawn) == 5600 and (drawn == again).all()
+    counts = [(sequences[drawn] == name).sum() for name in ("T2_SPACE", "T2", "T1")]
+    assert np.allclose(counts, (4000, 1200, 400), atol=120)  # four standard deviations

@@ -138,7 +138,7 @@ def test_nothing_is_flipped(motion):
     assert (inner[:, 1, -1].mean(1) > inner[:, 1, 0].mean(1) + 0.05).all()
 
 
-@pytest.mark.parametrize("level", MOVING)
+@pytest.mark.parametrize("level", ("light", "strong", "field"))  # the others may turn bright to dark
 def test_the_front_stays_in_front(level):
     """Of a whole level: where the left half is bright and its mask there, the left stays brighter and has the mask."""
     images, masks = torch.zeros(64, 1, 64, 48), torch.zeros(64, 64, 48, dtype=torch.long)
@@ -259,3 +259,44 @@ def test_what_the_other_changes_must_keep():
     shade = (module.bias_field(flat) / flat).log()
     assert 0.2 < shade[:, 0, 0, 0][shade[:, 0, 0, 0] != 0].std() < 0.4  # a corner is a control point: 0.3
     assert shade.diff(dim=-1).abs().max() < 0.5  # and smooth between them
+
+
+# what differs from sequence to sequence and scanner to scanner
+
+
+def test_a_grey_curve_is_one_function_of_the_grey_value_and_stays_in_range():
+    """Pixels of one grey value share one new value; about half of the curves rise or leave the slice as it is."""
+    ramp = torch.linspace(0, 1, 64).repeat(400, 1, 2, 1)  # both rows alike, grey rising to the right
+    torch.manual_seed(0)
+    changed = module.grey_curve(ramp)
+    assert torch.equal(changed[..., 0, :], changed[..., 1, :])
+    assert changed.min() >= 0 and changed.max() <= 1
+    untouched = (changed == ramp).flatten(1).all(1)
+    assert 0.4 < untouched.float().mean() < 0.6
+    steps = changed[~untouched][:, 0, 0].diff(dim=1)
+    rising, falling = (steps >= -1e-6).all(1).float().mean(), (steps <= 1e-6).all(1).float().mean()
+    assert 0.4 < rising < 0.6 and 0.15 < falling < 0.35 and rising + falling < 0.95
+
+
+def test_a_coarser_slice_keeps_its_mean_and_loses_its_detail():
+    flat, stripes = torch.full((100, 2, 32, 48), 0.3), torch.zeros(100, 2, 32, 48)
+    stripes[..., ::2] = 1.0
+    torch.manual_seed(0)
+    assert torch.allclose(module.coarser(flat), flat, atol=1e-6)
+    changed = module.coarser(stripes)
+    assert changed.shape == stripes.shape and abs(changed.mean() - 0.5) < 0.03
+    spread = changed.std(dim=(1, 2, 3))
+    assert 0.4 < (spread > 0.49).float().mean() < 0.75 and spread.min() < 0.2
+    assert torch.equal(changed[:, 0], changed[:, 1])  # a slice and its neighbours alike
+
+
+def test_another_field_of_view_changes_sizes_more_than_light_does():
+    masks = torch.zeros(300, 64, 64, dtype=torch.long)
+    masks[:, 24:40, 24:40] = 1
+    images, sizes = masks[:, None].float(), {}
+    for level in ("light", "field"):
+        torch.manual_seed(0)
+        _, found = augment(images, masks, level)
+        sizes[level] = (found > 0).sum(dim=(1, 2)).float().log().std()
+    # The area's logarithm has two axes of uniform 0.1 each, sqrt(2 / 3) * 0.1 = 0.08; the zoom adds 2 * 0.35 / sqrt(3).
+    assert abs(sizes["light"] - 0.08) < 0.03 and abs(sizes["field"] - 0.41) < 0.06

@@ -37,7 +37,7 @@ def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def as_slices(count: int, seed: int) -> Slices:
     images, masks = squares(count, seed)
-    return Slices(network_images(images, (32, 32)), network_masks(masks, (32, 32)))
+    return Slices(network_images(images, (32, 32)), network_masks(masks, (32, 32)), np.repeat("T2", len(images)))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,8 @@ def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tm
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
 
 
-NO_SLICES = Slices(torch.empty(0, 1, 32, 32, dtype=torch.uint8), torch.empty(0, 32, 32, dtype=torch.uint8))
+NO_IMAGES, NO_MASKS = (torch.empty(0, *shape, dtype=torch.uint8) for shape in ((1, 32, 32), (32, 32)))
+NO_SLICES = Slices(NO_IMAGES, NO_MASKS, np.array([]))
 
 
 def test_cosine_needs_no_validation_does_all_epochs_and_keeps_the_last(data, tmp_path):
@@ -198,6 +199,7 @@ def small_store(folder) -> SliceStore:
     """Twelve slices of squares, three series of four; read_slices wants no more of a store."""
     images, masks = squares(12, 2)
     table = pd.DataFrame({"series": np.repeat(["a", "b", "c"], 4), "slice_index": [7, 8, 9, 10] * 3})
+    table["sequence"] = np.repeat(["T2_SPACE", "T2", "T1"], 4)
     return SliceStore(folder, images, masks, table, table, {})
 
 
