@@ -12,6 +12,7 @@ from spider_utils.data.sources import fingerprint
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.scores import summarise
 from spider_utils.studies import copying, leakage, reference, stacked
+from spider_utils.studies.by_sequence import sequence_tables
 from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.cost import cost_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
@@ -24,7 +25,8 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     """Run a study of the harness and return its tables.
 
     All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, and those with `options` what these are worth.
+    cost, and those with `options` what these are worth. On several sequences, by_sequence and differences_by_sequence
+    stand for what would mix them.
     """
     ways = option_names(study.ways)
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
@@ -33,6 +35,8 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
     tables["boundaries"] = boundary_table(trainings, out)
     tables["trainings"] = training_table(trainings, out)
+    if counts["sequence"].nunique() > 1:  # their distances have different units, and their Dice are no one number
+        return tables | sequence_tables(counts, study.reference)
     if study.name == "leakage":
         return tables | leakage.tables(study, store, counts)
     tables["patients"] = study_patients(trainings, out)
