@@ -2,7 +2,7 @@
 makes it.
 
 DIR/settings.json               source, data folder, profile and what was set by hand
-DIR/data/                       the phantom, where that is the source
+DIR/data/                       the phantom, where that is the source; DIR/phantom/ where the data are no volumes
 DIR/survey.csv                  what each series holds
 DIR/store/                      the slice store
 DIR/checkpoints/                best.safetensors + best.json, last.safetensors (the state to go on from)
@@ -42,6 +42,7 @@ from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
 
 SETTINGS_FILE = "settings.json"
 SCORED = ("validation", "test")
+PHANTOM, VOLUME_PATIENTS = "phantom", 3  # what stands for volumes where the data are slices
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,19 @@ class Run:
                 f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
             )
         return series
+
+    def volumes(self) -> tuple[str, tuple[Series, ...]]:
+        """Return the series that are whole volumes, and their source: the run's own, or, where its data are slices,
+        those of a small PHANTOM that is made in the run folder.
+        """
+        own = tuple(one for one in self.series() if one.coding == "spider")
+        if own:
+            return self.source, own
+        folder = self.path / "phantom"
+        provide_phantom = get_source(PHANTOM).make
+        assert provide_phantom is not None  # the phantom is made, not fetched
+        provide_phantom(folder, VOLUME_PATIENTS, self.settings.phantom.phantom_seed)
+        return PHANTOM, find_series(PHANTOM, folder)
 
     def _remember_data(self, series: tuple[Series, ...]) -> None:
         """Bind the run folder to data that has been read from end to end; a file mended before that is no change."""
