@@ -12,6 +12,7 @@ from spider_utils.runs.run import default_run_dir, open_run
 from tests.data.test_preprocess import make_folder
 
 TINY = {
+    "min_classes": 4,
     "store_height": 64,
     "store_width": 32,
     "train_height": 32,
