@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 PYTHON ?=
-SOURCE ?= phantom
+SOURCE ?= sample
 DATA_DIR ?=
 PROFILE ?= smoke
 OUT ?= runs/$(PROFILE)

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 from PIL import Image
@@ -70,6 +71,13 @@ def test_the_wheel_holds_the_package_and_what_it_reads(wheel):
 def test_it_is_the_wheel_that_is_imported(python, tmp_path):
     where = Path(run(python, tmp_path, "-c", "import spider_utils; print(spider_utils.__file__)").strip())
     assert python.parents[1] in where.parents and ROOT not in where.parents
+
+
+def test_its_first_run_is_on_the_sample_that_it_brought_along(python, tmp_path):
+    code = "from spider_utils.runs.run import open_run; run = open_run('out'); print(run.source, len(run.series()))"
+    source, series = run(python, tmp_path, "-c", code).split()
+    table = pd.read_csv(ROOT / "spider_utils" / "data" / "sample" / "slices.csv")
+    assert (source, int(series)) == ("sample", len(table[["patient", "sequence"]].drop_duplicates()))
 
 
 def test_it_segments_a_slice_and_a_volume_with_the_shipped_network(python, tmp_path):

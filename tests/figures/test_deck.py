@@ -77,7 +77,7 @@ def test_letters_are_large_on_the_slide(drawn):
             if text.get_visible() and text.get_text().strip()
         }
         for words, size in sizes.items():
-            source = "MRI:" in words or words in ("Synthetic phantom", "Drawn shapes")
+            source = "MRI:" in words or words in ("PHANTOM: synthetic, no patient", "Drawn shapes")
             assert SHOWN * size >= (SHOWN * SMALLEST if source else 14), (name, words, size)
 
 

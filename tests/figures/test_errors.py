@@ -57,7 +57,7 @@ def test_every_figure_fits_and_names_its_source(made, structures):
     }
     for name, figure in figures.items():
         check_layout(name, figure)
-        assert "Synthetic phantom" in texts(figure), name
+        assert "PHANTOM: synthetic, no patient" in texts(figure), name
 
 
 def test_bars_are_the_shares_of_the_table_classes_stacked(made):

@@ -12,6 +12,7 @@ from spider_utils.runs.run import default_run_dir, open_run
 from tests.data.test_preprocess import make_folder
 
 TINY = {
+    "min_classes": 4,
     "store_height": 64,
     "store_width": 32,
     "train_height": 32,
@@ -129,7 +130,7 @@ def test_a_file_mended_after_a_failure_is_no_other_data_and_what_was_made_is_kep
 
 
 def test_a_real_source_needs_a_folder(tmp_path):
-    with pytest.raises(SpiderError, match="expected a data folder"):
+    with pytest.raises(SpiderError, match="expected the folder of its data"):
         open_run(tmp_path, "released", profile="smoke")
 
 
@@ -150,7 +151,7 @@ def test_no_training_or_scored_patient_is_on_two_sides(finished):
 def test_default_run_folders_lie_under_spider_runs(monkeypatch, tmp_path):
     monkeypatch.setenv("SPIDER_RUNS", str(tmp_path))
     assert default_run_dir("released", "cpu") == tmp_path / "released_cpu"
-    assert open_run().path == tmp_path / "phantom_smoke"
+    assert open_run().path == tmp_path / "sample_smoke"
 
 
 def test_survey_counts_what_the_volumes_hold(finished):
