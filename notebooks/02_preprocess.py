@@ -23,8 +23,8 @@
 # Parameters. `None` stands for what the profile, or the run folder, says.
 
 # %% tags=["parameters"]
-source = "phantom"  # phantom | released | spider
-data_dir = None  # folder of the data; None: the phantom is made in the run folder
+source = "sample"  # sample | phantom | released | pairs | spider, or some joined by +
+data_dir = None  # folder of the data; the sample and the phantom need none
 run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 intensity = None  # slice_minmax (the paper) | volume_percentile
@@ -48,42 +48,38 @@ print(settings)
 # ## 2.1 One pose for all
 #
 # The axis that runs left to right is not the same in every file, and some volumes are flipped. The direction cosines in the header say
-# how each one lies; the array's shape does not.
+# how each one lies; the array's shape does not. Slices are in the common pose already, so where a run's data are slices a PHANTOM, a synthetic
+# spine in SPIDER's format, stands for the volumes here and in section 2.2.
 
 # %%
-series = [one for one in run.series() if one.sequence == "T2_SPACE"][0]
-stack = data.read_stack(series)
-print(series.name, "in the common pose | (slices, rows, columns):", stack.image.shape)
+volume_source, volumes = run.volumes()
+whole = [one for one in volumes if one.sequence == "T2_SPACE"][0]
+stack = data.read_stack(whole)
+print(f"{whole.name} ({volume_source}) in the common pose | (slices, rows, columns): {stack.image.shape}")
 
 # %%
 import SimpleITK as sitk
 
 classes, middle = stack.classes(), len(stack.image) // 2
-if stack.coding == "spider":
-    volume = data.read_volume(series.image_files[0])
-    stored, spacing_mm = sitk.GetArrayFromImage(volume), volume.GetSpacing()[::-1]
-    print("direction cosines:", [round(value, 2) for value in volume.GetDirection()])
-else:
-    print("The released slices are in this pose already.")
+volume = data.read_volume(whole.image_files[0])
+stored, spacing_mm = sitk.GetArrayFromImage(volume), volume.GetSpacing()[::-1]
+print("direction cosines:", [round(value, 2) for value in volume.GetDirection()])
 
 # %% [markdown]
 # The header's nine cosines are the directions of the three axes in the patient. What they lead to:
 
 # %%
-if stack.coding == "spider":
-    figure = figures.pose(stored, spacing_mm, stack.image, stack.pixel_mm, source=run.source)
-else:
-    figure = figures.overlay(stack.image[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
-figures.keep(figure, run.figures, "02_pose")
+figures.keep(figures.pose(stored, spacing_mm, stack.image, stack.pixel_mm, source=volume_source), run.figures, "02_pose")
 
 # %% [markdown]
-# **Figure 2.1** A volume: the middle plane along each stored axis, then the common pose. Released slices: one of them with its classes.
+# **Figure 2.1** The middle plane along each stored axis, then the common pose.
 
 # %% [markdown]
 # ## 2.2 Four classes: by label value, or the paper's way
 #
 # In SPIDER's masks the label number alone decides: 1 to 99 and 101 to 125 are vertebrae, 100 is the canal, 201 to 225 are discs. Anything else is
-# an error, not a guess. These are our `direct` labels. The released masks hold grey codes instead, which are decoded: 0 / 76 / 150 / 29.
+# an error, not a guess. These are our `direct` labels. The released masks hold grey codes instead, which are decoded: 0 / 76 / 150 / 29; pairs and
+# the sample hold the four classes themselves.
 
 # %%
 import numpy as np
@@ -99,41 +95,28 @@ for number, name in enumerate(data.CLASSES):
 # %%
 from dataclasses import replace
 
-if stack.coding == "spider":
-    grey = data.apta_greys(stack, settings)[middle]
-    direct = data.stored_masks(stack, replace(settings, labels="direct"))[middle]
-    print(f"{len(np.unique(stack.labels[middle]))} label values in this slice, {len(np.unique(grey))} grey values after resizing")
-else:
-    print("The released masks are what APTA made: the greys before it, and so its passes, cannot be had from them.")
+paper = replace(settings, min_classes=4)  # the paper's rule, which APTA's faults trip
+grey = data.apta_greys(stack, paper)[middle]
+direct = data.stored_masks(stack, replace(paper, labels="direct"))[middle]
+print(f"{len(np.unique(stack.labels[middle]))} label values in this slice, {len(np.unique(grey))} grey values after resizing")
 
 # %%
-if stack.coding == "spider":
-    figure = figures.apta_stages_figure(grey, data.apta_stages(grey), direct, source=run.source)
-else:
-    figure = figures.grey_codes(stack.labels[middle], classes[middle], f"{series.name}, slice {stack.index[middle]}", source=run.source)
-figures.keep(figure, run.figures, "02_labels")
+figures.keep(figures.apta_stages_figure(grey, data.apta_stages(grey), direct, source=volume_source), run.figures, "02_labels")
 
 # %% [markdown]
-# **Figure 2.2** A grey mask, the passes of APTA in a part of it, and where the result differs from the direct labels. Released slices: a mask as
-# it is stored, and decoded.
+# **Figure 2.2** A grey mask, the passes of APTA in a part of it, and where the result differs from the direct labels.
 #
 # What does that do to a whole set? Every slice of up to 30 series, labelled both ways:
 
 # %%
-if stack.coding == "spider":
-    compared = data.compare_labels(run.series()[:30], settings)
-    whole, added = compared[compared["enough_direct"]], compared["enough_apta"] & ~compared["enough_direct"]
-    print(f"{len(whole)} slices with enough classes: pixels changed, {100 * whole['changed'].sum() / whole['foreground'].sum():.1f} % of the foreground")
-    print("Dice of APTA against direct:", whole.filter(like="dice_").mean().round(3).to_dict())
-    print(f"canal lost in {whole['lost_canal'].sum()} of them; {added.sum()} other slices have enough classes only after APTA")
-else:
-    print("Nothing to compare: the released masks are there in one form only.")
+compared = data.compare_labels(volumes[:30], paper)
+enough, added = compared[compared["enough_direct"]], compared["enough_apta"] & ~compared["enough_direct"]
+print(f"{len(enough)} slices with enough classes: pixels changed, {100 * enough['changed'].sum() / enough['foreground'].sum():.1f} % of the foreground")
+print("Dice of APTA against direct:", enough.filter(like="dice_").mean().round(3).to_dict())
+print(f"canal lost in {enough['lost_canal'].sum()} of them; {added.sum()} other slices have enough classes only after APTA")
 
 # %%
-figure = None
-if stack.coding == "spider":
-    figure = figures.keep(figures.label_comparison(compared, source=run.source), run.figures, "02_label_comparison")
-figure
+figures.keep(figures.label_comparison(compared, source=volume_source), run.figures, "02_label_comparison")
 
 # %% [markdown]
 # **Figure 2.3** Direct labels against APTA's, slice by slice.
@@ -147,7 +130,14 @@ figure
 #
 # MRI has no absolute scale. The paper stretches every slice from its own minimum to its own maximum, so a slice with one very bright
 # pixel turns dark. The alternative takes the 0.5 and 99.5 percentile of the whole volume. (On the released slices the first was done by their
-# authors; the second cannot undo it.)
+# authors; the second cannot undo it.) A T2 series of this run's own data, the one with the largest canal:
+
+# %%
+table = run.survey()
+name = table[table["sequence"] == "T2"].sort_values("n_canal", ascending=False)["series"].iloc[0] if "T2" in set(table["sequence"]) else table["series"].iloc[0]
+stack = next(data.read_stack(one) for one in run.series() if one.name == name)
+classes, middle = stack.classes(), len(stack.image) // 2
+print(name, "| (slices, rows, columns):", stack.image.shape)
 
 # %%
 scaled = {method: data.scale_intensity(stack.image, method) for method in data.INTENSITIES}
@@ -291,36 +281,37 @@ print("split:", split.label)
 #
 # Now the other split: all *slices* are shuffled, 80 % train, 20 % are tested (`random_slice`, **LEAKY**: slices of one
 # patient stand on both sides). Who can win there? A baseline with no network and no look at the image: the prediction for a tested slice is the *mask
-# of the nearest training slice of the same patient*. Five folds test every slice once; this is how far away that training slice lies (in slices; % of the
-# tested ones):
+# of the nearest training slice of the same patient*. Five folds test every slice once; this is how far away that training slice lies on T2 SPACE (in
+# slices; % of the tested ones):
 
 # %%
-pairs = studies.every_slice_once(store.table, data.SplitSettings(split="random_slice", folds=5, validation_share=0.0))
+in_space = store.table["sequence"] == "T2_SPACE"
+space = store.subset(in_space) if in_space.any() else store
+pairs = studies.every_slice_once(space.table, data.SplitSettings(split="random_slice", folds=5, validation_share=0.0))
 print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(header=False))
 
 # %% [markdown]
 # Under a split by patient there is no such neighbour. The nearest thing is another patient's mask from the same place in its series. Dice of both,
-# from pooled pixels of all sequences:
+# from pooled pixels:
 
 # %%
 import pandas as pd
 
-copied = studies.copying_table(store)
+copied = studies.copying_table(space)
 pd.DataFrame({name: evaluate.score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})
 
 # %%
 paper = evaluate.PAPER_TABLE[evaluate.PAPER_TABLE["sequence"] == "T2_SPACE"].melt("class", ["dice"], "metric")
 paper = None if run.source == "phantom" else paper  # what real patients scored says nothing beside synthetic ones
 names = {studies.NEIGHBOUR: "nearest slice, split by slice: LEAKY", studies.OTHER_PATIENT: "other patient, split by patient"}
-figure = figures.copying_dice(copied, names, paper, sequence="T2_SPACE", source=run.source)
+figure = figures.copying_dice(copied, names, paper, sequence=space.table["sequence"].iloc[0], source=run.source)
 figures.keep(figure, run.figures, "02_copying")
 
 # %% [markdown]
 # **Figure 2.10** T2 SPACE: copied masks; on real data beside what the paper's network scores on its own validation data.
 
 # %%
-space = (store.table["sequence"] == "T2_SPACE").to_numpy()
-overlap = studies.neighbour_overlap(store.masks[space], store.table[space])
+overlap = studies.neighbour_overlap(space.masks, space.table)
 figures.keep(figures.dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
 
 # %% [markdown]
@@ -340,5 +331,5 @@ print(f"1. {len(store.audit)} slices were looked at, {len(store)} are kept.")
 print(f"2. Stored at {settings.store_width} x {settings.store_height} pixels, intensity '{settings.intensity}', resize '{settings.geometry}', labels '{settings.labels}'.")
 print(f"3. {len(split.train)} / {len(split.validation)} / {len(split.test)} patients train / validate / test; {'some are on several sides: LEAKY' if split.leaky else 'none is on two sides'}.")
 leaky = copied[(copied["split"] == studies.NEIGHBOUR) & (copied["aggregation"] == "pooled") & (copied["metric"] == "dice")]
-value = leaky.set_index(["sequence", "class"]).loc[("T2_SPACE", "foreground"), "value"]
-print(f"4. Copying the neighbour's mask scores a Dice of {value:.3f} on T2 SPACE when slices are split at random (LEAKY).")
+value = leaky.set_index(["sequence", "class"]).loc[("all", "foreground"), "value"]
+print(f"4. Copying the neighbour's mask scores a Dice of {value:.3f} when slices are split at random (LEAKY).")

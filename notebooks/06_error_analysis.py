@@ -23,8 +23,8 @@
 # Parameters. `None` stands for what the profile, or the run folder, says.
 
 # %% tags=["parameters"]
-source = "phantom"  # phantom | released | spider
-data_dir = None  # folder of the data; None: the phantom is made in the run folder
+source = "sample"  # sample | phantom | released | pairs | spider, or some joined by +
+data_dir = None  # folder of the data; the sample and the phantom need none
 run_dir = None  # None: runs/<source>_<profile>
 profile = "smoke"  # smoke | cpu | paper
 

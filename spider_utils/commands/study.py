@@ -7,11 +7,9 @@ DIR/figures/   its figures
 """
 
 import json
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
@@ -71,7 +69,7 @@ def run_command(
             if study.name == ERRORS:
                 tables |= error_tables(out, study.reference, store, metadata or data_dir, source)
         else:
-            store = without_validation(store)
+            store = store.subset(store.table["subset"] != "validation")  # nobody looks at these patients
             tables = AUDITS[name](store, source)
         draw.save(draw.draw_study(tables, store, source), out / "figures")
     device = str(select_device(given.get("device", "auto")))
@@ -155,16 +153,6 @@ def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
         data_dir = out / "data"
         provide(source, data_dir)
     return find_series(source, data_dir)
-
-
-def without_validation(store: SliceStore) -> SliceStore:
-    """Leave the patients of SPIDER's validation subset out, as the splits of all studies do; nobody looks at them."""
-    kept = np.flatnonzero(store.table["subset"] != "validation")
-    if len(kept) == len(store):
-        return store
-    table = store.table.iloc[kept].reset_index(drop=True)
-    audit = store.audit[store.audit["subset"] != "validation"].reset_index(drop=True)
-    return replace(store, images=store.images[kept], masks=store.masks[kept], table=table, audit=audit)
 
 
 LABELS, ERRORS = "labels", "errors"

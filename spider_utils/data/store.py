@@ -8,7 +8,7 @@ the store is not complete.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +40,15 @@ class SliceStore:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    def subset(self, kept: pd.Series | np.ndarray) -> "SliceStore":
+        """Return the store of some slices, `kept` (N,) bool; the audit is that of their series."""
+        kept = np.asarray(kept)
+        if kept.all():
+            return self
+        table = self.table[kept].reset_index(drop=True)
+        audit = self.audit[self.audit["series"].isin(table["series"])].reset_index(drop=True)
+        return replace(self, images=self.images[kept], masks=self.masks[kept], table=table, audit=audit)
 
 
 def open_store(folder: Path | str) -> SliceStore:

@@ -10,8 +10,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from spider_utils.data.labels import CLASSES, FOREGROUND, classes_from_grey, four_classes
-from spider_utils.data.series import SEQUENCES
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.data.series import CODINGS, SEQUENCES
 from spider_utils.figures.painting import paint_classes, show_slices
 from spider_utils.figures.style import (
     BESIDE,
@@ -91,24 +91,28 @@ def slice_grid(
     *,
     source: str,
     heading: str = "Slices from the patient's right to the left",
-    aspect: float = 1.0,
+    aspect: float | Sequence[float] = 1.0,
 ) -> Figure:
-    """Slices (H, W) in order of reading, with their classes painted where there are any; up to twelve are readable."""
+    """Slices (H, W) in order of reading, with their classes painted where there are any; up to twelve are readable.
+
+    `aspect`: row over column spacing, of all or of each. Slices may have different sizes.
+    """
     columns = min(6, len(images)) if len(images) != 8 else 4
     rows = -(-len(images) // columns)
     pictures = _pictures(images, classes)
     size = SLIDE if rows > 1 else (10, 3.3)
     panels = list(zip(titles, pictures, strict=False))
-    figure = show_slices(panels, size, (rows, columns), aspects=[aspect] * len(panels), fontsize=11)
+    aspects = list(aspect) if isinstance(aspect, Sequence) else [aspect] * len(panels)
+    figure = show_slices(panels, size, (rows, columns), aspects=aspects, fontsize=11)
     return finish(figure, heading, source=source, legend=_patches(classes))
 
 
 def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: str) -> Figure:
     """Which values stand in each series' mask: one row a series, one column a value, coloured by class.
 
-    `values`: series name to the values found; `coding`: "spider" (label numbers) or "grey" (the released codes).
+    `values`: series name to the values found; `coding`: what they mean, one of series.CODINGS.
     """
-    to_class = four_classes if coding == "spider" else classes_from_grey
+    to_class = CODINGS[coding]
     columns = np.array(sorted(set().union(*(map(int, found) for found in values.values()))))
     colours = np.array([to_rgb(CLASS_COLOURS[CLASSES[number]]) for number in to_class(columns)])
     present = np.array([np.isin(columns, np.asarray(list(found))) for found in values.values()])
@@ -120,7 +124,7 @@ def label_values(values: Mapping[str, Sequence[int]], coding: str, *, source: st
         axes.axvline(edge - 0.5, color="white", linewidth=1)
     for edge in range(1, len(values) if len(values) <= MOST_NAMES else 0):
         axes.axhline(edge - 0.5, color="white", linewidth=1)
-    axes.set_xlabel("SPIDER label number" if coding == "spider" else "Grey value in the mask")
+    axes.set_xlabel("SPIDER label number" if coding == "spider" else "Value in the mask")
     title = "Values found in each series' mask (white: absent)"
     return finish(figure, title, source=source, legend=class_patches(CLASSES))
 

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from spider_utils.commands.study import run_command, without_validation
+from spider_utils.commands.study import run_command
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import make_split
 from spider_utils.evaluate.metrics import dice
@@ -240,7 +240,7 @@ def test_what_a_study_cannot_do_is_said_before_anything_is_fetched(name, options
 def test_studies_without_training_leave_the_validation_patients_out(store):
     table = store.table.assign(subset=np.where(store.table["patient"] == 2, "validation", "training"))
     audit = store.audit.assign(subset=np.where(store.audit["patient"] == 2, "validation", "training"))
-    left = without_validation(replace(store, table=table, audit=audit))
+    left = replace(store, table=table, audit=audit).subset(table["subset"] != "validation")
     assert set(left.table["patient"]) == set(left.audit["patient"]) == {1, 3, 4, 5}
     assert len(left.masks) == len(left.images) == len(left.table) == sum(SLICES) - SLICES[1]
     assert (left.masks[SLICES[0]] == store.masks[SLICES[0] + SLICES[1]]).all()
