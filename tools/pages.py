@@ -260,9 +260,9 @@ def bodies_page(folder: Path) -> list[str]:
     return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
 
 
-def sequences_page(folder: Path) -> list[str]:
+def counting_page(folder: Path) -> list[str]:
     """Counted structures against the record: how often they agree, by sequence and by where the masks come from."""
-    table = pd.read_csv(folder / "sequences_summary.csv").fillna({"field": "", "intensities": ""})
+    table = pd.read_csv(folder / "counting_summary.csv").fillna({"field": "", "intensities": ""})
     table = table[table["patients"] == "all"]
     lines = []
     for row in table.to_dict("records"):
@@ -291,7 +291,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "roundtrip": roundtrip_page,
     "bodies": bodies_page,
     "errors": errors_page,
-    "sequences": sequences_page,
+    "counting": counting_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),

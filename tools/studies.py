@@ -26,7 +26,7 @@ QUESTIONS = {
     "filters": "Which slice filter can have made the released set?",
     "labels": "What does the authors' label repair (APTA) change?",
     "roundtrip": "What does the detour over slices cost a volume, without any error of a network?",
-    "sequences": "Does a network of T2 SPACE find the vertebrae and discs of T1 and T2?",
+    "counting": "Does a network of T2 SPACE find the vertebrae and discs of T1 and T2?",
     "bodies": "How much of the vertebrae of another site's volumes does the shipped network find?",
 }
 PHANTOM = "**PHANTOM**: synthetic spines; these numbers say nothing about patients."
@@ -37,7 +37,7 @@ CAPTIONS = {
     "ablation_by_class": "What each of them adds to the pooled Dice of each class.",
     "pairs": "Every patient with the paper's network and with the shipped one.",
     "roundtrip": "What the detour over slices costs a volume when the network is perfect (PHANTOM).",
-    "sequences": "T1 and T2 slices without masks: overlays, and counted structures against the record.",
+    "counting": "T1 and T2 slices without masks: overlays, and counted structures against the record.",
     "errors_groups": "Dice of unseen patients by class, place and size.",
     "errors_patients": "Dice of each unseen patient.",
     "errors_distance": "How many of the wrong pixels lie how near to the reference's boundary.",
@@ -115,7 +115,7 @@ def study_command(run: Path) -> str:
     name, source = settings.pop("study"), settings.pop("source")
     place = "--source phantom" if source == "phantom" else f"--source {source} --data-dir data/{source}"
     own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
-    own["sequences"] = f"--data-dir data/{source} --metadata data/spider"
+    own["counting"] = f"--data-dir data/{source} --metadata data/spider"
     place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]
     return " ".join(word for word in words + [f"-p {key} {value}" for key, value in settings.items()] if word)

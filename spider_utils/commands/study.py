@@ -168,4 +168,4 @@ def without_validation(store: SliceStore) -> SliceStore:
 
 
 LABELS, ERRORS = "labels", "errors"
-VOLUMES = ("roundtrip", "bodies", "sequences")  # see `studies.volumes`
+VOLUMES = ("roundtrip", "bodies", "counting")  # see `studies.volumes`

@@ -92,6 +92,6 @@ def draw_volumes(name: str, found: "VolumeStudy") -> Figures:
     tables, source = found.tables, found.source
     if name == "bodies":
         return {name: study.bodies(found.cases, tables["bodies"], source=source)}
-    if name == "sequences":
-        return {name: calibration.sequences(found.cases, **tables, source=source)}
+    if name == "counting":
+        return {name: calibration.counting(found.cases, **tables, source=source)}
     return draw_study(tables, None, source)

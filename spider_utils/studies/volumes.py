@@ -1,5 +1,5 @@
 """Studies without a slice store and without training: "roundtrip" makes its own phantom, "bodies" needs a folder of
-volumes, "sequences" one of slices.
+volumes, "counting" one of slices.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from spider_utils.data.sources import fingerprint_files
 from spider_utils.data.spider import read_overview
 from spider_utils.data.store import open_store
 from spider_utils.predict.network import ready_network
-from spider_utils.studies import bodies, roundtrip, sequences
+from spider_utils.studies import bodies, counting, roundtrip
 from spider_utils.studies.folds import read_unseen
 
 
@@ -47,7 +47,7 @@ def run_bodies(data_dir: Path | str | None) -> VolumeStudy:
     return VolumeStudy(tables, cases, bodies.SOURCE, fingerprint_files(path for pair in pairs for path in pair[1:]))
 
 
-def run_sequences(
+def run_counting(
     data_dir: Path | str | None, metadata: Path | str | None = None, errors: Path | str | None = None
 ) -> VolumeStudy:
     """Count the structures of a folder's T1 and T2 slices against SPIDER's overview.csv, in `metadata` or the folder.
@@ -56,24 +56,24 @@ def run_sequences(
     without a folder, and on what is missing in one.
     """
     if data_dir is None:
-        raise SpiderError("study 'sequences': expected --data-dir with slices <patient>_<t1|t2>.png, found none")
-    files, overview = sequences.find_sequences(data_dir), read_overview(metadata or data_dir)
+        raise SpiderError("study 'counting': expected --data-dir with slices <patient>_<t1|t2>.png, found none")
+    files, overview = counting.find_exported(data_dir), read_overview(metadata or data_dir)
     network = ready_network()
-    cases = list(sequences.segment_slices(files, network))
-    table = sequences.sequence_table(cases, overview, network.description["trained_on"]["patients"])
+    cases = list(counting.segment_slices(files, network))
+    table = counting.counting_table(cases, overview, network.description["trained_on"]["patients"])
     if errors is not None:
         arm = read_json(Path(errors) / "study.json").get("study", {}).get("reference")
         if arm is None:
             raise SpiderError(f"{errors}: expected the folder of the study 'errors', found no study.json; run it first")
         unseen = read_unseen(errors, arm, open_store(Path(errors) / "store"))
-        table = pd.concat([table, sequences.space_table(unseen, overview)], ignore_index=True)
-    tables = {"sequences": table, "sequences_summary": sequences.summarise_sequences(table)}
-    return VolumeStudy(tables, cases, sequences.SOURCE, fingerprint_files(files.values()))
+        table = pd.concat([table, counting.space_table(unseen, overview)], ignore_index=True)
+    tables = {"counting": table, "counting_summary": counting.summarise_counting(table)}
+    return VolumeStudy(tables, cases, counting.SOURCE, fingerprint_files(files.values()))
 
 
 VOLUME_STUDIES: dict[str, Callable[..., VolumeStudy]] = {
     "roundtrip": run_roundtrip,
     "bodies": run_bodies,
-    "sequences": run_sequences,
+    "counting": run_counting,
 }
-TAKES = {"sequences": ("metadata", "errors")}  # beside the folder of data
+TAKES = {"counting": ("metadata", "errors")}  # beside the folder of data

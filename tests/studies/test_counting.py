@@ -20,18 +20,18 @@ from spider_utils.figures import calibration
 from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
 from spider_utils.predict.network import InferenceSettings, ready_network
 from spider_utils.predict.slices import predict_folder
-from spider_utils.studies import sequences
+from spider_utils.studies import counting
 from spider_utils.studies.bodies import AS_TRAINED, STANDARD
-from spider_utils.studies.sequences import (
+from spider_utils.studies.counting import (
     SQUARE,
     STRETCHED,
     Segmented,
-    find_sequences,
+    find_exported,
     segment_slice,
     segment_slices,
-    sequence_table,
+    counting_table,
     space_table,
-    summarise_sequences,
+    summarise_counting,
 )
 from tests.helpers.figure_layout import check_layout
 
@@ -173,7 +173,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def cases(folder):
-    return list(segment_slices(find_sequences(folder), toy_network()))
+    return list(segment_slices(find_exported(folder), toy_network()))
 
 
 def test_slices_are_turned_upright_and_come_back_at_their_size(cases):
@@ -191,12 +191,12 @@ def test_slices_are_turned_upright_and_come_back_at_their_size(cases):
 
 
 def test_the_table_and_its_summary_by_hand(cases, folder):
-    table = sequence_table(cases, read_overview(folder), met=[2])
+    table = counting_table(cases, read_overview(folder), met=[2])
     one = table[(table["field"] == SQUARE) & (table["intensities"] == AS_TRAINED)].set_index("series")
     assert one["vertebrae"].to_dict() == {"2_t1": 5, "2_t2": 6, "10_t1": 6, "10_t2": 6}
     assert one["recorded_vertebrae"].to_dict() == {"2_t1": 6, "2_t2": 6, "10_t1": 6, "10_t2": 6}
     assert one["met"].to_dict() == {"2_t1": True, "2_t2": True, "10_t1": False, "10_t2": False}
-    summary = summarise_sequences(one.reset_index())
+    summary = summarise_counting(one.reset_index())
     rows = summary.set_index(["sequence", "patients", "structure"])[["slices", "exact", "within_one", "difference"]]
     assert rows.loc[("T1", "all", "vertebrae")].tolist() == [2, 0.5, 1, -0.5]
     assert rows.loc[("T2", "all", "vertebrae")].tolist() == [2, 1, 1, 0]
@@ -216,24 +216,24 @@ def test_slices_of_t2_space_are_counted_once_a_series_at_their_middle():
     unseen = Unseen(table, masks, masks, found, probabilities)
     overview = pd.DataFrame({"new_file_name": table["series"].unique(), "num_vertebrae": [7, 5], "num_discs": [7, 6]})
     rows = space_table(unseen, overview)
-    assert rows["masks"].tolist() == [sequences.REFERENCE, sequences.UNSEEN] * 2
+    assert rows["masks"].tolist() == [counting.REFERENCE, counting.UNSEEN] * 2
     assert rows["vertebrae"].tolist() == [7, 0, 5, 0] and rows["discs"].tolist() == [7, 0, 5, 0]
     assert rows["patient"].tolist() == [7, 7, 8, 8] and set(rows["sequence"]) == {"T2_SPACE"}
-    exact = summarise_sequences(rows).set_index(["masks", "patients", "structure"])["exact"]
-    assert exact[(sequences.REFERENCE, "all", "discs")] == 0.5
+    exact = summarise_counting(rows).set_index(["masks", "patients", "structure"])["exact"]
+    assert exact[(counting.REFERENCE, "all", "discs")] == 0.5
 
 
 def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
     with pytest.raises(SpiderError, match="expected slices <patient>_<t1|t2>.png, found none"):
-        find_sequences(tmp_path)
+        find_exported(tmp_path)
     Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "12_t2_SPACE.png")
     with pytest.raises(SpiderError, match="12_t2_SPACE.png: expected a name like 12_t1.png"):
-        find_sequences(tmp_path)
+        find_exported(tmp_path)
     with pytest.raises(SpiderError, match="expected num_vertebrae of 2_t1, found none"):
-        sequence_table(cases, pd.DataFrame({"new_file_name": ["3_t1"], "num_vertebrae": [7]}), [])
-    assert main(["study", "sequences", "--out", str(tmp_path / "out")]) == 2
+        counting_table(cases, pd.DataFrame({"new_file_name": ["3_t1"], "num_vertebrae": [7]}), [])
+    assert main(["study", "counting", "--out", str(tmp_path / "out")]) == 2
     assert "expected --data-dir with slices" in capsys.readouterr().err
-    line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
+    line = ["study", "counting", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
     with patch("spider_utils.studies.volumes.ready_network", toy_network):
         assert main([*line, "-p", "errors", str(tmp_path)]) == 2
     assert "expected the folder of the study 'errors', found no study.json" in capsys.readouterr().err
@@ -244,11 +244,11 @@ def test_the_command_writes_tables_and_a_figure(folder, tmp_path):
         patch("spider_utils.studies.volumes.ready_network", toy_network),
         patch.object(calibration, "EXAMPLES", 1),
     ):
-        assert main(["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path)]) == 0
-    assert len(pd.read_csv(tmp_path / "sequences.csv")) == 16
-    assert {"exact", "exact_low", "difference"} <= set(pd.read_csv(tmp_path / "sequences_summary.csv").columns)
+        assert main(["study", "counting", "--data-dir", str(folder), "--out", str(tmp_path)]) == 0
+    assert len(pd.read_csv(tmp_path / "counting.csv")) == 16
+    assert {"exact", "exact_low", "difference"} <= set(pd.read_csv(tmp_path / "counting_summary.csv").columns)
     assert json.loads((tmp_path / "provenance.json").read_text())["settings"]["source"] == "exported"
-    assert (tmp_path / "figures" / "sequences.png").is_file() and (tmp_path / "figures" / "sequences.svg").is_file()
+    assert (tmp_path / "figures" / "counting.png").is_file() and (tmp_path / "figures" / "counting.svg").is_file()
 
 
 def test_the_figure_shows_the_largest_differences(folder):
@@ -257,9 +257,9 @@ def test_the_figure_shows_the_largest_differences(folder):
         for sequence in ("t1", "t2") for patient in (1, 2, 3, 4)
     ]  # fmt: skip
     overview = pd.DataFrame({"new_file_name": [case.name for case in shown], "num_vertebrae": 6, "num_discs": 6})
-    table = sequence_table(shown, overview, [])
-    figure = calibration.sequences(shown, table, summarise_sequences(table), source="exported")
-    check_layout("sequences", figure)
+    table = counting_table(shown, overview, [])
+    figure = calibration.counting(shown, table, summarise_counting(table), source="exported")
+    check_layout("counting", figure)
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[2].startswith("T1, patient 3\nvertebrae 5 / 6\ndiscs 5 / 6")
     assert titles[0].startswith("T1, patient 1\nvertebrae 6 / 6") and titles[1].startswith("T1, patient 2\n")

@@ -61,7 +61,7 @@ class Segmented:
         return {"field": self.field, "intensities": self.intensities} == SHOWN
 
 
-def find_sequences(folder: Path | str) -> dict[str, Path]:
+def find_exported(folder: Path | str) -> dict[str, Path]:
     """List the slices of a folder by name. Raises SpiderError on another name and where there is none."""
     folder = Path(folder)
     files = png_files(folder) if folder.is_dir() else []
@@ -87,7 +87,7 @@ def segment_slices(files: dict[str, Path], network: ReadyNetwork) -> Iterator[Se
     landmarks = read_volume_settings(network).landmarks
     if not landmarks:
         raise SpiderError(f"{network.weights.with_suffix('.json')}: expected landmarks under 'volumes', found none")
-    for name, path in progress(files.items(), desc="sequences", unit="slice"):
+    for name, path in progress(files.items(), desc="counting", unit="slice"):
         image = read_grey(path)[::-1]
         scaled = {
             AS_TRAINED: scale_intensity(image[None].astype(np.float32), "slice_minmax")[0],
@@ -108,7 +108,7 @@ def segment_slice(pixels: np.ndarray, field: str, network: ReadyNetwork) -> tupl
     return mask[inside(pixels.shape, size)], float(expected_dice(probabilities)[0])
 
 
-def sequence_table(cases: list[Segmented], overview: pd.DataFrame, met: list[int]) -> pd.DataFrame:
+def counting_table(cases: list[Segmented], overview: pd.DataFrame, met: list[int]) -> pd.DataFrame:
     """Return a row for every segmented slice: sequence, masks, field, intensities, patient, series, met (whether the
     network has learnt from another series of the patient), vertebrae and discs (counted), recorded_vertebrae and
     recorded_discs, expected_dice.
@@ -126,7 +126,7 @@ def sequence_table(cases: list[Segmented], overview: pd.DataFrame, met: list[int
 
 
 def space_table(unseen: Unseen, overview: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of `sequence_table` for the middle slice of every series: its reference mask, and the prediction
+    """Return the rows of `counting_table` for the middle slice of every series: its reference mask, and the prediction
     of the network that had not met its patient. What is counted of the first is off by the method alone.
     """
     rows = []
@@ -154,7 +154,7 @@ def count_row(name: str, setup: dict[str, str], counted: SpineCount, overview: p
     return row
 
 
-def summarise_sequences(table: pd.DataFrame) -> pd.DataFrame:
+def summarise_counting(table: pd.DataFrame) -> pd.DataFrame:
     """Return how well counted and recorded numbers agree: a row a setup, group of patients and structure.
 
     Columns: sequence, masks, field, intensities, patients ("all", or those that the network has "not met"), structure,
