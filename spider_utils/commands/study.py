@@ -98,7 +98,7 @@ def run_volume_study(
         raise SpiderError(f"study '{name}': takes no parameter '{other}'")
     done = VOLUME_STUDIES[name](data_dir, **given)
     draw.save(draw.draw_volumes(name, done), out / "figures")
-    write_tables(done.tables, out, {"study": name, "source": done.source}, done.made_from, "cpu")
+    write_tables(done.tables, out, {"study": name, "source": done.source} | done.settings, done.made_from, "cpu")
     return done.tables
 
 
@@ -168,4 +168,4 @@ def without_validation(store: SliceStore) -> SliceStore:
 
 
 LABELS, ERRORS = "labels", "errors"
-VOLUMES = ("roundtrip", "bodies", "counting")  # see `studies.volumes`
+VOLUMES = ("roundtrip", "bodies", "counting", "sequences", "resolution")  # see `studies.volumes`

@@ -26,10 +26,10 @@ from spider_utils.studies.counting import (
     SQUARE,
     STRETCHED,
     Segmented,
+    counting_table,
     find_exported,
     segment_slice,
     segment_slices,
-    counting_table,
     space_table,
     summarise_counting,
 )
