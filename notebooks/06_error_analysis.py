@@ -342,15 +342,15 @@ sure["uncertainty_summary"][columns].round(3) if sure else None
 # ## 6.16 T1 and T2: which sequence does the network fail on?
 #
 # Real T1 and T2 masks are not released, so no Dice can be told. What can be: on 60 patients' mid-sagittal T1 and T2 images the number of vertebrae and
-# discs that the shipped network finds, against the number recorded for the series (study `sequences`).
+# discs that the shipped network finds, against the number recorded for the series (study `counting`).
 
 # %%
-sequences = present.RESULTS / "sequences" / "sequences_summary.csv"
+sequences = present.RESULTS / "counting" / "counting_summary.csv"
 counts = pd.read_csv(sequences) if sequences.is_file() else None
 counts.round(3) if counts is not None else None
 
 # %% [markdown]
-# ![T1 and T2 slices with counted structures](../figures/sequences_sequences.png)
+# ![T1 and T2 slices with counted structures](../figures/counting_counting.png)
 #
 # **Figure 6.15** The shipped network on T1 and T2. By counts neither collapses; T1 loses more, and standardised intensities help it.
 #

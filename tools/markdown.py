@@ -5,6 +5,7 @@ import pandas as pd
 from spider_utils.data.labels import FOREGROUND
 
 SHOWN = (*FOREGROUND, "foreground")
+PAIRED = {"dice": "+.3f", "hd95": "+.1f", "asd": "+.2f"}  # how differences of these are written
 BEGIN, END = "<!-- {name}: begin -->", "<!-- {name}: end -->"
 
 

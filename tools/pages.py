@@ -10,10 +10,10 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
-from tools.markdown import SHOWN, class_cells, difference_cell, interval, markdown_table
+from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
+from tools.sequence_pages import counting_page, resolution_page, sequences_page
 
 LAST = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"  # of a table of Dice
-PAIRED = {"dice": "+.3f", "hd95": "+.1f", "asd": "+.2f"}
 
 
 def describe_study(folder: Path) -> str:
@@ -260,28 +260,6 @@ def bodies_page(folder: Path) -> list[str]:
     return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
 
 
-def sequences_page(folder: Path) -> list[str]:
-    """Counted structures against the record: how often they agree, by sequence and by where the masks come from."""
-    table = pd.read_csv(folder / "sequences_summary.csv").fillna({"field": "", "intensities": ""})
-    table = table[table["patients"] == "all"]
-    lines = []
-    for row in table.to_dict("records"):
-        shares = [
-            f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" for name in ("exact", "within_one")
-        ]
-        made = ", ".join(part for part in (row["masks"], row["field"], row["intensities"]) if part)
-        mean = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
-        lines.append([row["sequence"].replace("_", " "), made, row["structure"], str(row["slices"]), *shares, mean])
-    told = (
-        "The number of vertebrae and discs on one mid-sagittal slice against SPIDER's overview.csv; in brackets 95 % "
-        "bootstrap intervals over patients. The lines of T2 SPACE say what the counting itself makes of reference "
-        "masks and of unseen patients' predictions. There are no masks of these T1 and T2 slices, so Dice, boundaries "
-        "and the canal are not measured, and a right count can come from a wrong mask."
-    )
-    heads = ["sequence", "masks", "structure", "slices", "as recorded", "within one", "mean difference"]
-    return [markdown_table(heads, lines), told]
-
-
 PAGES: dict[str, Callable[[Path], list[str]]] = {
     "leakage": leakage_page,
     "choices": choices_page,
@@ -291,7 +269,9 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "roundtrip": roundtrip_page,
     "bodies": bodies_page,
     "errors": errors_page,
+    "counting": counting_page,
     "sequences": sequences_page,
+    "resolution": resolution_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),

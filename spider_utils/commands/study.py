@@ -96,7 +96,7 @@ def run_volume_study(
         raise SpiderError(f"study '{name}': takes no parameter '{other}'")
     done = VOLUME_STUDIES[name](data_dir, **given)
     draw.save(draw.draw_volumes(name, done), out / "figures")
-    write_tables(done.tables, out, {"study": name, "source": done.source}, done.made_from, "cpu")
+    write_tables(done.tables, out, {"study": name, "source": done.source} | done.settings, done.made_from, "cpu")
     return done.tables
 
 
@@ -156,4 +156,4 @@ def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
 
 
 LABELS, ERRORS = "labels", "errors"
-VOLUMES = ("roundtrip", "bodies", "sequences")  # see `studies.volumes`
+VOLUMES = ("roundtrip", "bodies", "counting", "sequences", "resolution")  # see `studies.volumes`

@@ -33,19 +33,20 @@ def pooled_dice(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.Series(dice(*sums.to_numpy().T), sums.index).unstack("class")[list(FOREGROUND)]
 
 
-def replicated_dice(counts: pd.DataFrame) -> dict[str, dict[str, np.ndarray]]:
+def replicated_dice(counts: pd.DataFrame, patients: np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
 
-    `counts` has the columns patient, class, tp, fp, fn. The result is by aggregation, see `evaluate.scores`, and class.
+    `counts` has the columns patient, class, tp, fp, fn. `patients`: those that are drawn, without it those in `counts`;
+    sets that share it share the draws. The result is by aggregation, see `evaluate.scores`, and class.
     """
-    patients = np.sort(counts["patient"].unique())
+    patients = np.sort(counts["patient"].unique()) if patients is None else patients
     weights = patient_weights(len(patients))
     values: dict[str, dict[str, np.ndarray]] = {"pooled": {}, "slices": {}, "patients": {}}
     for name in CLASSES:
         own = counts[counts["class"] == name]
         by_patient = own.assign(dice=dice(own["tp"], own["fp"], own["fn"])).groupby("patient")
-        pixels = by_patient[list(COUNTS)].sum().reindex(patients).to_numpy()
-        slices = by_patient["dice"].agg(["sum", "count"]).reindex(patients).to_numpy()
+        pixels = by_patient[list(COUNTS)].sum().reindex(patients, fill_value=0).to_numpy()
+        slices = by_patient["dice"].agg(["sum", "count"]).reindex(patients, fill_value=0).to_numpy()
         means = by_patient["dice"].mean().reindex(patients).to_numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             values["pooled"][name] = dice(*(weights @ pixels).T)

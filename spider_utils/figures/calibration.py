@@ -27,7 +27,7 @@ from spider_utils.figures.style import (
     point_entry,
     spoken,
 )
-from spider_utils.studies.sequences import REFERENCE, SHIPPED, SHOWN, UNSEEN, Segmented
+from spider_utils.studies.counting import REFERENCE, SHIPPED, SHOWN, UNSEEN, Segmented
 
 REGION_TITLES = {"all": "all pixels", "near": f"within {BAND} pixels of a structure"}
 CURVE_COLOURS = {TOP: FOREGROUND_COLOUR} | {name: CLASS_COLOURS[name] for name in FOREGROUND}
@@ -130,15 +130,15 @@ def looking(axes: Axes, table: pd.DataFrame, numbers: pd.DataFrame) -> None:
     axes.legend(loc="lower right", fontsize=9.5)
 
 
-def sequences(
-    cases: Sequence[Segmented], sequences: pd.DataFrame, sequences_summary: pd.DataFrame, *, source: str
+def counting(
+    cases: Sequence[Segmented], counting: pd.DataFrame, counting_summary: pd.DataFrame, *, source: str
 ) -> Figure:
     """T1 and T2 slices with the numbers of vertebrae and discs counted and recorded, and how often both agree.
 
-    `cases`, `sequences`, `sequences_summary`: of `studies.sequences`. Of each sequence slices whose
+    `cases`, `counting`, `counting_summary`: of `studies.counting`. Of each sequence slices whose
     numbers agree, and those with the largest differences.
     """
-    main = sequences[(sequences["masks"] == SHIPPED) & (sequences[list(SHOWN)] == pd.Series(SHOWN)).all(axis=1)]
+    main = counting[(counting["masks"] == SHIPPED) & (counting[list(SHOWN)] == pd.Series(SHOWN)).all(axis=1)]
     pictures = {case.name: case for case in cases if case.is_main}
     names = list(dict.fromkeys(main["sequence"]))
     figure, axes = new_figure(
@@ -156,7 +156,7 @@ def sequences(
             title = "\n".join([f"{spoken(name)}, patient {told['patient']}", *counts])
             show_slice(panel, paint_classes(case.image, case.mask), title, fontsize=10.5)
     for panel, structure in zip(axes[:, -1], STRUCTURES, strict=False):
-        agreement(panel, sequences_summary, structure)
+        agreement(panel, counting_summary, structure)
     title = "A network of T2 SPACE on T1 and T2: counted / recorded"
     return finish(figure, title, source=source, legend=class_patches(), bold=True)
 

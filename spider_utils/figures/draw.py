@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.paper import PAPER_TABLE
-from spider_utils.figures import ablation, calibration, errors, reference, study
+from spider_utils.figures import ablation, calibration, errors, reference, sequences, study
 from spider_utils.figures.style import save_figure
 from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT
 from spider_utils.studies.reference import examples
@@ -44,6 +44,10 @@ def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures
         figures["neighbour_overlap"] = reference.dice_by_distance(tables["neighbour_overlap"], source=source)
     if "roundtrip_summary" in tables:
         figures["roundtrip"] = study.roundtrip(tables["roundtrip_summary"], source=source)
+    if "sequences_summary" in tables:
+        figures["sequences"] = sequences.sequence_scores(tables["sequences_summary"], source=source)
+    if "resolution_steps" in tables:
+        figures["resolution"] = sequences.resolution(tables["resolution"], tables["resolution_steps"], source=source)
     if "neighbours" in tables:
         figures["leakage"] = study.leakage(tables, source=source)
     elif len(tables.get("paired", ())):
@@ -88,10 +92,16 @@ def draw_errors(found: "ErrorAnalysis", source: str) -> Figures:
 
 
 def draw_volumes(name: str, found: "VolumeStudy") -> Figures:
-    """Draw the one figure of a study of `studies.volumes`."""
+    """Draw what a study of `studies.volumes` shows."""
     tables, source = found.tables, found.source
     if name == "bodies":
         return {name: study.bodies(found.cases, tables["bodies"], source=source)}
+    if name == "counting":
+        return {name: calibration.counting(found.cases, **tables, source=source)}
     if name == "sequences":
-        return {name: calibration.sequences(found.cases, **tables, source=source)}
+        table = tables["sequences"]
+        first = table[table["network"] == table["network"].iloc[0]]
+        cases = [case for case in found.cases if case.network == first["network"].iloc[0]]
+        met = set(first.loc[first["met"], "patient"])
+        return draw_study(tables, None, source) | {"worst": sequences.worst_pairs(cases, met, source=source)}
     return draw_study(tables, None, source)

@@ -7,7 +7,7 @@ where two pieces or more have the size of a body, as beside a disc that was miss
 same mask, so that pixels of any size and shape will do.
 
 Sizes were chosen on the 622 released reference masks; how far the count of these is off says what the method itself
-costs (see `sequences`).
+costs (see `studies.counting`).
 """
 
 from dataclasses import dataclass

@@ -1,275 +1,228 @@
-"""Vertebrae and discs counted on masks drawn by hand and on real references; T1 and T2 slices from file to table."""
+"""T1 and T2 with masks: a network that is right scores 1 everywhere, one that is wrong what a hand computes."""
 
 import json
-from types import SimpleNamespace
-from unittest.mock import patch
+import shutil
+from functools import partial
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
 
 import numpy as np
 import pandas as pd
 import pytest
-import torch
+import yaml
 from PIL import Image
 
 from spider_utils.__main__ import main
-from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.labels import classes_from_grey
+from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.png import read_grey
-from spider_utils.data.spider import read_overview
-from spider_utils.figures import calibration
-from spider_utils.masks.counting import SpineCount, along_line, count_structures, first_of_each
-from spider_utils.predict.network import InferenceSettings, ready_network
+from spider_utils.evaluate.scores import summarise
+from spider_utils.figures import sequences as figures
+from spider_utils.predict.network import WEIGHTS
 from spider_utils.predict.slices import predict_folder
 from spider_utils.studies import sequences
-from spider_utils.studies.bodies import AS_TRAINED, STANDARD
+from spider_utils.studies.harness import run_study
 from spider_utils.studies.sequences import (
-    SQUARE,
-    STRETCHED,
-    Segmented,
-    find_sequences,
-    segment_slice,
-    segment_slices,
-    sequence_table,
-    space_table,
-    summarise_sequences,
+    CANAL,
+    NO_CANAL,
+    NOT_MET,
+    Judged,
+    find_labelled,
+    network_of_file,
+    networks_of_study,
+    score_pairs,
+    segment_pairs,
+    sequences_tables,
+    summarise_pairs,
 )
-from tests.helpers.figure_layout import check_layout
+from spider_utils.studies.study_file import load_study
+from spider_utils.train.checkpoints import NETWORK_FILE
+from tests.helpers.figure_layout import check_layout, texts
+from tests.helpers.small_study import STUDY, make_small_store
+from tests.helpers.toy_networks import bright_network
 
-BONE, CANAL, DISC = 1, 2, 3
-HEIGHT, DEPTH, THICK, TOP = 40, 50, 12, 20  # of bodies and discs in the drawn spine
+TABLE = """file,patient,sequence,slice_index,row_mm,col_mm,subset
+1_t1_slice5.png,1,T1,5,2,1,training
+2_t2_slice5.png,2,T2,5,1,1,training
+2_t2_slice9.png,2,T2,9,1,1,training
+3_t2_slice5.png,3,T2,5,1,1,training
+4_t2_slice5.png,4,T2,5,1,1,validation
+"""
+LATERAL = "2_t2_slice9.png"
 
 
-def spine(count: int = 6) -> np.ndarray:
-    """A mask (460, 300) of `count` bodies with a disc under each, leaning to the back; behind them canal and arches."""
-    mask = np.zeros((460, 300), np.uint8)
-    for number in range(count):
-        top, left = body_corner(number)
-        mask[top : top + HEIGHT, left : left + DEPTH] = BONE
-        mask[top + HEIGHT + 3 : top + HEIGHT + 3 + THICK, left : left + DEPTH] = DISC
-        mask[top : top + HEIGHT + THICK + 6, left + DEPTH + 5 : left + DEPTH + 25] = CANAL
-        mask[top + 15 : top + 15 + HEIGHT, left + DEPTH + 35 : left + DEPTH + 80] = BONE  # as large as a body
+def drawn(canal: bool = True) -> np.ndarray:
+    """A mask (64, 48) with two vertebrae, a disc between them and, with one, a canal behind them."""
+    mask = np.zeros((64, 48), np.uint8)
+    mask[8:24, 8:24], mask[36:52, 8:24], mask[26:34, 8:24] = 1, 1, 3
+    mask[8:52, 30:36] = 2 if canal else 0
     return mask
 
 
-def body_corner(number: int) -> tuple[int, int]:
-    """The first row and column of a body, 0 at the top; the disc under it begins 3 rows below it."""
-    return TOP + number * (HEIGHT + THICK + 6), 60 + 8 * number
+@pytest.fixture(autouse=True)
+def few_draws(monkeypatch):
+    monkeypatch.setattr(sequences, "summarise", partial(summarise, replicates=20))
 
 
-@pytest.mark.parametrize("count", [5, 6, 7])
-def test_bodies_and_discs_are_counted_and_arches_are_not(count):
-    assert count_structures(spine(count)) == SpineCount(count, count)
+@pytest.fixture
+def folder(tmp_path):
+    """Slices whose grey tells the class; the lateral one shows a canal that its reference does not have."""
+    for kind in ("images", "masks"):
+        (tmp_path / "pairs" / kind).mkdir(parents=True)
+    (tmp_path / "pairs" / "slices.csv").write_text(TABLE)
+    for line in TABLE.splitlines()[1:]:
+        name = line.split(",")[0]
+        Image.fromarray(drawn() * 85).save(tmp_path / "pairs" / "images" / name)
+        Image.fromarray(drawn(canal=name != LATERAL)).save(tmp_path / "pairs" / "masks" / name)
+    return tmp_path / "pairs"
 
 
-def test_pixels_of_any_shape_give_the_same_number():
-    tall = np.repeat(spine(), 2, axis=0)
-    assert count_structures(tall) == count_structures(np.repeat(spine(), 3, axis=1)) == SpineCount(6, 6)
+def judged(**options) -> Judged:
+    network = bright_network((64, 48), **options)
+    return Judged("toy", ((network, frozenset()),), frozenset(network.description["trained_on"]["patients"]))
 
 
-def test_bodies_that_touch_are_parted_by_their_disc():
-    mask = spine()
-    for number in range(6):
-        top, left = body_corner(number)
-        mask[top + HEIGHT : top + HEIGHT + THICK + 6, left : left + 3] = BONE  # a bridge in front of every disc
-    assert count_structures(mask) == SpineCount(6, 6)
+def test_a_perfect_network_scores_1_in_every_row(folder):
+    Image.fromarray(drawn(canal=False) * 85).save(folder / "images" / LATERAL)  # now it shows none
+    tables, cases, series = sequences_tables(folder, [judged()])
+    summary = tables["sequences_summary"].set_index("metric")["value"]
+    assert len(summary) and set(summary[["dice", "iou", "nsd_1", "nsd_2"]]) == {1.0}
+    assert set(summary[["hd95", "asd", "missed", "false_canal"]]) == {0.0}
+    assert {one.patient for one in series} == {1, 2, 3}  # the validation subset stays unseen
+    assert all((case.prediction == case.reference).all() for case in cases) and len(cases) == 4
 
 
-def test_a_missed_disc_leaves_two_bodies_unless_they_touch():
-    mask = spine()
-    top, left = body_corner(2)
-    mask[top + HEIGHT : top + HEIGHT + THICK + 6, left : left + DEPTH] = 0
-    assert count_structures(mask) == SpineCount(6, 5)
-    mask[top + HEIGHT : top + HEIGHT + THICK + 6, left : left + DEPTH] = BONE
-    assert count_structures(mask) == SpineCount(5, 5)
-
-
-def test_parts_are_one_and_specks_are_none():
-    mask = spine()
-    top, left = body_corner(1)
-    mask[top + 26 : top + 30, left : left + DEPTH] = 0  # a quarter is broken off
-    mask[top + HEIGHT + 3 : top + HEIGHT + 3 + THICK, left + 20 : left + 30] = 0  # a broken disc
-    mask[5:8, 70:90], mask[440:443, 110:130], mask[440:448, 0:20] = DISC, BONE, DISC
-    assert count_structures(mask) == SpineCount(6, 6)
-    top, left = body_corner(3)
-    mask[top : top + HEIGHT, left : left + DEPTH] = 0  # no body at all
-    mask[top : top + 10, left : left + 10] = BONE  # but a twentieth of one
-    assert count_structures(mask) == SpineCount(5, 6)
-
-
-def test_a_sliver_is_a_vertebra_at_the_upper_edge_alone():
-    mask = spine()
-    mask[TOP - 3 - 6 : TOP - 3, 52:102] = DISC  # above the topmost body
-    mask[4:7, 52:102] = BONE  # three rows of a vertebra, a thirteenth of one
-    assert count_structures(mask) == SpineCount(6, 7)
-    assert count_structures(mask[4:]) == SpineCount(7, 7)
-
-
-def test_without_two_discs_there_is_no_line():
-    assert count_structures(np.zeros((50, 40), np.uint8)) == SpineCount(0, 0)
-    mask = np.where(spine() == DISC, 0, spine()).astype(np.uint8)
-    assert count_structures(mask) == SpineCount(0, 0)
-    mask[100:110, 70:120] = DISC
-    assert count_structures(mask) == SpineCount(0, 1)
-    assert count_structures(np.where(spine() == BONE, 0, spine()).astype(np.uint8)) == SpineCount(0, 6)
-
-
-def test_places_along_a_line_by_hand():
-    line = np.array([[0.0, 0.0], [10.0, 0.0], [10.0, 5.0]])
-    points = np.array([[4.0, 3.0], [-2.0, 1.0], [10.0, 9.0], [13.0, 2.0], [10.0, 0.0]])
-    along, across = along_line(points, line)
-    np.testing.assert_allclose(along, [4, -2, 19, 12, 10])
-    np.testing.assert_allclose(across, [3, 1, 0, 3, 0])
-    assert first_of_each(np.array([9.0, 1, 2, 4, 8]), 3).tolist() == [1, 4, 8]
-
-
-def test_the_method_agrees_with_the_record_on_most_real_references(shared_data):
-    """The middle slice of each of the 30 series, against SPIDER's own table."""
-    files = {}
-    for path in (shared_data / "released_t2_space" / "masks").glob("*.png"):
-        files.setdefault(path.name.split("_slice")[0], []).append(path)
-    overview = read_overview(shared_data / "spider_metadata").set_index("new_file_name")
-    off = []
-    for series, slices in files.items():
-        middle = sorted(slices, key=lambda path: int(path.stem.split("_slice")[1]))[len(slices) // 2]
-        counted = count_structures(classes_from_grey(read_grey(middle)))
-        recorded = overview.loc[series, ["num_vertebrae", "num_discs"]]
-        off.append([counted.vertebrae - recorded.iloc[0], counted.discs - recorded.iloc[1]])
-    off = np.abs(np.array(off, int))
-    assert len(off) == 30
-    assert (off == 0).mean(axis=0).min() >= 0.8 and (off <= 1).mean(axis=0).min() >= 0.95
-
-
-class FromBrightness(torch.nn.Module):
-    """Tells the class of a pixel by its brightness: 60, 120 and 180 are vertebrae, canal and discs."""
-
-    def forward(self, slices: torch.Tensor) -> torch.Tensor:
-        levels = torch.tensor([0.0, 60, 120, 180])[None, :, None, None] / 255
-        return -200 * (slices[:, :1] - levels).abs()
-
-
-def toy_network(size=(230, 230)) -> SimpleNamespace:
-    """A network that needs no training; with these landmarks standardising changes little."""
-    landmarks = [0] * 11 + [60, 180, 255]
-    return SimpleNamespace(
-        model=FromBrightness(), device=torch.device("cpu"), size=size, neighbours=1, settings=InferenceSettings(),
-        description={"volumes": {"landmarks": landmarks}, "trained_on": {"patients": [2]}}, weights=None,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Drawn spines as they are stored, the head at the bottom, with a table that records one vertebra more in T1."""
-    path = tmp_path_factory.mktemp("slices")
-    rows = []
-    for name, count in (("2_t1", 5), ("2_t2", 6), ("10_t1", 6), ("10_t2", 6)):
-        picture = 60 * spine(count)[::2, ::2]
-        picture[0, 0] = 255
-        Image.fromarray(picture[::-1].astype(np.uint8)).save(path / f"{name}.png")
-        more = 1 if name == "2_t1" else 0
-        rows.append({"new_file_name": name, "num_vertebrae": count + more, "num_discs": count, "subset": "training"})
-    pd.DataFrame(rows).to_csv(path / "overview.csv", index=False)
-    return path
-
-
-@pytest.fixture(scope="module")
-def cases(folder):
-    return list(segment_slices(find_sequences(folder), toy_network()))
-
-
-def test_slices_are_turned_upright_and_come_back_at_their_size(cases):
-    assert [case.name for case in cases[::4]] == ["2_t1", "2_t2", "10_t1", "10_t2"]
-    assert {(case.field, case.intensities) for case in cases[:4]} == {
-        (field, scale) for field in (SQUARE, STRETCHED) for scale in (AS_TRAINED, STANDARD)
-    }
-    square = next(
-        case for case in cases if case.name == "10_t1" and (case.field, case.intensities) == (SQUARE, AS_TRAINED)
+def test_a_false_canal_is_told_and_spoils_the_pooled_dice_by_hand(folder):
+    tables, _, _ = sequences_tables(folder, [judged()])
+    rows = tables["sequences_summary"].set_index(["patients", "sequence", "slices", "class", "aggregation", "metric"])
+    pixels = int((drawn() == 2).sum())
+    assert rows.loc[(NOT_MET, "T2", NO_CANAL, "canal", "pooled", "false_canal"), ["value", "n"]].tolist() == [1, 1]
+    assert rows.loc[(NOT_MET, "T2", "all", "canal", "pooled", "dice"), "value"] == pytest.approx(
+        2 * 2 * pixels / (2 * 2 * pixels + pixels)
     )
-    wanted = spine(6)[::2, ::2].copy()
-    wanted[0, 0] = square.mask[0, 0]
-    np.testing.assert_array_equal(square.mask, wanted)
-    assert square.expected_dice > 0.99
+    assert rows.loc[(NOT_MET, "T2", CANAL, "canal", "pooled", "dice"), "value"] == 1
+    lateral = tables["sequences_summary"].query("slices == @NO_CANAL and metric == 'dice'")
+    assert set(lateral["class"]) == {"vertebrae", "discs"} and set(lateral["value"]) == {1.0}
 
 
-def test_the_table_and_its_summary_by_hand(cases, folder):
-    table = sequence_table(cases, read_overview(folder), met=[2])
-    one = table[(table["field"] == SQUARE) & (table["intensities"] == AS_TRAINED)].set_index("series")
-    assert one["vertebrae"].to_dict() == {"2_t1": 5, "2_t2": 6, "10_t1": 6, "10_t2": 6}
-    assert one["recorded_vertebrae"].to_dict() == {"2_t1": 6, "2_t2": 6, "10_t1": 6, "10_t2": 6}
-    assert one["met"].to_dict() == {"2_t1": True, "2_t2": True, "10_t1": False, "10_t2": False}
-    summary = summarise_sequences(one.reset_index())
-    rows = summary.set_index(["sequence", "patients", "structure"])[["slices", "exact", "within_one", "difference"]]
-    assert rows.loc[("T1", "all", "vertebrae")].tolist() == [2, 0.5, 1, -0.5]
-    assert rows.loc[("T2", "all", "vertebrae")].tolist() == [2, 1, 1, 0]
-    assert rows.loc[("T1", "not met", "vertebrae")].tolist() == [1, 1, 1, 0]
-    assert rows.loc[("T1 less T2", "all", "vertebrae")].tolist() == [2, -0.5, 0, -0.5]
-    assert rows.loc[("T1 less T2", "all", "discs")].tolist() == [2, 0, 0, 0]
-    ends = summary.set_index(["sequence", "patients", "structure"])[["exact_low", "exact_high"]]
-    assert ends.loc[("T1 less T2", "all", "vertebrae")].tolist() == [-1, 0]  # of two patients, one, both or none
-    assert ends.loc[("T1", "not met", "vertebrae")].isna().all()
+def test_distances_are_those_of_the_pixels_in_mm(folder):
+    """A vertebra that reaches one row further: 16 of its columns' rims lie 2 mm (a row of T1) away."""
+    picture = drawn() * 85
+    picture[52, 8:24] = 85
+    Image.fromarray(picture).save(folder / "images" / "1_t1_slice5.png")
+    scores, _ = score_pairs(find_labelled(folder), judged())
+    row = scores.table.query("patient == 1 and `class` == 'vertebrae'").iloc[0]
+    assert row["unit"] == "mm" and row["fp"] == 16 and row["fn"] == 0
+    reach = scores.distances.merge(scores.table[["patient", "class"]], left_on="row", right_index=True)
+    assert reach.query("patient == 1 and `class` == 'vertebrae'")["distance"].max() == 2
 
 
-def test_slices_of_t2_space_are_counted_once_a_series_at_their_middle():
-    masks = np.stack([spine(count)[::2, ::2] for count in (5, 6, 7, 5)])
-    found = np.where(masks == DISC, 0, masks).astype(np.uint8)
-    table = pd.DataFrame({"series": ["7_t2_SPACE"] * 3 + ["8_t2_SPACE"], "slice_index": [52, 50, 51, 60]})
-    probabilities = np.moveaxis(np.eye(4, dtype=np.float16)[found], -1, 1)
-    unseen = Unseen(table, masks, masks, found, probabilities)
-    overview = pd.DataFrame({"new_file_name": table["series"].unique(), "num_vertebrae": [7, 5], "num_discs": [7, 6]})
-    rows = space_table(unseen, overview)
-    assert rows["masks"].tolist() == [sequences.REFERENCE, sequences.UNSEEN] * 2
-    assert rows["vertebrae"].tolist() == [7, 0, 5, 0] and rows["discs"].tolist() == [7, 0, 5, 0]
-    assert rows["patient"].tolist() == [7, 7, 8, 8] and set(rows["sequence"]) == {"T2_SPACE"}
-    exact = summarise_sequences(rows).set_index(["masks", "patients", "structure"])["exact"]
-    assert exact[(sequences.REFERENCE, "all", "discs")] == 0.5
+def test_patients_that_a_network_knows_are_no_part_of_the_headline(folder):
+    picture = np.roll(drawn() * 85, 6, axis=0)  # patient 3, whom it knows, comes out badly
+    Image.fromarray(picture).save(folder / "images" / "3_t2_slice5.png")
+    summary = sequences_tables(folder, [judged(met=(3, 50))])[0]["sequences_summary"]
+    chosen = summary.query("sequence == 'T2' and slices == 'canal' and metric == 'dice' and aggregation == 'pooled'")
+    values = chosen[chosen["class"].isin(FOREGROUND)].groupby("patients")["value"]
+    assert set(values.get_group(NOT_MET)) == {1.0} and values.get_group("all").max() < 1
+    with pytest.raises(SpiderError, match="expected a patient of .* that it has not learnt from, found none"):
+        sequences_tables(folder, [judged(met=(1, 2, 3, 4))])
 
 
-def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
-    with pytest.raises(SpiderError, match="expected slices <patient>_<t1|t2>.png, found none"):
-        find_sequences(tmp_path)
-    Image.fromarray(np.zeros((4, 4), np.uint8)).save(tmp_path / "12_t2_SPACE.png")
-    with pytest.raises(SpiderError, match="12_t2_SPACE.png: expected a name like 12_t1.png"):
-        find_sequences(tmp_path)
-    with pytest.raises(SpiderError, match="expected num_vertebrae of 2_t1, found none"):
-        sequence_table(cases, pd.DataFrame({"new_file_name": ["3_t1"], "num_vertebrae": [7]}), [])
-    assert main(["study", "sequences", "--out", str(tmp_path / "out")]) == 2
-    assert "expected --data-dir with slices" in capsys.readouterr().err
-    line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
-    with patch("spider_utils.studies.volumes.ready_network", toy_network):
-        assert main([*line, "-p", "errors", str(tmp_path)]) == 2
-    assert "expected the folder of the study 'errors', found no study.json" in capsys.readouterr().err
+def test_masks_that_nobody_drew_are_not_scored(folder):
+    table = TABLE.replace("subset", "subset,mask_from").replace(",training", ",training,registration")
+    (folder / "slices.csv").write_text(table.replace(",validation", ",validation,"))
+    with pytest.raises(SpiderError, match="expected slices with reference masks"):
+        find_labelled(folder)
 
 
-def test_the_command_writes_tables_and_a_figure(folder, tmp_path):
-    with (
-        patch("spider_utils.studies.volumes.ready_network", toy_network),
-        patch.object(calibration, "EXAMPLES", 1),
-    ):
-        assert main(["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path)]) == 0
-    assert len(pd.read_csv(tmp_path / "sequences.csv")) == 16
-    assert {"exact", "exact_low", "difference"} <= set(pd.read_csv(tmp_path / "sequences_summary.csv").columns)
-    assert json.loads((tmp_path / "provenance.json").read_text())["settings"]["source"] == "exported"
-    assert (tmp_path / "figures" / "sequences.png").is_file() and (tmp_path / "figures" / "sequences.svg").is_file()
+def test_a_network_must_tell_whom_it_knows(tmp_path):
+    for suffix in (".safetensors", ".json"):
+        shutil.copy(WEIGHTS / f"paper_baseline{suffix}", tmp_path / f"mute{suffix}")
+    told = json.loads((tmp_path / "mute.json").read_text())
+    del told["trained_on"]
+    (tmp_path / "mute.json").write_text(json.dumps(told))
+    with pytest.raises(SpiderError, match=r"mute.json: expected the patients under 'trained_on', found none"):
+        network_of_file(tmp_path / "mute.safetensors", "cpu")
 
 
-def test_the_figure_shows_the_largest_differences(folder):
-    shown = [
-        Segmented(f"{patient}_{sequence}", SQUARE, STANDARD, spine(6), spine(6 - (patient == 3)), 0.9)
-        for sequence in ("t1", "t2") for patient in (1, 2, 3, 4)
-    ]  # fmt: skip
-    overview = pd.DataFrame({"new_file_name": [case.name for case in shown], "num_vertebrae": 6, "num_discs": 6})
-    table = sequence_table(shown, overview, [])
-    figure = calibration.sequences(shown, table, summarise_sequences(table), source="exported")
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """The folder of a finished study, its store in it."""
+    out = tmp_path_factory.mktemp("out")
+    store = make_small_store(out)
+    path = out / "tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY | {"score_epochs": [1]}, sort_keys=False))
+    run_study(load_study(str(path), {"epochs": 1}), store, out, workers=1)
+    return out, store
+
+
+def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(study, folder):
+    out, store = study
+    found = networks_of_study(out, "unseen", "cpu")
+    everyone = [patient for _, own in found.folds for patient in own]
+    assert sorted(everyone) == sorted(store.table["patient"].unique()) and found.met == frozenset()
+    for number, (network, own) in enumerate(found.folds):
+        assert network.weights.parts[-len(Path(NETWORK_FILE).parts) - 1] == f"fold{number}_seed0"
+        assert all(found.of_patient(patient) is network for patient in own)
+    series = find_labelled(folder)
+    masks = segment_pairs(series, found)
+    for one in series:
+        alone = Judged("", ((found.of_patient(one.patient), frozenset()),))
+        for path, mask in segment_pairs([one], alone).items():
+            np.testing.assert_array_equal(mask, masks[path])
+
+
+def test_real_slices_are_segmented_as_the_command_predict_does(shared_data, tmp_path):
+    """Slices 9 and 10 of patient 8 lie side by side, so that each is the other's neighbour."""
+    pairs = shared_data / "t1_t2_pairs"
+    table = pd.read_csv(pairs / "slices.csv", dtype=str).query("patient == '8'")
+    for kind in ("images", "masks"):
+        (tmp_path / kind).mkdir()
+        for name in table["file"]:
+            shutil.copy(pairs / kind / name, tmp_path / kind / name)
+    table.to_csv(tmp_path / "slices.csv", index=False)
+    predict_folder(tmp_path / "images", tmp_path / "found", device="cpu")
+    network = network_of_file(WEIGHTS / "spine_t2space.safetensors", "cpu")
+    assert 8 not in network.met and {5, 7, 52, 146, 200, 241} <= network.met
+    scores, cases = score_pairs(find_labelled(tmp_path), network)
+    assert len(cases) == len(table)
+    for case in cases:
+        name = f"8_t2_slice{case.slice_index}.png"
+        np.testing.assert_array_equal(case.prediction, read_grey(tmp_path / "found" / name))
+        np.testing.assert_array_equal(case.reference, read_grey(tmp_path / "masks" / name))
+    pooled = summarise_pairs(scores).query("metric == 'dice' and aggregation == 'pooled' and slices == 'canal'")
+    assert pooled["value"].between(0.5, 1).all()
+
+
+def test_the_figures_show_who_is_not_met_and_the_worst(folder):
+    Image.fromarray(np.roll(drawn() * 85, 6, axis=0)).save(folder / "images" / "3_t2_slice5.png")
+    tables, cases, _ = sequences_tables(folder, [judged()])
+    figure = figures.sequence_scores(tables["sequences_summary"], source="pairs")
     check_layout("sequences", figure)
-    titles = [axes.get_title() for axes in figure.axes]
-    assert titles[2].startswith("T1, patient 3\nvertebrae 5 / 6\ndiscs 5 / 6")
-    assert titles[0].startswith("T1, patient 1\nvertebrae 6 / 6") and titles[1].startswith("T1, patient 2\n")
+    assert {"T1 with canal\n(1 slices)", "T2 without canal\n(1 slices)"} <= set(texts(figure))
+    worst = figures.worst_pairs(cases, {1}, source="pairs")
+    check_layout("worst", worst)
+    titles = [axes.get_title() for axes in worst.axes if axes.get_title()]
+    assert [title.split("\n")[:2] for title in titles] == [
+        ["T2, patient 3", "slice 5"], ["T2, patient 2", "slice 5"], ["T2, patient 2", "slice 9"],
+    ]  # fmt: skip
+    assert any("SPIDER (van der Graaf et al. 2024), CC BY 4.0" in text for text in texts(worst))
+    scores = {(case.patient, case.slice_index): figures.slice_dice(case) for case in cases}
+    assert scores[2, 5] == 1 and scores[2, 9] == pytest.approx(2 / 3)  # a canal that is not there, of three classes
 
 
-def test_a_stored_slice_is_segmented_as_the_command_predict_does(shared_data, tmp_path):
-    path = shared_data / "unlabelled_t1_t2" / "87_t2.png"
-    upright = read_grey(path)[::-1]
-    Image.fromarray(np.ascontiguousarray(upright)).save(tmp_path / "slice.png")
-    done = predict_folder(tmp_path / "slice.png", tmp_path / "masks", device="cpu")
-    mask, expected = segment_slice(upright, STRETCHED, ready_network(device="cpu"))
-    np.testing.assert_array_equal(mask, np.asarray(Image.open(done.masks[0])))
-    assert count_structures(mask).vertebrae == count_structures(mask).discs == 6 and 0.8 < expected < 1
+def test_the_command_takes_weights_or_a_study(folder, study, tmp_path, capsys, monkeypatch):
+    line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
+    assert main([*line, "-p", "study", str(study[0])]) == 2
+    assert "expected -p study DIR with -p arm NAME, or -p weights FILE" in capsys.readouterr().err
+    assert main([*line, "-p", "study", str(study[0]), "-p", "arm", "unseen"]) == 0
+    made = json.loads((tmp_path / "out" / "provenance.json").read_text())["settings"]
+    assert made == {"study": "sequences", "source": "pairs", "trained": study[0].name, "arm": "unseen"}
+    assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == {"sequences", "worst"}
+    asked = []
+    monkeypatch.setattr(sequences, "network_of_file", lambda file: asked.append(str(file)) or judged())
+    assert main([*line, "-p", "weights", "a.safetensors:b.safetensors"]) == 0
+    assert asked == ["a.safetensors", "b.safetensors"]

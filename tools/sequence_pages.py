@@ -1,0 +1,136 @@
+"""What the pages of the studies of T1, T2 and T2 SPACE say; see `tools.pages`."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from spider_utils.data.labels import FOREGROUND
+from tools.markdown import PAIRED, SHOWN, interval, markdown_table
+
+SLICES = {"all": "all", "canal": "with canal", "no canal": "without canal"}
+METRICS = {"dice": ".3f", "iou": ".3f", "hd95": ".1f", "asd": ".2f", "nsd_1": ".3f", "missed": ".2f"}
+NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "asd": "ASD", "nsd_1": "NSD at 1 mm", "missed": "missed"}
+
+
+def counting_page(folder: Path) -> list[str]:
+    """Counted structures against the record: how often they agree, by sequence and by where the masks come from."""
+    table = pd.read_csv(folder / "counting_summary.csv").fillna({"field": "", "intensities": ""})
+    table = table[table["patients"] == "all"]
+    lines = []
+    for row in table.to_dict("records"):
+        shares = [
+            f"{row[name]:.2f} [{row[f'{name}_low']:.2f}, {row[f'{name}_high']:.2f}]" for name in ("exact", "within_one")
+        ]
+        made = ", ".join(part for part in (row["masks"], row["field"], row["intensities"]) if part)
+        mean = f"{row['difference']:+.2f} [{row['difference_low']:+.2f}, {row['difference_high']:+.2f}]"
+        lines.append([row["sequence"].replace("_", " "), made, row["structure"], str(row["slices"]), *shares, mean])
+    told = (
+        "The number of vertebrae and discs on one mid-sagittal slice against SPIDER's overview.csv; in brackets 95 % "
+        "bootstrap intervals over patients. The lines of T2 SPACE say what the counting itself makes of reference "
+        "masks and of unseen patients' predictions. There are no masks of these T1 and T2 slices, so Dice, boundaries "
+        "and the canal are not measured, and a right count can come from a wrong mask."
+    )
+    heads = ["sequence", "masks", "structure", "slices", "as recorded", "within one", "mean difference"]
+    return [markdown_table(heads, lines), told]
+
+
+def sequences_page(folder: Path) -> list[str]:
+    """Scores on slices with masks: Dice by class, the other scores of the three classes' mean, and who was met."""
+    table = pd.read_csv(folder / "sequences_summary.csv")
+    order = {"T2_SPACE": 0, "T1": 1, "T2": 2}
+    table = table.sort_values("sequence", key=lambda column: column.map(order), kind="stable")
+    dice, others, known = [], [], []
+    for (network, patients, sequence, slices), part in table.groupby(
+        ["network", "patients", "sequence", "slices"], sort=False
+    ):
+        pooled = part[part["aggregation"] == "pooled"].set_index(["class", "metric"])
+        counted = part.query("aggregation == 'patients' and metric == 'dice' and `class` == 'vertebrae'")["n"]
+        if sequence == "T1" and slices == "all":
+            continue  # all of them show the canal
+        cells = [_cell(pooled, name, "dice") for name in SHOWN]
+        by_patient = part[part["aggregation"] == "patients"].set_index(["class", "metric"])
+        head = [network, sequence.replace("_", " "), SLICES[slices]]
+        head.append(f"{pooled.loc[('vertebrae', 'dice'), 'n']:.0f} of {counted.iloc[0]:.0f}" if len(counted) else "")
+        line = [*head, *cells, _cell(by_patient, "foreground", "dice")]
+        if patients == "all":
+            known.append(line)
+            continue
+        dice.append(line)
+        if sequence != "T2_SPACE":
+            for name in ("foreground",) if slices != "no canal" else ("vertebrae", "discs"):
+                others.append([*head[:3], name, *(_cell(pooled, name, metric) for metric in METRICS)])
+    false = table[(table["metric"] == "false_canal") & (table["patients"] == "not met")]
+    found = "; ".join(
+        f"{row['network']} in {interval(row, 'value', '.2f')} of {row['n']:.0f} {row['sequence']} slices"
+        for _, row in false.iterrows()
+    )
+    heads = ["network", "sequence", "slices", "slices of patients", *SHOWN, "foreground, mean over patients"]
+    told = (
+        "Dice, pixels pooled but in the last column; in brackets 95 % bootstrap intervals over patients, at each "
+        "slice's own resolution. Only patients that the network has not met. T2 SPACE: the record beside the weights, "
+        "30 unseen patients, each held out once by a network that was trained in the same way, at 640 × 512. “With "
+        "canal”: the reference has a pixel of it. Slices are shown as `predict` shows PNG files. The mean of three "
+        f"classes is not told where one of them is not there; a canal that is not there is found by {found}."
+    )
+    more = (
+        "The other scores on the same slices, pooled, distances in mm. “Missed”: the share of slices with the class in "
+        "one of the two masks alone, which HD95 and ASD leave out."
+    )
+    met = (
+        "With the patients whose T2 SPACE (with other slices, of another sequence) the networks have learnt from: what "
+        "it would look like if nobody minded."
+    )
+    return [
+        markdown_table(heads, dice),
+        told,
+        markdown_table(["network", "sequence", "slices", "class", *NAMES.values()], others),
+        more,
+        markdown_table(heads, known),
+        met,
+    ]
+
+
+def resolution_page(folder: Path) -> list[str]:
+    """T2 SPACE as coarse as T2: Dice by condition, paired differences, and what each step changes."""
+    table, paired, steps = (
+        pd.read_csv(folder / f"{name}.csv") for name in ("resolution", "resolution_paired", "resolution_steps")
+    )
+    shown = [*FOREGROUND, "foreground", "vertebrae and discs"]
+    lines = []
+    for group, part in table.groupby("group", sort=False):
+        first, own = part.iloc[0], part.set_index("class")
+        grid = [f"{first[name]:.2f}" if first[name] else "" for name in ("pixel_mm", "thick_mm")]
+        cells = [interval(own.loc[name], "value") if name in own.index else "" for name in shown]
+        lines.append([group, *grid, f"{first['slices']} of {first['patients']}", *cells])
+    gains = []
+    for arm, part in paired.groupby("arm", sort=False):
+        own = part.set_index("metric")
+        gains.append([arm, *(interval(own.loc[name], "difference", form) for name, form in PAIRED.items())])
+    changes = []
+    for step, part in steps.groupby("step", sort=False):
+        first, own = part.iloc[0], part.set_index("class")
+        cells = [interval(own.loc[name], "difference", "+.3f") if name in own.index else "" for name in shown]
+        changes.append([step, f"{first['from']} → {first['to']}", *cells])
+    unit = paired["unit"].iloc[-1]
+    told = (
+        "Pooled Dice, in brackets 95 % bootstrap intervals over patients; every patient segmented by a network that "
+        "has not met it, every slice shown alone. Pixel and thickness in mm: what T2 SPACE was degraded to, T2's "
+        "medians in SPIDER's overview.csv and, last, its largest. T2 SPACE's own 0.47 × 0.59 mm are plausible, not "
+        "verified."
+    )
+    heads = ["slices", "pixel", "thickness", "slices of patients", *shown]
+    return [
+        markdown_table(heads, lines),
+        told,
+        markdown_table(["T2 SPACE", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"], gains),
+        "Each patient's own score less its score as it is, the mean over patients.",
+        markdown_table(["step", "from, to", *shown], changes),
+        "What each step changes in the pooled Dice. One draw of patients serves both sides.",
+    ]
+
+
+def _cell(rows: pd.DataFrame, name: str, metric: str) -> str:
+    """Return a value with its interval, of rows by class and metric; "" where there is none."""
+    if (name, metric) not in rows.index or pd.isna(rows.loc[(name, metric), "value"]):
+        return ""
+    return interval(rows.loc[(name, metric)], "value", METRICS[metric])
