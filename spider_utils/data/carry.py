@@ -1,8 +1,9 @@
 """Labels carried over: a patient's T2 SPACE masks brought to the same patient's unlabelled slice of another sequence.
 
 Each T2 SPACE slice is registered to the unlabelled one by an affine map of the plane that maximises Mattes' mutual
-information (Mattes et al. 2003, IEEE TMI 22(1)) of the pixels around the spine; the slice that fits best lends its mask.
-Images are SimpleITK's, with pixel sizes in mm, the head up; one thread and all pixels, so that a repetition is equal.
+information (Mattes et al. 2003, IEEE TMI 22(1)) of the pixels around the spine; the slice that fits best lends its
+mask. A B-spline after the affine map did not help on the slices with real masks, and is not used. Images are
+SimpleITK's, pixel sizes in mm, the head up; one thread and all pixels, so that a repetition is equal.
 """
 
 from dataclasses import dataclass

@@ -10,12 +10,13 @@ from PIL import Image
 from spider_utils.__main__ import main
 from spider_utils.commands.carry import plane
 from spider_utils.data.pairs import find_pairs, read_pairs
+from spider_utils.data.png import png_files
 
 
 @pytest.fixture
 def small(shared_data, tmp_path):
     """Five T2 SPACE slices of patient 7 and its unlabelled T1, with a slice of noise as its T2."""
-    found = sorted((shared_data / "released_t2_space" / "images").glob("7_*.png"), key=lambda path: int(path.stem[17:]))
+    found = [path for path in png_files(shared_data / "released_t2_space" / "images") if path.name.startswith("7_")]
     for part in ("images", "masks"):
         (tmp_path / "space" / part).mkdir(parents=True)
         for path in found[10:15]:
