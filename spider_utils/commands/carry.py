@@ -9,17 +9,16 @@ DIR/carried.csv a row for every slice, passed or not: what it was registered to,
 import re
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, write_text
+from spider_utils.common.files import write_text
 from spider_utils.common.progress import progress
 from spider_utils.data.carry import PixelMm, carry_mask, complaints, head_gap
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import png_files, read_grey
 from spider_utils.data.released import find_released_series, read_released_stack
+from spider_utils.predict.slices import write_mask
 
 GEOMETRY = "series_geometry.csv"
 FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
@@ -60,8 +59,8 @@ def carry_labels(labelled: Path | str, images: Path | str, metadata: Path | str,
             }
         )  # fmt: skip
         if not why:
-            write_png(image[::-1] if carried.flipped else image, out / "images" / name)
-            write_png(carried.mask, out / "masks" / name)
+            write_mask(image[::-1] if carried.flipped else image, out / "images" / name)
+            write_mask(carried.mask, out / "masks" / name)
     table = pd.DataFrame(rows)
     write_text(out / "carried.csv", table.round(4).to_csv(index=False))
     pairs = table.loc[table["passed"], :"mask_from"]
@@ -99,9 +98,3 @@ def plane(geometry: pd.DataFrame, series: str, shape: tuple[int, int]) -> tuple[
     across = "zyx"[int(row["slice_axis_in_array"])]
     height, width = (float(row[axis] * row[f"s{axis}"]) for axis in "zyx" if axis != across)
     return (height / shape[0], width / shape[1]), int(row[across]) // 2
-
-
-def write_png(pixels: np.ndarray, path: Path) -> None:
-    """Write a grey slice (H, W) uint8, atomically."""
-    with atomic_path(path) as temporary:
-        Image.fromarray(np.ascontiguousarray(pixels)).save(temporary, format="PNG")
