@@ -221,6 +221,21 @@ def score(options: argparse.Namespace) -> None:
         raise SpiderError(f"{options.prediction}: {len(scores.failed)} of {total} volumes were not scored, see above")
 
 
+def add_carry_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--labelled", required=True, metavar="DIR", help="the released T2 SPACE slices and masks")
+    parser.add_argument("--images", required=True, metavar="DIR", help="the slices without masks, 12_t1.png, 12_t2.png")
+    parser.add_argument("--metadata", required=True, metavar="DIR", help="the folder of series_geometry.csv")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, a set of source pairs")
+
+
+def carry(options: argparse.Namespace) -> None:
+    """Carry T2 SPACE labels over to the same patients' unlabelled T1 and T2 slices, by registration."""
+    from spider_utils.commands.carry import carry_labels
+
+    table = carry_labels(options.labelled, options.images, options.metadata, options.out)
+    print(f"{table['passed'].sum()} of {len(table)} slices have got labels, in {options.out}; all: carried.csv there")
+
+
 def scalar(name: str, text: str) -> Any:
     """Read the value of a parameter as YAML does: 3, 0.5, true, null or a word; 1e-3 is a number too.
 
@@ -247,6 +262,7 @@ COMMANDS = {
     "study": (add_study_arguments, study),
     "predict": (add_predict_arguments, predict),
     "score": (add_score_arguments, score),
+    "carry": (add_carry_arguments, carry),
 }
 
 if __name__ == "__main__":
