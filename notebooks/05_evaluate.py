@@ -35,6 +35,8 @@ bootstrap_seed = None
 from spider_utils import data, masks, predict, evaluate, runs, figures, present
 
 run = runs.open_run(run_dir, source, data_dir, profile, bootstrap=bootstrap, bootstrap_seed=bootstrap_seed)
+import pandas as pd
+
 settings = run.settings.training
 print(f"{settings.model}, width {settings.width}, scored at {run.settings.preprocess.size} (height, width)")
 
@@ -69,10 +71,19 @@ evaluate.score_table(test)
 # %% tags=["nbval-ignore-output"]
 evaluate.score_table(test, metrics=("precision", "recall", "f1", "nsd_2"))
 
+# %% [markdown]
+# By sequence, pooled Dice with intervals; with one patient there is none. Which patients of which sequence are tested here?
+
+# %%
+tested.groupby("sequence").agg(patients=("patient", "nunique"), slices=("tp", lambda rows: len(rows) // 4))
+
+# %% tags=["nbval-ignore-output"]
+pd.DataFrame({figures.spoken(name): evaluate.score_table(test, metrics=("dice",), sequence=name)["Dice"] for name in sorted(tested["sequence"].unique())})
+
 # %%
 foreground = test.query("sequence == 'all' and `class` == 'foreground' and aggregation == 'pooled'").set_index("metric")
 value, low, high = foreground.loc["dice", ["value", "ci_low", "ci_high"]].astype(float)
-as_committed = (run.source, run.profile) == ("phantom", "smoke") and run.settings.training.epochs == 30
+as_committed = (run.source, run.profile) == ("sample", "smoke") and run.settings.training.epochs == 30
 assert tested["patient"].nunique() == 1 or low <= value <= high
 assert not as_committed or value > 0.8, "far below what this profile reaches: look at notebook 4"
 
@@ -136,13 +147,25 @@ missed = test.query("aggregation == 'slices' and metric == 'missed' and sequence
 missed[["class", "value", "ci_low", "ci_high", "n"]].round(4).reset_index(drop=True)
 
 # %% [markdown]
-# ## 5.6 By sequence
+# ## 5.6 What the sequences look like
 #
-# Pooled Dice of each sequence; with one sequence in the data there is one row.
+# Of each sequence the test slice in the middle of its scores: reference, prediction and errors.
 
 # %% tags=["nbval-ignore-output"]
-by_sequence = test.query("aggregation == 'pooled' and metric == 'dice'")
-by_sequence.pivot_table(index="sequence", columns="class", values="value").round(3)
+predicted_masks, rows = run.predictions()
+rows = rows[rows["split"] == "test"].reset_index()
+own = tested[tested["class"].isin(data.FOREGROUND)].groupby(["series", "slice_index"], as_index=False)["dice"].mean()
+rows = rows.merge(own, on=["series", "slice_index"])
+middle_slices = [part.sort_values("dice").iloc[len(part) // 2] for _, part in rows.groupby("sequence")]
+
+# %% tags=["nbval-ignore-output"]
+titles = [f"{figures.spoken(row['sequence'])}, patient {row['patient']}: Dice {row['dice']:.3f}" for row in middle_slices]
+places = [int(row["row"]) for row in middle_slices]
+arrays = run.store().images[places], run.store().masks[places], predicted_masks[[int(row["index"]) for row in middle_slices]]
+figures.keep(figures.overlay_grid(*arrays, titles, "The middle slice of each sequence", source=run.source), run.figures, "05_sequences")
+
+# %% [markdown]
+# **Figure 5.3** A slice of each sequence with what the network makes of it.
 
 # %% [markdown]
 # ## 5.7 Validation and test
@@ -164,8 +187,6 @@ both[["split", "value", "ci_low", "ci_high"]].round(3).reset_index(drop=True)
 # by slice **at random (LEAKY)**, as the authors' public training script does with 10 % of the slices. Every slice is held out once in each arm.
 
 # %%
-import pandas as pd
-
 published = present.RESULTS  # there in a checkout of the repository, not in an installed package
 names = ("dice", "gains", "copying", "neighbours", "ceiling") if published.is_dir() else ()
 study = {name: pd.read_csv(published / "leakage" / f"{name}.csv") for name in names}
@@ -177,7 +198,7 @@ figure
 
 
 # %% [markdown]
-# **Figure 5.3** Left: pooled foreground Dice. Blue: patients that the network has never met; orange: the same patients' other slices were trained on; black: no
+# **Figure 5.4** Left: pooled foreground Dice. Blue: patients that the network has never met; orange: the same patients' other slices were trained on; black: no
 # network at all, the *mask of the nearest training slice* is copied (or another patient's, or the reference is reduced to the networks' size and brought
 # back). Right: the leak over training length, and by distance. Strong augmentation, which forbids learning by heart, takes most of the gain away. (One seed: the intervals hold how patients differ, not how trainings do.)
 
@@ -234,7 +255,7 @@ figure = figures.keep(figures.ablation_arms(better["paired"], better["cost"], so
 figure
 
 # %% [markdown]
-# **Figure 5.4** What each change adds to the paper's network, in Dice and in two distances, and what it costs. Filled points: p below 0.05 after Holm's
+# **Figure 5.5** What each change adds to the paper's network, in Dice and in two distances, and what it costs. Filled points: p below 0.05 after Holm's
 # adjustment for the number of arms. The networks are small and trained shortly; an idea that needs long training, like strong augmentation, is at a
 # disadvantage here, and p says nothing of another seed.
 
@@ -243,7 +264,7 @@ figure = figures.keep(figures.ablation_by_class(better["differences"], better["p
 figure
 
 # %% [markdown]
-# **Figure 5.5** The same by structure, pixels pooled.
+# **Figure 5.6** The same by structure, pixels pooled.
 
 # %%
 shipped = {name: pd.read_csv(published / "shipped" / f"{name}.csv") for name in (*parts, "options_dice", "options_paired")} if study else None
@@ -251,7 +272,7 @@ figure = figures.keep(figures.patient_pairs(shipped["patients"], shipped["paired
 figure
 
 # %% [markdown]
-# **Figure 5.6** Every patient with the paper's network and with the shipped one, both of which had not met the patient.
+# **Figure 5.7** Every patient with the paper's network and with the shipped one, both of which had not met the patient.
 #
 # How the shipped network is used (several views of a slice, several epochs' networks, cleaned-up masks) was measured on the same unseen patients; what
 # does not help is not used:
@@ -266,12 +287,14 @@ shipped["options_paired"][columns].round(4) if study else None
 # ## 5.11 Whole volumes
 #
 # A user holds a volume, not slices, and SPIDER's challenge is scored in 3D, structure by structure. So the slices of a volume are segmented and
-# stacked again on the volume's own grid; the command line does the same (`python -m spider_utils predict`). The released slices are no volumes
-# and state no spacing: with them this section has nothing to show.
+# stacked again on the volume's own grid; the command line does the same (`python -m spider_utils predict`). Where a run's data are slices, a PHANTOM
+# stands for the volumes, segmented by the shipped network, which has never met one: its scores say how the steps work, and nothing about patients.
 
 # %%
-volumes = [one for one in run.series() if one.coding == "spider" and one.patient in split.test]
-network = predict.ready_network(run.path / "checkpoints" / "best.safetensors", settings.device)
+volume_source, found = run.volumes()
+own_volumes = volume_source == run.source
+volumes = [one for one in found if one.patient in (split.test if own_volumes else (1,))]
+network = predict.ready_network(run.path / "checkpoints" / "best.safetensors" if own_volumes else None, settings.device)
 predicted = {one.name: predict.predict_classes(data.read_volume(one.image_files[0]), network) for one in volumes}
 print({name: f"{classes.shape}, {' x '.join(f'{mm:.2f}' for mm in spacing)} mm" for name, (classes, spacing) in predicted.items()})
 
@@ -290,25 +313,25 @@ numbered = {name: masks.number_structures(classes, spacing) for name, (classes, 
 one = min(volumes, key=lambda series: predicted[series.name][1][0], default=None)
 stack = data.read_stack(one) if one else None
 classes, spacing = predicted[one.name] if one else (None, None)
-figures.keep(figures.three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_planes") if one else None
+figures.keep(figures.three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=volume_source), run.figures, "05_planes") if one else None
 
 # %% [markdown]
-# **Figure 5.7** The prediction for one test volume in three planes; lines show where the others cut.
+# **Figure 5.8** The prediction for one test volume in three planes; lines show where the others cut.
 
 # %% tags=["nbval-ignore-output"]
-figures.keep(figures.surfaces(classes, spacing, f"{one.name}, prediction", source=run.source), run.figures, "05_surfaces") if one else None
+figures.keep(figures.surfaces(classes, spacing, f"{one.name}, prediction", source=volume_source), run.figures, "05_surfaces") if one else None
 
 # %% [markdown]
-# **Figure 5.8** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
+# **Figure 5.9** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
 
 # %% tags=["nbval-ignore-output"]
 labels = numbered[one.name].labels if one else None
 middle = len(classes) // 2 if one else None
 aspect = spacing[1] / spacing[2] if one else None
-figures.keep(figures.numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=run.source, aspect=aspect), run.figures, "05_numbers") if one else None
+figures.keep(figures.numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=volume_source, aspect=aspect), run.figures, "05_numbers") if one else None
 
 # %% [markdown]
-# **Figure 5.9** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
+# **Figure 5.10** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
 #
 # Scores in 3D and in mm: first the four classes, then as the challenge scores: each structure of the reference against the predicted one that
 # overlaps it most. Beside it what nnU-Net reached on SPIDER's sequestered patients; a phantom's score says nothing about patients.
@@ -339,10 +362,10 @@ for name, (_, mm) in predicted.items():
     for measure in (masks.disc_heights, masks.canal_diameters):
         pairs.append(evaluate.compare_measures(measure(stacks[name].labels, mm), measure(numbered[name].labels, mm)).assign(series=name))
 agreement = pd.concat(pairs, ignore_index=True) if pairs else None
-figures.keep(figures.measure_agreement(agreement, source=run.source), run.figures, "05_measures") if pairs else None
+figures.keep(figures.measure_agreement(agreement, source=volume_source), run.figures, "05_measures") if pairs else None
 
 # %% [markdown]
-# **Figure 5.10** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
+# **Figure 5.11** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
 # compared with its wrong neighbour, as it would be in use.
 #
 # **What these are not good for.** Limits of agreement of some millimetres are as wide as the differences between a healthy and a worn disc, or a wide and
@@ -368,7 +391,7 @@ figure = figures.keep(figures.roundtrip(detour, source="phantom"), run.figures, 
 figure
 
 # %% [markdown]
-# **Figure 5.11** Dice in 3D of a perfect network, by the size of its slices. At the slices' own size nothing is lost, in any orientation. A network that
+# **Figure 5.12** Dice in 3D of a perfect network, by the size of its slices. At the slices' own size nothing is lost, in any orientation. A network that
 # tells one class for each of its own, larger pixels loses most, and on thin discs.
 
 # %%
