@@ -84,7 +84,7 @@ def _imported(tree: ast.AST) -> set[str]:
 def test_citation_names_this_version_and_licence():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert citation["version"] == spider_utils.__version__
-    assert citation["license"] == PROJECT["license"] == "MIT"
+    assert " AND ".join(citation["license"]) == PROJECT["license"] == "MIT AND CC-BY-4.0"  # the code, the sample
 
 
 def test_the_repository_address_stands_in_pyproject_alone():
