@@ -13,9 +13,8 @@ from tools.markdown import markdown_table
 
 HEAD = """# The shipped networks
 
-Four-class segmentation (background, vertebrae, spinal canal, intervertebral discs) of mid-sagittal T2 SPACE slices
-of the lumbar spine. `python -m spider_utils predict --input FOLDER --output FOLDER` uses `{default}`; `--weights`
-takes another.
+Four-class segmentation (background, vertebrae, spinal canal, intervertebral discs) of sagittal slices of the lumbar
+spine. `python -m spider_utils predict --input FOLDER --output FOLDER` uses `{default}`; `--weights` takes another.
 
 """
 USE = """## Intended use
@@ -26,15 +25,15 @@ patients.
 
 ## Limits
 
-- Learnt from {slices} slices of {patients} patients of one sequence (T2 SPACE) of one data set. T1, T2 TSE, other
-  regions of the spine, children, implants, fractures and slices far from the midline are unknown to it; there it
-  fails without a warning.
+- `{default}` has learnt from {slices} slices of {patients} patients of one data set ({sequences}), the other networks
+  from T2 SPACE alone. Other sequences and regions of the spine, children, implants and fractures are unknown to them,
+  and slices far from the midline are few or none; there they fail without a warning.
 - A slice is seen at {width} × {height} pixels, stretched: sagittal, front at the left, head at the top, about as
   much of the body as SPIDER's slices show. It finds structures, not levels: no vertebra has a number.
 - It looks at a slice together with its two neighbours in the series; where a slice comes alone it does a little worse
   (results/shipped, "without neighbouring slices").
-- The references are those that the paper's authors released. They were not drawn alike for all patients (see
-  results/reference), so part of the error is theirs.
+- The references of T2 SPACE are those that the paper's authors released. They were not drawn alike for all patients
+  (see results/reference), so part of the error is theirs.
 - The scores are of cross-validation: the same settings, trained on two thirds of the patients and scored on the
   rest. The shipped weights themselves have met all {patients} patients and cannot be scored on them. The settings
   were chosen on the same patients, which favours them a little; SPIDER's official validation patients were never
@@ -55,7 +54,9 @@ def write_card(folder: Path) -> None:
     parts = [HEAD.format(default=DEFAULT_MODEL)]
     for name in sorted(described, key=lambda name: name != DEFAULT_MODEL):
         parts.append(network_section(name, described[name], (folder / f"{name}.safetensors").stat().st_size))
-    facts = default["trained_on"] | {"patients": len(default["trained_on"]["patients"])}
+    facts = default["trained_on"] | {"patients": len(default["trained_on"]["patients"]), "default": DEFAULT_MODEL}
+    counted = default["trained_on"].get("sequences", {"T2_SPACE": default["trained_on"]["slices"]})
+    facts["sequences"] = ", ".join(f"{count} of {name.replace('_', ' ')}" for name, count in counted.items())
     size = {"width": default["training"]["train_width"], "height": default["training"]["train_height"]}
     write_text(folder / "README.md", "".join(parts) + USE.format(**facts, **size))
 
@@ -102,7 +103,27 @@ def network_section(name: str, made: dict, size: int) -> str:
         f"`{study['arm']}`, used as `{study['option']}`; in brackets 95 % bootstrap intervals over patients):"
     )
     table = markdown_table(["", ""], facts)
-    return f"## {name}\n\n{table}\n\n{told}\n\n{score_rows(made['scores']['table'])}\n\n"
+    scores = made["scores"]
+    rows = sequence_rows(scores["by_sequence"]) if "by_sequence" in scores else score_rows(scores["table"])
+    return f"## {name}\n\n{table}\n\n{told}\n\n{rows}\n\n"
+
+
+def sequence_rows(table: list[dict]) -> str:
+    """Return pooled Dice as a table, a row for each sequence and position of its slices, classes in columns."""
+    groups: dict[tuple[str, str, int, int], dict[str, str]] = {}
+    for row in table:
+        key = (row["sequence"].replace("_", " "), row["position"], row["slices"], row["patients"])
+        low = "" if row["ci_low"] is None else f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+        groups.setdefault(key, {})[row["class"]] = f"{row['value']:.3f}{low}"
+    lines = [
+        [
+            f"{sequence}, {position}",
+            f"{slices} of {patients}",
+            *(cells.get(name, "") for name in (*FOREGROUND, "foreground")),
+        ]
+        for (sequence, position, slices, patients), cells in groups.items()
+    ]
+    return markdown_table(["Dice, pooled", "slices of patients", *FOREGROUND, "foreground"], lines)
 
 
 def score_rows(table: list[dict]) -> str:

@@ -22,7 +22,7 @@ from spider_utils.common.files import atomic_path, write_json
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.provenance import provenance
 from spider_utils.data.intensity import find_landmarks
-from spider_utils.data.splits import SplitSettings
+from spider_utils.data.splits import SplitSettings, is_reference, learnt_from
 from spider_utils.data.store import SliceStore, open_store
 from spider_utils.models.saved import select_device
 from spider_utils.predict.network import WEIGHTS, VolumeSettings, ready_network
@@ -69,11 +69,12 @@ def train_on_all(study: Path, arm: str) -> Path:
     made = json.loads((study / "study.json").read_text(encoding="utf-8"))["study"]
     own = next(one for one in made["arms"] if one["name"] == arm)
     values = made["base"] | own["values"] | {"seed": made["seeds"][0]}
-    settings = sort_parameters(values, {"split": SplitSettings, "training": TrainSettings})["training"]
-    store, folder = open_store(study / "store"), study / "shipped" / arm
-    rows = np.flatnonzero(store.table["subset"] != "validation")
+    groups = sort_parameters(values, {"split": SplitSettings, "training": TrainSettings})
+    settings, store, folder = groups["training"], open_store(study / "store"), study / "shipped" / arm
+    rows = np.flatnonzero((store.table["subset"] != "validation") & learnt_from(store.table, groups["split"]))
     patients = sorted(int(patient) for patient in store.table["patient"].iloc[rows].unique())
-    about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows)}}
+    sequences = store.table["sequence"].iloc[rows].value_counts().sort_index().to_dict()
+    about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows), "sequences": sequences}}
     folder.mkdir(parents=True, exist_ok=True)
     train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about)
     note = folder / "provenance.json"
@@ -110,7 +111,14 @@ def write_half(folder: Path, target: Path, store: SliceStore) -> float:
 
 
 def scores(study: Path, arm: str, option: str) -> dict:
-    """Return what the study found of an arm on unseen patients, used in this way: Dice and distances with intervals."""
+    """Return what the study found of an arm on unseen patients, used in this way: Dice and distances with intervals;
+    of several sequences the pooled Dice of each.
+    """
+    if (study / "by_sequence.csv").is_file():
+        table = pd.read_csv(study / "by_sequence.csv").query("arm == @arm and aggregation == 'pooled'")
+        counts = open_store(study / "store").table
+        drawn = counts[is_reference(counts) & (counts["subset"] != "validation")]
+        return {"patients": drawn["patient"].nunique(), "by_sequence": json.loads(table.to_json(orient="records"))}
     if option != PLAIN:
         dice, boundaries = (pd.read_csv(study / f"options_{name}.csv") for name in ("dice", "boundaries"))
         dice, boundaries = (table[table["arm"] == option] for table in (dice, boundaries))
