@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.paper import PAPER_TABLE
-from spider_utils.figures import ablation, calibration, errors, reference, sequences, study
+from spider_utils.figures import ablation, by_sequence, calibration, errors, reference, sequences, study
 from spider_utils.figures.style import save_figure
 from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT
 from spider_utils.studies.reference import examples
@@ -48,13 +48,23 @@ def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures
         figures["sequences"] = sequences.sequence_scores(tables["sequences_summary"], source=source)
     if "resolution_steps" in tables:
         figures["resolution"] = sequences.resolution(tables["resolution"], tables["resolution_steps"], source=source)
-    if "neighbours" in tables:
+    if "by_sequence" in tables:
+        figures |= draw_sequences(tables, source)
+    elif "neighbours" in tables:
         figures["leakage"] = study.leakage(tables, source=source)
     elif len(tables.get("paired", ())):
         figures |= draw_arms(tables, source)
     elif "differences" in tables and "paired" not in tables:
         figures["arms"] = study.differences(tables["differences"], tables["dice"], source=source)
     return figures
+
+
+def draw_sequences(tables: Tables, source: str) -> Figures:
+    """Draw a study on several sequences: of one arm its scores, of more what each gains."""
+    if len(tables["differences_by_sequence"]):
+        gains = tables["differences_by_sequence"]
+        return {"gains": by_sequence.sequence_gains(tables["by_sequence"], gains, source=source)}
+    return {"scores": by_sequence.sequence_scores(tables["by_sequence"], source=source)}
 
 
 def draw_arms(tables: Tables, source: str) -> Figures:

@@ -36,7 +36,9 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     tables["boundaries"] = boundary_table(trainings, out)
     tables["trainings"] = training_table(trainings, out)
     if counts["sequence"].nunique() > 1:  # their distances have different units, and their Dice are no one number
-        return tables | sequence_tables(counts, study.reference)
+        tables |= sequence_tables(counts, study.reference)
+        tables["by_sequence"].insert(3, "title", tables["by_sequence"]["arm"].map(titles))
+        return tables
     if study.name == "leakage":
         return tables | leakage.tables(study, store, counts)
     tables["patients"] = study_patients(trainings, out)
