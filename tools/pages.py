@@ -11,7 +11,7 @@ import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
-from tools.sequence_pages import counting_page, resolution_page, sequences_page
+from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 
 LAST = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"  # of a table of Dice
 
@@ -272,6 +272,8 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "counting": counting_page,
     "sequences": sequences_page,
     "resolution": resolution_page,
+    "one_network": arms_page,
+    "all_sequences": arms_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),

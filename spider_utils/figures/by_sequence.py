@@ -24,22 +24,17 @@ def sequence_gains(by_sequence: pd.DataFrame, differences: pd.DataFrame, *, sour
     groups = [group for group in SHOWN if len(pick(told, *group))]
     figure, axes = new_figure(1, len(groups), size=(13.0, 4.6), sharey=True)
     for panel, group in zip(axes[0], groups, strict=True):
-        rows = pick(gains, *group).rename(columns={"difference": "value"}).assign(
-            title=lambda table: table["arm"].map(titles),
-            colour=lambda table: [SURE if low > 0 or high < 0 else UNSURE for low, high in zip(table["ci_low"], table["ci_high"], strict=True)],
-        )  # fmt: skip
+        rows = pick(gains, *group).rename(columns={"difference": "value"})
+        leaves_out_0 = (rows["ci_low"] > 0) | (rows["ci_high"] < 0)
+        rows = rows.assign(title=rows["arm"].map(titles), colour=leaves_out_0.map({True: SURE, False: UNSURE}))
         forest(panel, rows, "+.3f")
         panel.axvline(0, color="#000000", linewidth=1)
         base = pick(told, *group).set_index("arm").loc[reference]
         value = with_interval(base["value"], base["ci_low"], base["ci_high"], ".3f")
-        panel.set_title(
-            f"{spoken(group[0])}, {group[1]}\n{base['slices']} slices of {base['patients']} patients\n{value}"
-        )
+        many = f"{base['slices']} slices of {base['patients']} patients"
+        panel.set_title(f"{spoken(group[0])}, {group[1]}\n{many}\n{value}")
         panel.set_xlabel("Difference in Dice")
-    legend = [
-        point_entry("the 95 % interval leaves out 0", SURE),
-        point_entry("it holds 0: no difference shown", UNSURE),
-    ]
+    legend = [point_entry("the 95 % interval leaves out 0", SURE), point_entry("it holds 0", UNSURE)]
     return finish(figure, f"Foreground Dice beside “{titles[reference]}”", source=source, legend=legend)
 
 
