@@ -37,11 +37,13 @@ def training_facts(folder: Path) -> str:
     first, base = trainings.iloc[0], json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]["base"]
     code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
     seeds = ", ".join(str(seed) for seed in sorted(trainings["seed"].unique()))
+    per_epoch = f"{base['epoch_slices']} drawn slices" if base.get("epoch_slices") else ""
+    per_epoch = per_epoch or f"{first['train_slices']} slices in every one"
     more = "".join(f", {name.replace('_', ' ')} {base[name]}" for name in ("batch_size", "precision") if name in base)
     return (
         f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {seeds}; where nothing else is said, "
         f"network `{base['model']}`, width {base['width']}, at {base['train_width']} × {base['train_height']}, "
-        f"{first['epochs']} epochs of {first['train_slices']} slices in every one, Adam, learning rate "
+        f"{first['epochs']} epochs of {per_epoch}, Adam, learning rate "
         f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}{more}. "
         f"No epoch was chosen on what is scored. The intervals hold how patients differ, not how trainings do: a "
         f"difference of a hundredth can be one seed's."

@@ -9,7 +9,6 @@ from tools.markdown import PAIRED, SHOWN, interval, markdown_table
 
 SLICES = {"all": "all", "canal": "with canal", "no canal": "without canal"}
 METRICS = {"dice": ".3f", "iou": ".3f", "hd95": ".1f", "asd": ".2f", "nsd_1": ".3f", "missed": ".2f"}
-SHOWN_CLASSES = (*FOREGROUND, "foreground")
 NAMES = {"dice": "Dice", "iou": "IoU", "hd95": "HD95", "asd": "ASD", "nsd_1": "NSD at 1 mm", "missed": "missed"}
 
 
@@ -147,21 +146,22 @@ def arms_page(folder: Path) -> list[str]:
     lines = []
     for (sequence, position, arm), part in dice.groupby(["sequence", "position", "arm"], sort=False):
         by_class = part.set_index("class")
-        cells = [interval(by_class.loc[name], "value") if name in by_class.index else "" for name in SHOWN_CLASSES]
+        cells = [interval(by_class.loc[name], "value") if name in by_class.index else "" for name in SHOWN]
         key = (sequence, position, arm)
         gain = [interval(gains.loc[key], "difference", "+.3f") if key in gains.index else ""] if len(gains) else []
         first = part.iloc[0]
         many = f"{first['slices']} of {first['patients']}"
         lines.append([f"{sequence.replace('_', ' ')}, {position}", many, first["title"], *cells, *gain])
     told = (
-        "Pooled Dice on patients that the network has not met, each held out once; in brackets 95 % bootstrap intervals "
-        "over patients. Slices without canal have no score of the canal, so no mean of three; on all slices of a "
-        "sequence a canal found where there is none counts as wrong."
+        "Pooled Dice on patients that the network has not met, each held out once; in brackets 95 % bootstrap "
+        "intervals over patients. Slices without canal have no score of the canal, so no mean of three; on all slices "
+        "of a sequence a canal found where there is none counts as wrong."
     )
-    heads = ["slices", "slices of patients", "arm", *SHOWN_CLASSES]
+    heads = ["slices", "slices of patients", "arm", *SHOWN]
     if not len(gains):
         return [markdown_table(heads, lines), told]
     told += (
         " The last column: the foreground Dice less the reference arm's, paired by patient; an interval that holds 0 "
+        "shows no difference."
     )
-    return [markdown_table([*heads, "difference"], lines), told + "shows no difference."]
+    return [markdown_table([*heads, "difference"], lines), told]

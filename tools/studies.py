@@ -29,8 +29,11 @@ QUESTIONS = {
     "counting": "Does a network of T2 SPACE find the vertebrae and discs of T1 and T2?",
     "sequences": "What do networks of T2 SPACE score on T1 and T2 with masks, and where do they fail?",
     "resolution": "Does T2 SPACE score best for its resolution?",
+    "one_network": "What makes a network of T2 SPACE read T1 and T2 of unseen patients too?",
+    "all_sequences": "How good is one network for T1, T2 and T2 SPACE on patients that it has not met?",
     "bodies": "How much of the vertebrae of another site's volumes does the shipped network find?",
 }
+MIXED = "released+pairs+pairs"  # the second folder of pairs holds the labels carried over
 PHANTOM = "**PHANTOM**: synthetic spines; these numbers say nothing about patients."
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
@@ -43,6 +46,8 @@ CAPTIONS = {
     "sequences": "Dice on T1, T2 and T2 SPACE, with and without the canal, of patients that the network has not met.",
     "worst": "The worst T1 and T2 slices: image, reference and prediction.",
     "resolution": "T2 SPACE as coarse as T2 beside T1 and T2 themselves, and what each step changes.",
+    "gains": "What each arm adds to the foreground Dice, sequence by sequence, paired by patient.",
+    "scores": "Dice of one network on each sequence, on patients that it has not met.",
     "errors_groups": "Dice of unseen patients by class, place and size.",
     "errors_patients": "Dice of each unseen patient.",
     "errors_distance": "How many of the wrong pixels lie how near to the reference's boundary.",
@@ -121,6 +126,8 @@ def study_command(run: Path) -> str:
     if "trained" in settings:  # the networks of a study's folds
         settings = {"study": f"runs/{settings.pop('trained')}"} | settings
     place = "--source phantom" if source == "phantom" else f"--source {source} --data-dir data/{source}"
+    if source == MIXED:
+        place = f"--source {source} --data-dir data/released:data/pairs:data/carried"
     own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
     own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider"}
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
