@@ -201,7 +201,7 @@ def recorded_scores(judged: Judged) -> pd.DataFrame:
     told = pd.DataFrame(scores.get("table", []))
     if told.empty or "sequence" in told:
         return pd.DataFrame(columns=COLUMNS)
-    told["n"] = told["n"].where(told["aggregation"] != "patients", scores["patients"])  # it counts slices there
+    told["n"] = told["n"].where(told["aggregation"] != "patients", scores["patients"])  # that of Dice counts slices
     # released slices hold all four classes, so each of them shows the canal
     told = told.assign(network=judged.name, patients=NOT_MET, sequence="T2_SPACE", slices=CANAL)
     return told[COLUMNS]
