@@ -76,10 +76,9 @@ def sequences_page(folder: Path) -> list[str]:
         "The other scores on the same slices, pooled, distances in mm. “Missed”: the share of slices with the class in "
         "one of the two masks alone, which HD95 and ASD leave out."
     )
-    met = (
-        "With the patients whose T2 SPACE (with other slices, of another sequence) the networks have learnt from: what "
-        "it would look like if nobody minded."
-    )
+    slices = pd.read_csv(folder / "sequences.csv")
+    patients = ", ".join(str(one) for one in sorted(slices.loc[slices["met"], "patient"].unique()))
+    met = f"The same with the patients whose T2 SPACE the networks have learnt from: {patients or 'none'}."
     return [
         markdown_table(heads, dice),
         told,

@@ -197,9 +197,11 @@ def recorded_scores(judged: Judged) -> pd.DataFrame:
     """Return what a shipped network's own record tells of T2 SPACE, COLUMNS: unseen patients, each held out once by a
     network that was trained in the same way. Empty where it tells nothing.
     """
-    told = pd.DataFrame(judged.folds[0][0].description.get("scores", {}).get("table", []))
+    scores = judged.folds[0][0].description.get("scores", {})
+    told = pd.DataFrame(scores.get("table", []))
     if told.empty or "sequence" in told:
         return pd.DataFrame(columns=COLUMNS)
+    told["n"] = told["n"].where(told["aggregation"] != "patients", scores["patients"])  # that of Dice counts slices
     # released slices hold all four classes, so each of them shows the canal
     told = told.assign(network=judged.name, patients=NOT_MET, sequence="T2_SPACE", slices=CANAL)
     return told[COLUMNS]

@@ -187,6 +187,9 @@ def test_real_slices_are_segmented_as_the_command_predict_does(shared_data, tmp_
     predict_folder(tmp_path / "images", tmp_path / "found", device="cpu")
     network = network_of_file(WEIGHTS / "spine_t2space.safetensors", "cpu")
     assert 8 not in network.met and {5, 7, 52, 146, 200, 241} <= network.met
+    recorded = sequences.recorded_scores(network).set_index(["class", "aggregation", "metric"])
+    assert recorded.loc[("foreground", "pooled", "dice"), ["value", "n"]].round(3).tolist() == [0.912, 622]
+    assert recorded.loc[("foreground", "patients", "dice"), "n"] == 30
     scores, cases = score_pairs(find_labelled(tmp_path), network)
     assert len(cases) == len(table)
     for case in cases:
