@@ -284,6 +284,21 @@ if study:
 shipped["options_paired"][columns].round(4) if study else None
 
 # %% [markdown]
+# ### T1 and T2 too
+#
+# The study `one_network` asks what makes a network read T1 and T2 besides T2 SPACE: slices of them added to training, labels carried over from a patient's
+# T2 SPACE by registration, grey curves or resolution and field of view drawn at random. All arms draw the same number of slices; whatever the sequence,
+# a patient is on one side.
+
+# %%
+arms = {name: pd.read_csv(published / "one_network" / f"{name}.csv") for name in ("by_sequence", "differences_by_sequence")} if study else None
+figure = figures.keep(figures.sequence_gains(arms["by_sequence"], arms["differences_by_sequence"], source="released+pairs"), run.figures, "05_one_network") if study else None
+figure
+
+# %% [markdown]
+# **Figure 5.8** What each arm adds to the foreground Dice of the network that has T1 and T2 slices in training. Few T1 and T2 patients make wide intervals.
+
+# %% [markdown]
 # ## 5.11 Whole volumes
 #
 # A user holds a volume, not slices, and SPIDER's challenge is scored in 3D, structure by structure. So the slices of a volume are segmented and
@@ -316,13 +331,13 @@ classes, spacing = predicted[one.name] if one else (None, None)
 figures.keep(figures.three_planes(stack.image, classes, spacing, f"{one.name}, prediction", source=volume_source), run.figures, "05_planes") if one else None
 
 # %% [markdown]
-# **Figure 5.8** The prediction for one test volume in three planes; lines show where the others cut.
+# **Figure 5.9** The prediction for one test volume in three planes; lines show where the others cut.
 
 # %% tags=["nbval-ignore-output"]
 figures.keep(figures.surfaces(classes, spacing, f"{one.name}, prediction", source=volume_source), run.figures, "05_surfaces") if one else None
 
 # %% [markdown]
-# **Figure 5.9** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
+# **Figure 5.10** The same as surfaces, smoothed for the eye. Steps between slices and stray pieces, which no single slice shows, are seen here.
 
 # %% tags=["nbval-ignore-output"]
 labels = numbered[one.name].labels if one else None
@@ -331,7 +346,7 @@ aspect = spacing[1] / spacing[2] if one else None
 figures.keep(figures.numbered_spine(stack.image[middle], labels[middle], f"{one.name}: numbered from below", source=volume_source, aspect=aspect), run.figures, "05_numbers") if one else None
 
 # %% [markdown]
-# **Figure 5.10** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
+# **Figure 5.11** The middle slice with its numbers as names. That the lowest vertebra is L5 is an assumption.
 #
 # Scores in 3D and in mm: first the four classes, then as the challenge scores: each structure of the reference against the predicted one that
 # overlaps it most. Beside it what nnU-Net reached on SPIDER's sequestered patients; a phantom's score says nothing about patients.
@@ -365,7 +380,7 @@ agreement = pd.concat(pairs, ignore_index=True) if pairs else None
 figures.keep(figures.measure_agreement(agreement, source=volume_source), run.figures, "05_measures") if pairs else None
 
 # %% [markdown]
-# **Figure 5.11** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
+# **Figure 5.12** Disc height and canal diameter: prediction less reference against the mean of both. A structure that was numbered otherwise is
 # compared with its wrong neighbour, as it would be in use.
 #
 # **What these are not good for.** Limits of agreement of some millimetres are as wide as the differences between a healthy and a worn disc, or a wide and
@@ -391,7 +406,7 @@ figure = figures.keep(figures.roundtrip(detour, source="phantom"), run.figures, 
 figure
 
 # %% [markdown]
-# **Figure 5.12** Dice in 3D of a perfect network, by the size of its slices. At the slices' own size nothing is lost, in any orientation. A network that
+# **Figure 5.13** Dice in 3D of a perfect network, by the size of its slices. At the slices' own size nothing is lost, in any orientation. A network that
 # tells one class for each of its own, larger pixels loses most, and on thin discs.
 
 # %%

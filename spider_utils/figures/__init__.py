@@ -59,6 +59,7 @@ __getattr__, __dir__, __all__ = make_face(
         "ablation_arms": "ablation",
         "ablation_by_class": "ablation",
         "patient_pairs": "ablation",
+        "sequence_gains": "by_sequence",
         # volumes
         "three_planes": "volumes",
         "surfaces": "volumes",
