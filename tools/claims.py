@@ -8,7 +8,7 @@ rests on a number is computed from it, here: with a 95 % interval, a stated valu
 
 import argparse
 import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
@@ -19,14 +19,22 @@ from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.build import build_model, count_parameters
+from tools.claim import (
+    CONTRADICTED,
+    NOT_REPRODUCED,
+    REPRODUCED,
+    RESULTS,
+    UNTESTABLE,
+    VERDICTS,
+    Claim,
+    command_of,
+    measured,
+    resolution_claim,
+    with_canal,
+)
 from tools.markdown import markdown_table, with_block
-from tools.notebooks import ROOT
 
-RESULTS = ROOT / "results"
 PAGE = RESULTS / "claims.md"
-REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
-CONTRADICTED, UNTESTABLE = "contradicted by the released material", "cannot be tested here"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, UNTESTABLE)
 
 # The authors' public training script, kept in the history of their repository; facts are read off it, no code is used.
 SCRIPT_COMMIT = "d4fa3b8ebcdbbab851a1a74d7f580effb95d8c52"
@@ -37,22 +45,6 @@ SHOW_SCRIPT = (
 )
 THIS = "python -m tools.claims"
 RUN_SPIDER = "python -m spider_utils run --source spider --data-dir data/spider --profile paper --out runs/spider"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One row: what is stated and where, what was found, the verdict, the evidence and the command that makes it."""
-
-    topic: str
-    claim: str
-    source: str
-    stated: str
-    found: str
-    ci_low: float | None
-    ci_high: float | None
-    verdict: str
-    evidence: str
-    command: str
 
 
 def main() -> int:
@@ -123,14 +115,6 @@ def score_claims() -> list[Claim]:
         claim = f"Dice of the three structures on {sequence} (mean)"
         claims.append(measured("score", claim, "Table 2", stated, row, evidence, command_of(folder)))
     return claims
-
-
-def with_canal(sequence: str) -> pd.Series:
-    """Return the pooled foreground Dice of one network for all sequences, on the slices of one that show the canal."""
-    table = pd.read_csv(RESULTS / "all_sequences" / "by_sequence.csv").query(
-        "aggregation == 'pooled' and `class` == 'foreground' and sequence == @sequence"
-    )
-    return table.set_index("position").loc[["canal visible", "all slices"]].iloc[0] if len(table) > 1 else table.iloc[0]
 
 
 def split_claims() -> list[Claim]:
@@ -259,30 +243,6 @@ def choice_claims() -> list[Claim]:
     return claims
 
 
-def resolution_claim() -> Claim:
-    """T2 SPACE scores best, for its resolution: it must lie above the others, and lose that when it is as coarse as T2.
-
-    Reproduced where its interval lies above those of T1 and T2, and T2 SPACE as coarse as T2 scores no more than T2.
-    """
-    values = {name: with_canal(name) for name in ("T2_SPACE", "T2", "T1")}
-    steps = pd.read_csv(RESULTS / "resolution" / "resolution_steps.csv").query("`class` == 'foreground'")
-    steps = steps.set_index("step")
-    coarse, rest = steps.loc["resolution"], steps.loc["contrast and all else"]
-    best = all(values["T2_SPACE"]["ci_low"] > values[name]["ci_high"] for name in ("T2", "T1"))
-    explained = coarse["ci_high"] < 0 and rest["ci_low"] <= 0 <= rest["ci_high"]
-    told = ", ".join(f"{name.replace('_', ' ')} {row['value']:.3f}" for name, row in values.items())
-    evidence = (
-        f"results/all_sequences and results/resolution, slices with canal of unseen patients, one network: {told}; made as "
-        f"coarse as T2, T2 SPACE changes by {coarse['difference']:+.3f} [{coarse['ci_low']:+.3f}, {coarse['ci_high']:+.3f}], "
-        f"and from there to T2 it is {rest['difference']:+.3f} [{rest['ci_low']:+.3f}, {rest['ci_high']:+.3f}]. Most slices "
-        "in training are T2 SPACE, which favours it"
-    )  # fmt: skip
-    return Claim("comparison", "T2 SPACE scores best, for its resolution", "text; user's page", "T2 SPACE > T1, T2",
-                 "best, and for its resolution" if best and explained else "best, but not for its resolution alone" if best
-                 else "not shown to be best", None, None, REPRODUCED if best and explained else NOT_REPRODUCED, evidence,
-                 command_of(RESULTS / "resolution"))  # fmt: skip
-
-
 def comparison_claims() -> list[Claim]:
     """Comparisons that need what is not at hand, and the user's page on the structures."""
     folder = RESULTS / "released_cpu"
@@ -309,18 +269,6 @@ def final_gains(folder: Path) -> pd.DataFrame:
     """Return a published study's differences of pooled foreground Dice after the last epoch, by arm."""
     chosen = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"
     return pd.read_csv(folder / "differences.csv").query(chosen).set_index("arm")
-
-
-def measured(topic: str, claim: str, source: str, stated: float, row: pd.Series, evidence: str, command: str) -> Claim:
-    """Return a claim on a number, judged by the interval of what was measured."""
-    verdict = NOT_REPRODUCED if row["ci_high"] < stated else REPRODUCED
-    return Claim(topic, claim, source, f"{stated:.4f}", f"{row['value']:.3f}", row["ci_low"], row["ci_high"], verdict,
-                 evidence, command)  # fmt: skip
-
-
-def command_of(folder: Path) -> str:
-    """Return the command that made a published folder."""
-    return (folder / "command.txt").read_text(encoding="utf-8").strip()
 
 
 if __name__ == "__main__":
