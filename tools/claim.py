@@ -63,9 +63,9 @@ def resolution_claim() -> Claim:
     told = ", ".join(f"{name.replace('_', ' ')} {row['value']:.3f}" for name, row in values.items())
     lost, left = (f"{row['difference']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]" for row in (coarse, rest))
     evidence = (
-        f"results/all_sequences and results/resolution, slices with canal of unseen patients, one network: {told}; made "
-        f"as coarse as T2, T2 SPACE changes by {lost}, and from there to T2 it is {left}. Most slices in training are T2 "
-        "SPACE, which favours it"
+        f"results/all_sequences and results/resolution, slices with canal of unseen patients, one network: {told}; "
+        f"made as coarse as T2, T2 SPACE changes by {lost}, and from there to T2 it is {left}. Most slices in training "
+        "are T2 SPACE, which favours it"
     )
     found = "best, and for its resolution" if explained else "best, but not for its resolution alone"
     return Claim(
