@@ -63,7 +63,20 @@ def result_block() -> str:
         ["the paper (validation data)", *(f"{value:.4f}" for value in paper), f"{paper.mean():.4f}", "split not stated"]
     )
     heads = ["Dice of", *FOREGROUND, "mean of the three", "from"]
-    return "\n\n".join([markdown_table(heads, lines), result_facts()])
+    return "\n\n".join([markdown_table(heads, lines), sequence_table(), result_facts()])
+
+
+def sequence_table() -> str:
+    """Return what one network for all sequences scores on patients that it has not met, a line a group of slices."""
+    dice = pd.read_csv(RESULTS / "all_sequences" / "by_sequence.csv").query("aggregation == 'pooled'")
+    lines = []
+    for (sequence, position), part in dice.groupby(["sequence", "position"], sort=False):
+        if (part["class"] == "foreground").any():
+            first = part.iloc[0]
+            title = f"{sequence.replace('_', ' ')}, {position}: {first['slices']} of {first['patients']} patients"
+            lines.append([title, *short_cells(part)])
+    heads = ["[one network for all](results/all_sequences/README.md), **unseen patients**", *FOREGROUND, "mean"]
+    return markdown_table(heads, lines)
 
 
 def short_cells(part: pd.DataFrame) -> list[str]:
