@@ -109,7 +109,7 @@ def thicken(images: np.ndarray, around: np.ndarray, thick_mm: float) -> np.ndarr
     weights = slice_weights(thick_mm)
     spare = (around.shape[1] - len(weights)) // 2
     used = around[:, spare : spare + len(weights)]
-    return sum(np.float32(weight) * images[used[:, place]].astype(np.float32) for place, weight in enumerate(weights))  # type: ignore[return-value]
+    return sum(np.float32(weight) * images[used[:, place]].astype(np.float32) for place, weight in enumerate(weights))
 
 
 def coarsen(images: np.ndarray, pixel_mm: float, own_mm: tuple[float, float] = SPACE_MM) -> np.ndarray:

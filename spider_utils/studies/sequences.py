@@ -149,8 +149,8 @@ def score_pairs(series: list[Series], judged: Judged) -> tuple[SliceScores, list
         parts.append(SliceScores(table, scores.distances))
         arrays = zip(stack.index.tolist(), stack.image, reference, prediction, strict=True)
         cases += [
-            Segmented(judged.name, one.patient, one.sequence, number, *slices, stack.pixel_mm)
-            for number, *slices in arrays
+            Segmented(judged.name, one.patient, one.sequence, number, image, truth, found, stack.pixel_mm)
+            for number, image, truth, found in arrays
         ]
     return join_scores(parts), cases
 
@@ -213,8 +213,11 @@ def sequences_tables(
     """Score networks on pairs: tables `sequences` (a row a network, slice and class) and `sequences_summary`; the
     slices that were segmented, and their series.
 
-    Raises SpiderError where a network has met every patient.
+    Raises SpiderError where a network has met every patient, and where two have one name.
     """
+    names = [one.name for one in judged]
+    if len(set(names)) < len(names):
+        raise SpiderError(f"weights: expected files of different names, found {', '.join(names)}; rename one")
     series = find_labelled(data_dir)
     tables, summaries, cases = [], [], []
     for one in judged:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -226,6 +227,11 @@ def test_the_command_takes_weights_or_a_study(folder, study, tmp_path, capsys, m
     assert made == {"study": "sequences", "source": "pairs", "trained": study[0].name, "arm": "unseen"}
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == {"sequences", "worst"}
     asked = []
-    monkeypatch.setattr(sequences, "network_of_file", lambda file: asked.append(str(file)) or judged())
+    monkeypatch.setattr(
+        sequences, "network_of_file", lambda file: asked.append(str(file)) or replace(judged(), name=Path(file).stem)
+    )
     assert main([*line, "-p", "weights", "a.safetensors:b.safetensors"]) == 0
     assert asked == ["a.safetensors", "b.safetensors"]
+    assert set(pd.read_csv(tmp_path / "out" / "sequences.csv")["network"]) == {"a", "b"}
+    assert main([*line, "-p", "weights", "x/a.safetensors:y/a.safetensors"]) == 2
+    assert "weights: expected files of different names, found a, a; rename one" in capsys.readouterr().err
