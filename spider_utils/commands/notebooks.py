@@ -22,7 +22,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.data.sources import absolute, refuse_homeless
 from spider_utils.data.splits import SIDES, Split
-from spider_utils.evaluate.tables import summary_lines
+from spider_utils.evaluate.tables import sequence_lines, summary_lines
 from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
 from spider_utils.runs.settings import load_profile
 
@@ -81,7 +81,7 @@ def run_notebooks(
 
 
 def print_results(out: Path | str) -> None:
-    """Print where a finished run's results are and its score table of five lines; a split that leaks is named first."""
+    """Print where a finished run's results are and its score tables; a split that leaks is named first."""
     metrics = Path(out) / "metrics.csv"
     if not metrics.is_file():
         raise SpiderError(f"{metrics}: expected the scores of a finished run, found no such file; take another --out")
@@ -91,7 +91,8 @@ def print_results(out: Path | str) -> None:
     if split.leaky:
         print(f"Split: {split.label}")
     print(f"Test {'slices' if split.leaky else 'patients'}, all pixels pooled, 95 % interval over patients:")
-    for line in summary_lines(table[table["split"] == "test"]):
+    tested = table[table["split"] == "test"]
+    for line in [*summary_lines(tested), *sequence_lines(tested)]:
         print(line)
 
 

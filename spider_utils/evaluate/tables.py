@@ -41,6 +41,23 @@ def summary_lines(summary: pd.DataFrame) -> list[str]:
     table = score_table(summary, metrics=("dice", "iou", "hd95")).loc[[*FOREGROUND, "foreground"]]
     table["IoU"] = table["IoU"].str.split(" ").str[0]
     table = table.rename(columns={"Dice": "Dice pooled [95 % CI]"}).reset_index()
+    return _aligned(table)
+
+
+def sequence_lines(summary: pd.DataFrame) -> list[str]:
+    """Return the lines that tell sequences apart, pooled Dice of each class: a head and a line a sequence; of one
+    sequence none.
+    """
+    sequences = sorted(set(summary["sequence"]) - {"all"})
+    if len(sequences) < 2:
+        return []
+    dice = {name: score_table(summary, metrics=("dice",), sequence=name)["Dice"] for name in sequences}
+    table = pd.DataFrame(dice).T[[*FOREGROUND, "foreground"]].rename_axis("Dice pooled [95 % CI]").reset_index()
+    return _aligned(table)
+
+
+def _aligned(table: pd.DataFrame) -> list[str]:
+    """Return a table of texts as lines, its columns one below the other."""
     columns = [[title, *table[title]] for title in table.columns]
     widths = [max(len(cell) for cell in column) for column in columns]
     padded = [[f"{cell:<{width}}" for cell in column] for column, width in zip(columns, widths, strict=True)]

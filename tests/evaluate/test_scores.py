@@ -21,7 +21,7 @@ from spider_utils.evaluate.scores import (
     write_metrics,
     write_scores,
 )
-from spider_utils.evaluate.tables import beside_paper, score_table, summary_lines
+from spider_utils.evaluate.tables import beside_paper, score_table, sequence_lines, summary_lines
 
 REPLICATES, SEED = 60, 4
 OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
@@ -279,6 +279,10 @@ def test_tables_for_reading_show_the_long_table(summary):
     assert len(lines) == 5
     assert [line.split(" ")[0] for line in lines] == ["class", *FOREGROUND, "foreground"]
     assert "HD95 (mm)" in lines[0] and table.loc["canal", "Dice"] in lines[2]
+    by_sequence = sequence_lines(summary)
+    assert [line.split(" ")[0] for line in by_sequence] == ["Dice", "T1", "T2_SPACE"]
+    assert score_table(summary, sequence="T1").loc["canal", "Dice"] in by_sequence[1]
+    assert sequence_lines(summary[summary["sequence"] != "T1"]) == []
 
 
 def test_paper_table_is_the_published_one(summary):
