@@ -29,6 +29,7 @@ def sequence_gains(by_sequence: pd.DataFrame, differences: pd.DataFrame, *, sour
         rows = rows.assign(title=rows["arm"].map(titles), colour=leaves_out_0.map({True: SURE, False: UNSURE}))
         forest(panel, rows, "+.3f")
         panel.axvline(0, color="#000000", linewidth=1)
+        panel.margins(x=0.25)
         base = pick(told, *group).set_index("arm").loc[reference]
         value = with_interval(base["value"], base["ci_low"], base["ci_high"], ".3f")
         many = f"{base['slices']} slices of {base['patients']} patients"
