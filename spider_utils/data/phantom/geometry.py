@@ -1,0 +1,59 @@
+"""How SPIDER's files are sampled: shape, spacing and order of the axes of the 360 series of its training subset.
+
+series_geometry.csv beside this module is SPIDER's (van der Graaf et al., Scientific Data 11, 264, 2024; dataset doi
+10.5281/zenodo.10159290, CC BY 4.0): of each series the shape of its array (z, y, x), the spacing of the same axes in mm
+and which of them runs from left to right. Where that is the last (x), rows lie along z and columns along y; where it is
+the first (z), rows lie along y and columns along x, as a scanner stores sagittal slices.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+TABLE = Path(__file__).with_name("series_geometry.csv")
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """The grid of one series; all triples are in the order slices, rows (head to foot), columns (front to back)."""
+
+    like: str  # the series of SPIDER that is sampled so, "" for none
+    shape: tuple[int, int, int]
+    spacing_mm: tuple[float, float, float]
+    slices_first: bool  # in the stored array; otherwise they are last
+
+    @property
+    def rows_mm(self) -> float:
+        """Field of view from head to foot."""
+        return self.shape[1] * self.spacing_mm[1]
+
+    def coarser(self, most_pixels: int, slices_too: bool) -> "Geometry":
+        """Lower the resolution until a slice has about `most_pixels`; 0 leaves the series as it is.
+
+        Rows, columns and, with `slices_too`, slices become fewer by one factor; the field of view and so the ratio of
+        the spacings are kept (but for whole numbers of pixels).
+        """
+        factor = (self.shape[1] * self.shape[2] / most_pixels) ** 0.5 if most_pixels else 1.0
+        if factor <= 1:
+            return self
+        factors = (factor if slices_too else 1.0, factor, factor)
+        shape = tuple(max(1, round(count / one)) for count, one in zip(self.shape, factors, strict=True))
+        extent = (count * step for count, step in zip(self.shape, self.spacing_mm, strict=True))
+        spacing = tuple(mm / count for mm, count in zip(extent, shape, strict=True))
+        return replace(self, shape=shape, spacing_mm=spacing)
+
+
+@cache
+def spider_geometries() -> dict[str, tuple[Geometry, ...]]:
+    """Read the table: for each sequence the geometries of its series."""
+    found: dict[str, list[Geometry]] = {}
+    for row in pd.read_csv(TABLE).itertuples(index=False):
+        shape, spacing = (row.z, row.y, row.x), (row.sz, row.sy, row.sx)
+        first = row.slice_axis_in_array == 0
+        order = (0, 1, 2) if first else (2, 0, 1)
+        shape, spacing = (tuple(values[axis] for axis in order) for values in (shape, spacing))
+        sequence = row.series.split("_", 1)[1].upper()
+        found.setdefault(sequence, []).append(Geometry(row.series, shape, spacing, first))
+    return {sequence: tuple(geometries) for sequence, geometries in found.items()}
