@@ -39,12 +39,12 @@ def make_phantom(
     Every patient has a T1 and a T2 series, those with odd numbers a T2 SPACE series too. Shapes, spacings and the order
     of the axes are those of SPIDER's series; slices of more than `most_pixels` are made coarser (0: none is). Patient p
     depends on (seed, p) and `most_pixels` only. The work is shared by `workers` processes. A set that is already
-    complete with the same parameters is left alone. Raises SpiderError for bad parameters, and where `out_dir` holds anything but a set with the same
-    parameters.
+    complete with the same parameters is left alone. Raises SpiderError for bad parameters, and where `out_dir` holds
+    anything but a set with the same parameters.
     """
     out_dir = Path(out_dir)
-    asked = (("patients", patients, 1), ("seed", seed, 0), ("workers", workers, 1), ("pixels", most_pixels, 0))
-    for name, value, least in asked:
+    wanted = {"patients": (patients, 1), "seed": (seed, 0), "workers": (workers, 1), "most_pixels": (most_pixels, 0)}
+    for name, (value, least) in wanted.items():
         if not isinstance(value, int | np.integer) or value < least:
             raise SpiderError(f"phantom: expected {name} to be a whole number of {least} or more, found {value!r}")
     record = {"patients": int(patients), "seed": int(seed), "pixels": int(most_pixels), "version": VERSION}
