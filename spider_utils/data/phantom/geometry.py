@@ -38,11 +38,10 @@ class Geometry:
         factor = (self.shape[1] * self.shape[2] / most_pixels) ** 0.5 if most_pixels else 1.0
         if factor <= 1:
             return self
-        factors = (factor if slices_too else 1.0, factor, factor)
-        shape = tuple(max(1, round(count / one)) for count, one in zip(self.shape, factors, strict=True))
-        extent = (count * step for count, step in zip(self.shape, self.spacing_mm, strict=True))
-        spacing = tuple(mm / count for mm, count in zip(extent, shape, strict=True))
-        return replace(self, shape=shape, spacing_mm=spacing)
+        slices = max(1, round(self.shape[0] / factor)) if slices_too else self.shape[0]
+        rows, columns = (max(1, round(count / factor)) for count in self.shape[1:])
+        mm = [count * step for count, step in zip(self.shape, self.spacing_mm, strict=True)]
+        return replace(self, shape=(slices, rows, columns), spacing_mm=(mm[0] / slices, mm[1] / rows, mm[2] / columns))
 
 
 @cache
@@ -50,10 +49,10 @@ def spider_geometries() -> dict[str, tuple[Geometry, ...]]:
     """Read the table: for each sequence the geometries of its series."""
     found: dict[str, list[Geometry]] = {}
     for row in pd.read_csv(TABLE).itertuples(index=False):
-        shape, spacing = (row.z, row.y, row.x), (row.sz, row.sy, row.sx)
         first = row.slice_axis_in_array == 0
-        order = (0, 1, 2) if first else (2, 0, 1)
-        shape, spacing = (tuple(values[axis] for axis in order) for values in (shape, spacing))
+        shape, spacing = (row.x, row.z, row.y), (row.sx, row.sz, row.sy)
+        if first:
+            shape, spacing = (row.z, row.y, row.x), (row.sz, row.sy, row.sx)
         sequence = row.series.split("_", 1)[1].upper()
         found.setdefault(sequence, []).append(Geometry(row.series, shape, spacing, first))
     return {sequence: tuple(geometries) for sequence, geometries in found.items()}
