@@ -53,13 +53,15 @@ def add_phantom_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--patients", type=int, default=12, metavar="N", help="number of patients (default 12)")
     parser.add_argument("--seed", type=int, default=0, metavar="S", help="same seed, same spines (default 0)")
+    cap = "make series coarser until a slice has about N pixels; 0: full size, large and slow (default 57600)"
+    parser.add_argument("--pixels", type=int, default=57_600, metavar="N", help=cap)
 
 
 def phantom(options: argparse.Namespace) -> None:
     """Write a set of synthetic lumbar spines in SPIDER's format."""
     from spider_utils.data.phantom import make_phantom
 
-    make_phantom(options.out, patients=options.patients, seed=options.seed)
+    make_phantom(options.out, patients=options.patients, seed=options.seed, most_pixels=options.pixels)
 
 
 def add_download_arguments(parser: argparse.ArgumentParser) -> None:

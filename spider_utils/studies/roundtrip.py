@@ -23,6 +23,7 @@ from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND, four_classes
 from spider_utils.data.phantom.acquisition import ORIENTATIONS, Protocol, acquire, reorient
 from spider_utils.data.phantom.anatomy import make_anatomy
+from spider_utils.data.phantom.geometry import Geometry
 from spider_utils.data.pose import from_pose, to_pose
 from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.models.batches import network_masks
@@ -33,18 +34,19 @@ PATIENT, SEED = 3, 0
 OBLIQUE = 20.0  # degrees, about each of the patient's axes in turn
 SIZES = ((0, 0), (640, 512), (320, 256))  # of the network's input, (height, width); 0: the slices' own
 ANSWERS = ("shares", "nearest")
-# As SPIDER's series are sampled (overview.csv): pixel, slice distance and thickness in mm.
-SAMPLED = {"T2 SPACE": (0.46875, 1.0, 0.9), "T2, thin slices": (0.47, 1.0, 0.9), "T1 / T2": (0.63, 4.4, 4.0)}
+# As SPIDER's series are sampled (overview.csv): pixel and slice distance in mm.
+SAMPLED = {"T2 SPACE": (0.46875, 1.0), "T2, thin slices": (0.47, 1.0), "T1 / T2": (0.63, 4.4)}
 
 
 @dataclass(frozen=True)
 class Extent:
-    """How much of the spine the bench looks at, in mm: across, and the slices' width. By default the middle third of
-    what SPIDER's T2 SPACE series show, in which the canal lies, and their width.
+    """How much of the spine the bench looks at, in mm: across, and the slices' height and width. By default the middle
+    third of what SPIDER's T2 SPACE series show, in which the canal lies, and the whole of their slices.
     """
 
     across_mm: float = 40.0
-    columns_mm: float = 300.0
+    rows_mm: float = 300.0
+    columns_mm: float = 240.0
 
 
 class PerfectNetwork(nn.Module):
@@ -110,11 +112,13 @@ def tilted(volume: sitk.Image, axis: int, degrees: float) -> sitk.Image:
 
 def sampled_phantom(name: str, extent: Extent) -> tuple[sitk.Image, sitk.Image]:
     """Make the phantom's patient as a series of SAMPLED: image int16 and mask uint8 with SPIDER's labels."""
-    pixel, spacing, thickness = SAMPLED[name]
+    pixel, distance = SAMPLED[name]
     sequence = "T2_SPACE" if name == "T2 SPACE" else "T2"
+    spacing = distance, pixel, pixel
+    lengths = extent.across_mm, extent.rows_mm, extent.columns_mm
+    shape = tuple(round(length / step) for length, step in zip(lengths, spacing, strict=True))
     protocol = Protocol(
-        sequence, pixel_mm=pixel, spacing_mm=spacing, thickness_mm=thickness,
-        slices=round(extent.across_mm / spacing), columns_mm=extent.columns_mm, samples=1, noise=0.03, blur_pixels=0.25,
+        sequence, Geometry("", shape, spacing, slices_first=True), samples=1, noise=0.03, blur_pixels=0.25,
         echo_ms=100.0, repetition_ms=1500.0,
     )  # fmt: skip
     acquired = acquire(make_anatomy(PATIENT, SEED), sequence, SEED, protocol)
@@ -139,7 +143,7 @@ def roundtrip_table(extent: Extent = Extent()) -> pd.DataFrame:
         image, mask = (posed(volume, pose) for volume in made[name])
         scores, same = roundtrip(image, mask, size, answer)
         shown = f"{size[1]} x {size[0]}" if min(size) else "own"
-        row = {"series": name, "spacing_mm": " x ".join(f"{step:g}" for step in SAMPLED[name][:2]), "pose": pose}
+        row = {"series": name, "spacing_mm": " x ".join(f"{step:g}" for step in SAMPLED[name]), "pose": pose}
         rows.append(row | {"network_size": shown, "answer": answer} | scores | {"same_grid": same})
     return pd.DataFrame(rows)
 

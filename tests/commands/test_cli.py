@@ -8,6 +8,7 @@ import pytest
 
 from spider_utils.__main__ import main, scalar
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.phantom.acquisition import MOST_PIXELS
 
 
 @pytest.fixture
@@ -30,7 +31,11 @@ def calls(monkeypatch):
 
 def test_phantom(calls):
     assert main(["phantom", "--out", "here", "--patients", "3", "--seed", "7"]) == 0
-    assert calls == [("make_phantom", ("here",), {"patients": 3, "seed": 7})]
+    assert main(["phantom", "--out", "there", "--pixels", "0"]) == 0
+    assert calls == [
+        ("make_phantom", ("here",), {"patients": 3, "seed": 7, "most_pixels": MOST_PIXELS}),
+        ("make_phantom", ("there",), {"patients": 12, "seed": 0, "most_pixels": 0}),
+    ]
 
 
 @pytest.mark.parametrize("source", ["released", "spider"])

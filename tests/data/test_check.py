@@ -13,7 +13,9 @@ from spider_utils.data.check import dataset as check_module
 from spider_utils.data.check.dataset import CHECKS, check_dataset, run_checks
 from spider_utils.data.check.findings import Finding, as_text, in_order, summary
 from spider_utils.data.check.overview import Listed
+from spider_utils.data.check.volumes import implausible_spacing, not_sagittal
 from spider_utils.data.phantom import phantom_series
+from spider_utils.data.phantom.geometry import spider_geometries
 from spider_utils.data.spider import read_overview
 from spider_utils.data.volumes import read_volume
 from tests.helpers.dicom_series import write_dicom
@@ -117,9 +119,9 @@ def plant_volume_faults(root: Path) -> dict[tuple[str, str], str]:
     copy = sitk.DICOMOrient(sitk.Cast(own("8_t1"), sitk.sitkFloat32), "SAR")
     write(sitk.DICOMOrient(mask_of(own("8_t1")), "SAR"), root / "masks" / "10_t2.mha")
     plant("images", "10_t2", copy, "an image of its own, found the voxels of images/8_t1.mha")
-    small, apart = image_of(503, spacing=(3.3, 0.6, 0.1)), image_of(504, spacing=(12.0, 0.6, 0.6))
+    small, apart = image_of(503, spacing=(3.3, 0.6, 0.03)), image_of(504, spacing=(12.0, 0.6, 0.6))
     write(mask_of(small), root / "masks" / "11_t1.mha")
-    plant("images", "11_t1", small, "pixels of 0.2 to 2 mm, found 0.1 x 0.6 mm", "warning")
+    plant("images", "11_t1", small, "pixels of 0.05 to 2 mm, found 0.03 x 0.6 mm", "warning")
     write(mask_of(apart), root / "masks" / "11_t2.mha")
     plant("images", "11_t2", apart, "slices at most 10 mm apart, found 12 mm", "warning")
     return planted
@@ -225,6 +227,15 @@ def test_warnings_alone_exit_with_0(tmp_path, capsys):
         "         -> check whether it was drawn",
         "0 errors, 1 warning in 1 series",
     ]
+
+
+def test_no_grid_of_spiders_own_is_odd():
+    """Among them pixels of 0.077 x 0.73 mm, slices 9.6 mm apart, and T2 SPACE."""
+    for one in (geometry for geometries in spider_geometries().values() for geometry in geometries):
+        slice_mm, row_mm, column_mm = one.spacing_mm
+        image = sitk.Image([2, 2, 2], sitk.sitkInt16)  # its axes run to the left, to posterior and up
+        image.SetSpacing((slice_mm, column_mm, row_mm))
+        assert implausible_spacing(one.like, image) == not_sagittal(one.like, image) == []
 
 
 def test_a_set_of_the_phantom_is_clean(tmp_path):

@@ -1,5 +1,7 @@
 """The synthetic spines: SPIDER's format and numbers, repeatable voxels, findings that can be seen in the images."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,9 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.phantom import ORIENTATIONS, make_phantom, phantom_series, phantom_subset, reorient
+from spider_utils.data.phantom.acquisition import acquire, draw_protocol
 from spider_utils.data.phantom.anatomy import make_anatomy
+from spider_utils.data.phantom.geometry import Geometry, spider_geometries
 
 SEQUENCE_OF_STEM = {"t1": "T1", "t2": "T2", "t2_SPACE": "T2_SPACE"}
 
@@ -114,14 +118,110 @@ def test_gradings_have_one_row_for_every_disc(phantom_set):
     assert gradings.drop(columns=["Patient", "IVD label", "Modic", "Pfirrman grade"]).isin([0, 1]).all(axis=None)
 
 
-def test_slices_are_thick_except_in_space(phantom_set):
+def real_series(shared_data: Path) -> pd.DataFrame:
+    """SPIDER's table by series, and by series the shape and spacing of slices, rows and columns in mm."""
+    table = pd.read_csv(shared_data / "spider_metadata" / "series_geometry.csv").set_index("series")
+    for series, row in table.iterrows():
+        order = "zyx" if row.slice_axis_in_array == 0 else "xzy"
+        table.loc[series, ["slices", "rows", "columns"]] = [row[axis] for axis in order]
+        table.loc[series, ["slice_mm", "row_mm", "column_mm"]] = [row[f"s{axis}"] for axis in order]
+    return table
+
+
+def sampled_as(overview: pd.DataFrame, name: str) -> str:
+    """The series of SPIDER whose grid a phantom has."""
+    return overview.SeriesDescription[name].removeprefix("synthetic, grid of ")
+
+
+def test_grids_are_those_of_spiders_series(phantom_set, shared_data):
+    """Field of view, ratio of the spacings and place of the slice axis are real, of a series of the same sequence;
+    only T2 SPACE has fewer slices.
+    """
+    real = real_series(shared_data)
+    overview = pd.read_csv(phantom_set / "overview.csv").set_index("new_file_name")
+    drawn = {}
+    for name in series_names(phantom_set):
+        like = drawn[name] = sampled_as(overview, name)
+        assert like.split("_", 1)[1] == name.split("_", 1)[1]
+        row, image = real.loc[like], sitk.ReadImage(str(phantom_set / "images" / f"{name}.mha"))
+        posed = sitk.DICOMOrient(image, "PIL")
+        count, step = np.array(posed.GetSize())[::-1], np.array(posed.GetSpacing())[::-1]
+        real_count = row[["slices", "rows", "columns"]].to_numpy(float)
+        real_step = row[["slice_mm", "row_mm", "column_mm"]].to_numpy(float)
+        assert 0.97 < count[1] * count[2] / 57_600 < 1.03
+        np.testing.assert_allclose(count * step, real_count * real_step, rtol=1e-9)
+        factor = step / real_step
+        assert factor[1] == pytest.approx(factor[2], rel=0.02) and factor[1] > 1
+        assert factor[0] == pytest.approx(factor[1] if name.endswith("SPACE") else 1, rel=0.02)
+        code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
+        axes = "".join("X" if letter in "LR" else "Y" if letter in "AP" else "Z" for letter in code)
+        assert axes == {0: "YZX", 2: "XYZ"}[row.slice_axis_in_array]
+    assert len(set(drawn.values())) == len(drawn)
+
+
+def test_the_packages_table_is_spiders(shared_data):
+    real = real_series(shared_data)
+    listed = {one.like: one for geometries in spider_geometries().values() for one in geometries}
+    assert set(listed) == set(real.index) and len(listed) == 360
+    for series, row in real.iterrows():
+        assert listed[series].shape == (row.slices, row.rows, row.columns)
+        assert listed[series].spacing_mm == (row.slice_mm, row.row_mm, row.column_mm)
+        assert listed[series].slices_first == (row.slice_axis_in_array == 0)
+    assert {name: len(geometries) for name, geometries in spider_geometries().items()} == {
+        "T1": 158, "T2": 172, "T2_SPACE": 30,
+    }  # fmt: skip
+    assert sum(one.slices_first for one in listed.values()) == 50
+
+
+def test_the_overview_states_the_spacings(phantom_set):
     overview = pd.read_csv(phantom_set / "overview.csv").set_index("new_file_name")
     for name in series_names(phantom_set):
         image = sitk.ReadImage(str(phantom_set / "images" / f"{name}.mha"))
-        pixel, other, between = sitk.DICOMOrient(image, "PIL").GetSpacing()
-        assert pixel == other and between == overview.SpacingBetweenSlices[name]
-        assert overview.PixelSpacing[name] == f"[{pixel}, {pixel}]"
-        assert (between <= 1.6 * pixel) if name.endswith("SPACE") else (3.3 <= between <= 4.8)
+        column, row, between = sitk.DICOMOrient(image, "PIL").GetSpacing()
+        np.testing.assert_allclose(json.loads(overview.PixelSpacing[name]), [row, column], rtol=1e-12)
+        assert overview.SpacingBetweenSlices[name] == pytest.approx(between, rel=1e-12)
+        assert overview.SliceThickness[name] == pytest.approx(0.9 * between, abs=0.005)
+
+
+def test_without_a_cap_a_series_has_spiders_own_grid():
+    """Patient 2's T1 is like 90_t1, a small one; the coarse one shows the same patient in the same field of view."""
+    full, coarse = (phantom_series(2, "T1", 0, most_pixels=pixels)[1] for pixels in (0, 20_000))
+    assert full.GetDirection() == coarse.GetDirection()
+    posed = sitk.DICOMOrient(full, "PIL")
+    assert posed.GetSize() == (320, 254, 19)
+    np.testing.assert_allclose(posed.GetSpacing(), [0.8125, 1.034666, 4.757060], atol=1e-6)
+    fine = sitk.Resample(full, coarse, sitk.Transform(), sitk.sitkNearestNeighbor)
+    fine, seen = sitk.GetArrayFromImage(fine), sitk.GetArrayFromImage(coarse)
+    assert (fine == seen).mean() > 0.99
+    for label in set(np.unique(seen)) - {0}:
+        assert 2 * ((fine == label) & (seen == label)).sum() > 0.85 * ((fine == label).sum() + (seen == label).sum())
+
+
+def test_a_body_is_as_high_in_mm_whatever_the_pixels():
+    """L3 of one patient, on the most anisotropic grids there are: rows finer than columns, columns finer than rows, and
+    square pixels. Height and depth are taken along the body's own axes, through its middle.
+    """
+    anatomy = make_anatomy(1, 0)
+    body = anatomy.vertebrae[2]
+    measured = {}
+    for like in ("186_t2", "67_t2", "110_t2"):
+        geometry = next(one for one in spider_geometries()["T2"] if one.like == like).coarser(57_600, False)
+        geometry = replace(geometry, shape=(5, *geometry.shape[1:]))
+        protocol = replace(draw_protocol(anatomy, "T2", np.random.default_rng(0), 0), geometry=geometry)
+        mask = acquire(anatomy, "T2", 0, protocol).mask
+        steps = np.arange(-40, 40, 0.1)
+        inside = {}
+        for name, axis in (("height", 2), ("depth", 1)):
+            line = body.frame.to_patient(np.eye(3)[axis] * steps[:, None])
+            found = [mask[mask.TransformPhysicalPointToIndex(point.tolist())] == body.label for point in line]
+            inside[name] = 0.1 * sum(np.array(found)[np.abs(steps) < {"height": 18, "depth": 19}[name]])
+        measured[like] = inside
+    rows_finest = measured["186_t2"]
+    assert rows_finest["height"] == pytest.approx(measured["110_t2"]["height"], abs=1.5)
+    assert rows_finest["height"] == pytest.approx(measured["67_t2"]["height"], abs=1.5)
+    for one in measured.values():
+        assert one["height"] == pytest.approx(body.shape.h - 2 * body.shape.hollow, abs=1.5)
+        assert one["depth"] == pytest.approx(measured["110_t2"]["depth"], abs=3.0)
 
 
 def test_subsets_are_by_patient(phantom_set):
@@ -141,12 +241,13 @@ def test_a_quarter_of_the_patients_is_held_out():
 
 
 def test_series_of_a_set_are_stored_in_different_orientations(phantom_set):
-    codes = set()
+    codes, sides = set(), set()
     for name in series_names(phantom_set):
         image = sitk.ReadImage(str(phantom_set / "images" / f"{name}.mha"))
         codes.add(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection()))
+        sides |= set(sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection()))
         assert in_pose(image).shape[0] == min(image.GetSize())  # fewest samples from right to left
-    assert len(codes) >= 4
+    assert len(codes) >= 4 and sides == set("LRAPIS")
 
 
 def test_reorient_moves_voxels_but_not_the_patient():
@@ -238,12 +339,16 @@ def test_complete_set_is_left_alone_and_a_broken_one_mended(tmp_path):
     assert file.stat().st_mtime_ns == made
     with pytest.raises(SpiderError, match="made with patients 1, seed 4.* found patients 1, seed 3"):
         make_phantom(tmp_path, patients=1, seed=4)
+    with pytest.raises(SpiderError, match="pixels 0, .* found .* pixels 57600"):
+        make_phantom(tmp_path, patients=1, seed=3, most_pixels=0)
     file.unlink()
     make_phantom(tmp_path, patients=1, seed=3, workers=1)
     assert file.read_bytes() == content
 
 
-@pytest.mark.parametrize("wrong", [{"patients": 0}, {"patients": 1.5}, {"seed": -1}, {"workers": 0}])
+@pytest.mark.parametrize(
+    "wrong", [{"patients": 0}, {"patients": 1.5}, {"seed": -1}, {"workers": 0}, {"most_pixels": -1}]
+)
 def test_bad_parameters_are_named(tmp_path, wrong):
     with pytest.raises(SpiderError, match=next(iter(wrong))):
         make_phantom(tmp_path / "out", **wrong)
@@ -262,6 +367,18 @@ def test_bad_folders_are_refused(tmp_path):
     (tmp_path / "odd" / "phantom.json").write_text("[]")
     with pytest.raises(SpiderError, match="phantom's record"):
         make_phantom(tmp_path / "odd")
+
+
+def test_a_large_series_is_rendered_in_parts_that_do_not_show(monkeypatch):
+    geometry = Geometry("", (6, 70, 60), (4.0, 4.0, 4.0), slices_first=False)
+    anatomy = make_anatomy(1, 0)
+    protocol = replace(draw_protocol(anatomy, "T2", np.random.default_rng(0), 0), geometry=geometry, noise=0.0)
+    whole = acquire(anatomy, "T2", 0, protocol)
+    monkeypatch.setattr("spider_utils.data.phantom.acquisition.POINTS", 2 * 3 * 70 * 60)
+    parts = acquire(anatomy, "T2", 0, protocol)
+    assert np.array_equal(sitk.GetArrayFromImage(whole.mask), sitk.GetArrayFromImage(parts.mask))
+    difference = sitk.GetArrayFromImage(whole.image) - sitk.GetArrayFromImage(parts.image)
+    assert np.abs(difference).max() <= 1 and sitk.GetArrayFromImage(whole.image).max() > 200
 
 
 def test_unknown_sequence_is_refused():

@@ -72,7 +72,6 @@ class Anatomy:
     sacrum: tuple[Vertebra, ...]  # from S1 downwards
     sacral_discs: tuple[Disc, ...]
     top_mm: float  # z of the upper edge of the field of view
-    height_mm: float  # its height
     conus_mm: float  # z of the tip of the cord
     sac_mm: float  # half depth of a free dural sac
     fat_mm: float  # thickness of the subcutaneous fat
@@ -101,10 +100,9 @@ def make_anatomy(patient: int, seed: int) -> Anatomy:
         top = float(discs[visible].centre[2]) + 2.5 * scale
     else:
         top = float(vertebrae[visible - 1].frame.origin[2] + rng.uniform(-5, 4) * scale)
-    height = max(float(rng.uniform(258, 276)), top + 38.0)
     return Anatomy(
         patient=patient, male=bool(rng.random() < 0.5), scale=scale, vertebrae=vertebrae, discs=discs, sacrum=sacrum,
-        sacral_discs=sacral_discs, top_mm=top, height_mm=height,
+        sacral_discs=sacral_discs, top_mm=top,
         conus_mm=float(discs[4].centre[2] + rng.uniform(-14, 14)), sac_mm=float(rng.uniform(6.6, 8.2)),
         fat_mm=float(rng.uniform(7, 34)), belly_mm=float(rng.uniform(115, 175)),
         infiltration=float(np.clip(0.15 + 0.6 * age + rng.normal(0, 0.1), 0.05, 0.9)),

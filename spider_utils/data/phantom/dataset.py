@@ -14,12 +14,12 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, write_json
 from spider_utils.common.progress import progress
-from spider_utils.data.phantom.acquisition import Acquired, acquire
+from spider_utils.data.phantom.acquisition import MOST_PIXELS, Acquired, acquire
 from spider_utils.data.phantom.anatomy import Anatomy, make_anatomy
+from spider_utils.data.series import STEMS
 
-VERSION = 1  # of the generator: the same seed makes other voxels when this changes
+VERSION = 2  # of the generator: the same seed makes other voxels when this changes
 RECORD = "phantom.json"
-STEMS = {"T1": "t1", "T2": "t2", "T2_SPACE": "t2_SPACE"}
 OVERVIEW_COLUMNS = (
     "new_file_name", "num_vertebrae", "num_discs", "sex", "birth_date", "subset", "AngioFlag", "BodyPartExamined",
     "DeviceSerialNumber", "EchoNumbers", "EchoTime", "EchoTrainLength", "FlipAngle", "ImagedNucleus",
@@ -31,23 +31,27 @@ OVERVIEW_COLUMNS = (
 )  # fmt: skip
 
 
-def make_phantom(out_dir: Path | str, patients: int = 12, seed: int = 0, workers: int = 2) -> None:
+def make_phantom(
+    out_dir: Path | str, patients: int = 12, seed: int = 0, workers: int = 2, most_pixels: int = MOST_PIXELS
+) -> None:
     """Write a synthetic set of `patients` (numbers 1, 2, ...) in SPIDER's format to `out_dir`.
 
-    Every patient has a T1 and a T2 series, those with odd numbers a T2 SPACE series too. Patient p depends on
-    (seed, p) only. The work is shared by `workers` processes. A set that is already complete with the same parameters
-    is left alone. Raises SpiderError for bad parameters, and where `out_dir` holds anything but a set with the same
-    parameters.
+    Every patient has a T1 and a T2 series, those with odd numbers a T2 SPACE series too. Shapes, spacings and the order
+    of the axes are those of SPIDER's series; slices of more than `most_pixels` are made coarser (0: none is). Patient p
+    depends on (seed, p) and `most_pixels` only. The work is shared by `workers` processes. A set that is already
+    complete with the same parameters is left alone. Raises SpiderError for bad parameters, and where `out_dir` holds
+    anything but a set with the same parameters.
     """
     out_dir = Path(out_dir)
-    for name, value, least in (("patients", patients, 1), ("seed", seed, 0), ("workers", workers, 1)):
+    wanted = {"patients": (patients, 1), "seed": (seed, 0), "workers": (workers, 1), "most_pixels": (most_pixels, 0)}
+    for name, (value, least) in wanted.items():
         if not isinstance(value, int | np.integer) or value < least:
             raise SpiderError(f"phantom: expected {name} to be a whole number of {least} or more, found {value!r}")
-    record = {"patients": int(patients), "seed": int(seed), "version": VERSION}
+    record = {"patients": int(patients), "seed": int(seed), "pixels": int(most_pixels), "version": VERSION}
     if _is_complete(out_dir, record):
         return
     write_json(out_dir / RECORD, record | {"complete": False})
-    rows = list(_rows(out_dir, patients, seed, workers))
+    rows = list(_rows(out_dir, record, workers))
     overview = pd.DataFrame([row for series, _ in rows for row in series], columns=list(OVERVIEW_COLUMNS))
     gradings = pd.DataFrame([row for _, discs in rows for row in discs])
     for name, table in (("overview.csv", overview), ("radiological_gradings.csv", gradings)):
@@ -100,9 +104,9 @@ def _words(record: dict) -> str:
     return ", ".join(f"{name} {value}" for name, value in record.items())
 
 
-def _rows(out_dir: Path, patients: int, seed: int, workers: int) -> Iterator[tuple[list, list]]:
+def _rows(out_dir: Path, record: dict[str, int], workers: int) -> Iterator[tuple[list, list]]:
     """Write all patients and give their rows of the two tables, in order of the patients."""
-    make = partial(_write_patient, out_dir, patients, seed)
+    make, patients = partial(_write_patient, out_dir, record), record["patients"]
     numbers = range(1, patients + 1)
     workers = min(workers, patients)
     bar = {"total": patients, "desc": "phantom", "unit": "patient"}
@@ -113,22 +117,22 @@ def _rows(out_dir: Path, patients: int, seed: int, workers: int) -> Iterator[tup
         yield from progress(pool.map(make, numbers), **bar)
 
 
-def _write_patient(out_dir: Path, patients: int, seed: int, patient: int) -> tuple[list[dict], list[dict]]:
+def _write_patient(out_dir: Path, record: dict[str, int], patient: int) -> tuple[list[dict], list[dict]]:
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-    anatomy = make_anatomy(patient, seed)
+    anatomy = make_anatomy(patient, record["seed"])
     series = []
     for sequence in series_of(patient):
-        acquired = acquire(anatomy, sequence, seed)
+        acquired = acquire(anatomy, sequence, record["seed"], most_pixels=record["pixels"])
         name = f"{patient}_{STEMS[sequence]}"
         for kind, volume in (("images", acquired.image), ("masks", acquired.mask)):
             with atomic_path(out_dir / kind / f"{name}.mha") as temporary:
                 sitk.WriteImage(volume, str(temporary), useCompression=True, compressionLevel=1)
-        series.append(_overview_row(name, acquired, phantom_subset(patient, patients)))
+        series.append(_overview_row(name, acquired, phantom_subset(patient, record["patients"])))
     return series, grading_rows(anatomy)
 
 
 def _overview_row(name: str, acquired: Acquired, subset: str) -> dict:
-    protocol = acquired.protocol
+    protocol, geometry = acquired.protocol, acquired.protocol.geometry
     labels = np.unique(sitk.GetArrayViewFromImage(acquired.mask))
     return {
         "new_file_name": name, "num_vertebrae": int(((labels > 0) & (labels < 100)).sum()),
@@ -136,9 +140,9 @@ def _overview_row(name: str, acquired: Acquired, subset: str) -> dict:
         "BodyPartExamined": "LSPINE", "EchoTime": protocol.echo_ms, "RepetitionTime": protocol.repetition_ms,
         "ImagedNucleus": "1H", "MRAcquisitionType": "3D" if protocol.samples == 1 else "2D",
         "MagneticFieldStrength": 1.5, "Manufacturer": "phantom", "ManufacturerModelName": "spider_utils",
-        "PhotometricInterpretation": "MONOCHROME2", "PixelSpacing": f"[{protocol.pixel_mm}, {protocol.pixel_mm}]",
-        "SamplesPerPixel": 1, "SeriesDescription": f"synthetic {protocol.sequence}",
-        "SliceThickness": protocol.thickness_mm, "SpacingBetweenSlices": protocol.spacing_mm,
+        "PhotometricInterpretation": "MONOCHROME2", "PixelSpacing": str(list(geometry.spacing_mm[1:])),
+        "SamplesPerPixel": 1, "SeriesDescription": f"synthetic, grid of {geometry.like}",
+        "SliceThickness": round(protocol.thickness_mm, 2), "SpacingBetweenSlices": geometry.spacing_mm[0],
     }  # fmt: skip
 
 

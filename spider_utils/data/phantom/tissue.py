@@ -1,6 +1,7 @@
 """How bright each tissue is in each sequence, relative to subcutaneous fat on T1 = 1, and smooth random texture."""
 
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -51,14 +52,18 @@ def draw_contrast(sequence: str, rng: np.random.Generator) -> Contrast:
     return replace(usual, **varied)
 
 
+@lru_cache(maxsize=4)  # of one series, whose slabs are rendered one after the other
+def _grains(seed: int, counts: tuple[int, ...]) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal(counts, dtype=np.float32) * np.float32(2.4)
+
+
 def texture(grid: Grid, seed: int, size_mm: tuple[float, float, float]) -> np.ndarray:
     """Smooth random field on the grid, float32, about normal; `size_mm`: length of its grains along the grid's axes.
 
     The grains hang on patient coordinates, so that every series of a patient shows them in (nearly) the same place.
     """
-    rng = np.random.default_rng(seed)
-    counts = [int(np.ceil(600 / size)) + 4 for size in size_mm]
-    values = rng.standard_normal(counts, dtype=np.float32) * np.float32(2.4)
+    counts = tuple(int(np.ceil(600 / size)) + 4 for size in size_mm)
+    values = _grains(seed, counts)
     start = grid.axes @ grid.origin
     for axis, (size, positions) in enumerate(zip(size_mm, grid.positions, strict=True)):
         at = np.clip((positions + start[axis] + 300) / size, 0, counts[axis] - 4)
