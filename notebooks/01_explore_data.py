@@ -85,8 +85,8 @@ figures.keep(figures.spacing_scatter(table, source=run.source), run.figures, "01
 
 # %%
 def aspect_of(stack):
-    """Row over column spacing; 0.8 where it is not known and the slice is 512 x 640, squeezed from a square as it seems."""
-    return stack.pixel_mm[0] / stack.pixel_mm[1] if stack.pixel_mm else 0.8
+    """Row over column spacing; 1 where it is not known."""
+    return stack.pixel_mm[0] / stack.pixel_mm[1] if stack.pixel_mm else 1.0
 
 
 # %%

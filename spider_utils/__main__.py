@@ -226,7 +226,6 @@ def score(options: argparse.Namespace) -> None:
 def add_carry_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--labelled", required=True, metavar="DIR", help="the released T2 SPACE slices and masks")
     parser.add_argument("--images", required=True, metavar="DIR", help="the slices without masks, 12_t1.png, 12_t2.png")
-    parser.add_argument("--metadata", required=True, metavar="DIR", help="the folder of series_geometry.csv")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder to write, a set of source pairs")
 
 
@@ -234,7 +233,7 @@ def carry(options: argparse.Namespace) -> None:
     """Carry T2 SPACE labels over to the same patients' unlabelled T1 and T2 slices, by registration."""
     from spider_utils.commands.carry import carry_labels
 
-    table = carry_labels(options.labelled, options.images, options.metadata, options.out)
+    table = carry_labels(options.labelled, options.images, options.out)
     print(f"{table['passed'].sum()} of {len(table)} slices have got labels, in {options.out}; all: carried.csv there")
 
 

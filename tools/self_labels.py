@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spider_utils.commands.carry import find_unlabelled, plane, read_geometry
+from spider_utils.commands.carry import find_unlabelled, plane
 from spider_utils.common.files import write_text
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import scale_intensity
@@ -37,7 +37,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True, metavar="DIR")
     options = parser.parse_args()
     store = open_store(options.study / "store")
-    geometry, overview = read_geometry(options.metadata), read_overview(options.metadata)
+    overview = read_overview(options.metadata)
     labelled = set(store.table["patient"])  # they have better masks than these
     patients = set(pd.to_numeric(overview["new_file_name"].str.split("_").str[0])) - labelled
     files, rows = find_unlabelled(options.images, patients), []
@@ -52,7 +52,7 @@ def main() -> None:
             mask, sure = found[best]
             row = count_row(f"{patient}_{sequence}", {}, count_structures(mask), overview)
             passed = all(abs(row[name] - row[f"recorded_{name}"]) <= FARTHEST for name in STRUCTURES)
-            pixel_mm, middle = plane(geometry, f"{patient}_{sequence}", image.shape)
+            pixel_mm, middle = plane(f"{patient}_{sequence}", image.shape)
             name = f"{path.stem}_self{fold.number}.png"
             rows.append(
                 {

@@ -114,8 +114,8 @@ def resolution_page(folder: Path) -> list[str]:
     told = (
         "Pooled Dice, in brackets 95 % bootstrap intervals over patients; every patient segmented by a network that "
         "has not met it, every slice shown alone. Pixel and thickness in mm: what T2 SPACE was degraded to, T2's "
-        "medians in SPIDER's overview.csv and, last, its largest. T2 SPACE's own 0.47 × 0.59 mm are plausible, not "
-        "verified."
+        "medians in SPIDER's overview.csv and, last, its largest. T2 SPACE's own are 0.47 mm, by "
+        "SPIDER's table of its series."
     )
     heads = ["slices", "pixel", "thickness", "slices of patients", *shown]
     return [

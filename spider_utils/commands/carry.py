@@ -15,36 +15,34 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_text
 from spider_utils.common.progress import progress
 from spider_utils.data.carry import PixelMm, carry_mask, complaints, head_gap
+from spider_utils.data.geometry import spider_geometries
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import png_files, read_grey
 from spider_utils.data.released import find_released_series, read_released_stack
 from spider_utils.predict.slices import write_mask
 
-GEOMETRY = "series_geometry.csv"
 FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
 
 
-def carry_labels(labelled: Path | str, images: Path | str, metadata: Path | str, out: Path | str) -> pd.DataFrame:
+def carry_labels(labelled: Path | str, images: Path | str, out: Path | str) -> pd.DataFrame:
     """Carry labels over to every slice `<patient>_<t1|t2>.png` of a patient with T2 SPACE; return carried.csv's rows.
 
-    Raises SpiderError on a folder without such slices, a series without its geometry, and what `read_released_stack`
-    refuses.
+    Raises SpiderError on a folder without such slices, a series that is not in SPIDER's training subset, and what
+    `read_released_stack` refuses.
     """
     out = Path(out)
     if (out / "images").is_dir():
         raise SpiderError(f"{out / 'images'}: expected no folder yet, found one; name another --out or take it away")
     known = {series.patient: series for series in find_released_series(labelled)}
-    geometry, rows = read_geometry(metadata), []
+    rows = []
     for path, patient, sequence in progress(find_unlabelled(images, set(known)), desc="carry", unit="slice"):
         stack = read_released_stack(known[patient])
         if stack.labels is None:
             raise SpiderError(f"{labelled}: expected masks/ beside images/, found none; there is nothing to carry over")
         image = read_grey(path)
-        pixel_mm, middle = plane(geometry, f"{patient}_{sequence}", image.shape)
+        pixel_mm, middle = plane(f"{patient}_{sequence}", image.shape)
         masks = classes_from_grey(stack.labels)
-        carried = carry_mask(
-            image, pixel_mm, stack.image, masks, plane(geometry, f"{patient}_t2_SPACE", masks.shape[1:])[0]
-        )
+        carried = carry_mask(image, pixel_mm, stack.image, masks, plane(f"{patient}_t2_SPACE", masks.shape[1:])[0])
         why = complaints(carried, len(masks), pixel_mm)
         name = f"{path.stem}_carried.png"
         rows.append(
@@ -82,19 +80,13 @@ def find_unlabelled(folder: Path | str, patients: set[int]) -> list[tuple[Path, 
     return sorted(found, key=lambda one: (one[1], one[2]))
 
 
-def read_geometry(metadata: Path | str) -> pd.DataFrame:
-    """Read series_geometry.csv: shape and spacing (mm) of each series' array, and the axis of its slices."""
-    path = Path(metadata) / GEOMETRY
-    if not path.is_file():
-        raise SpiderError(f"{path}: expected the table of the series' shapes and spacings, found no file; add it")
-    return pd.read_csv(path).set_index("series")
+def plane(series: str, shape: tuple[int, int]) -> tuple[PixelMm, int]:
+    """Return the pixel size (row, column) in mm of a series' slice stored as (H, W), and its middle slice's number.
 
-
-def plane(geometry: pd.DataFrame, series: str, shape: tuple[int, int]) -> tuple[PixelMm, int]:
-    """Return the pixel size (row, column) in mm of a series' slice stored as (H, W), and its middle slice's number."""
-    if series not in geometry.index:
-        raise SpiderError(f"{GEOMETRY}: expected a row of {series}, found none; add it or leave the slice out")
-    row = geometry.loc[series]
-    across = "zyx"[int(row["slice_axis_in_array"])]
-    height, width = (float(row[axis] * row[f"s{axis}"]) for axis in "zyx" if axis != across)
-    return (height / shape[0], width / shape[1]), int(row[across]) // 2
+    Raises SpiderError on a series that is not in SPIDER's table, which holds its training subset.
+    """
+    known = next((one for one in spider_geometries()[series.split("_", 1)[1].upper()] if one.like == series), None)
+    if known is None:
+        raise SpiderError(f"{series}: expected a series of SPIDER's training subset, found none; leave the slice out")
+    height, width = (count * mm for count, mm in zip(known.shape[1:], known.spacing_mm[1:], strict=True))
+    return (height / shape[0], width / shape[1]), known.shape[0] // 2

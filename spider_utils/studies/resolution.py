@@ -10,8 +10,9 @@ finished study's folds, each on the patients that it holds out. Slices whose nei
 of every condition. Three things are told apart: resolution (the same slices, as they are and coarse), contrast and all
 else by which T2 differs (coarse T2 SPACE and T2, slices with the canal), and lateral position (T2 with and without it).
 
-That the released slices of T2 SPACE have pixels of 0.469 x 0.586 mm is plausible (see SPACE_MM) and not verified. A
-scanner's pixel can be smaller than what it resolves, since it interpolates; T2's true resolution may be coarser.
+The released slices of T2 SPACE have 640 x 512 pixels. So has the array of 23 of their 30 series in SPIDER's table, with
+pixels of 0.469 x 0.469 mm; the others, resized, lie within 3 % of that. A scanner's pixel can be smaller than what it
+resolves, since it interpolates; T2's true resolution may be coarser.
 """
 
 import ast
@@ -38,8 +39,7 @@ from spider_utils.studies.folds import study_folds
 from spider_utils.studies.harness import join_scores
 from spider_utils.studies.paired import paired_table, patient_table
 
-SPACE_FIELD_MM = 640 * 0.46875  # if T2 SPACE's matrix was 640 x 640, of overview.csv's pixels; then squeezed in width
-SPACE_MM = (0.46875, SPACE_FIELD_MM / 512)  # spacing of rows and columns of a released slice, 640 x 512
+SPACE_MM = (0.46875, 0.46875)  # spacing of rows and columns of a released slice, 640 x 512, as in series_geometry.csv
 SPACE_SLICE_MM = 1.0  # its slices lie 1 mm apart and are 0.9 mm thick
 AS_IS, PIXEL, THICK, BOTH, COARSEST = "as it is", "T2's pixel", "T2's thickness", "both", "both, T2's coarsest"
 OUTER = "vertebrae and discs"  # the mean of the two classes that slices without the canal have, too

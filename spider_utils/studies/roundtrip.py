@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spider_utils.common.progress import progress
+from spider_utils.data.geometry import Geometry
 from spider_utils.data.labels import CLASSES, FOREGROUND, four_classes
 from spider_utils.data.phantom.acquisition import ORIENTATIONS, Protocol, acquire, reorient
 from spider_utils.data.phantom.anatomy import make_anatomy
-from spider_utils.data.phantom.geometry import Geometry
 from spider_utils.data.pose import from_pose, to_pose
 from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.models.batches import network_masks

@@ -29,15 +29,13 @@ def small(shared_data, tmp_path):
     return tmp_path
 
 
-def command(small, shared_data, out, metadata=None):
-    return main(
-        ["carry", "--labelled", str(small / "space"), "--images", str(small / "plain"), "--out", str(small / out)]
-        + ["--metadata", str(metadata or shared_data / "spider_metadata")]
-    )
+def command(small, out):
+    folders = {"labelled": "space", "images": "plain", "out": out}
+    return main(["carry", *(word for name, at in folders.items() for word in (f"--{name}", str(small / at)))])
 
 
-def test_the_folder_is_one_of_pairs_and_the_same_each_time(small, shared_data, capsys):
-    assert [command(small, shared_data, out) for out in ("one", "two")] == [0, 0]
+def test_the_folder_is_one_of_pairs_and_the_same_each_time(small, capsys):
+    assert [command(small, out) for out in ("one", "two")] == [0, 0]
     assert "1 of 2 slices have got labels" in capsys.readouterr().out
     table = pd.read_csv(small / "one" / "carried.csv").set_index("file")
     assert table["passed"].to_dict() == {"7_t1_carried.png": True, "7_t2_carried.png": False}
@@ -56,26 +54,21 @@ def test_the_folder_is_one_of_pairs_and_the_same_each_time(small, shared_data, c
     assert set(np.unique(stack.labels)) == {0, 1, 2, 3}
     for path in sorted((small / "one").rglob("*.*")):
         assert path.read_bytes() == (small / "two" / path.relative_to(small / "one")).read_bytes()
-    assert command(small, shared_data, "one") == 2
+    assert command(small, "one") == 2
     assert "expected no folder yet" in capsys.readouterr().err
 
 
-def test_what_is_missing_is_named(small, shared_data, capsys):
-    assert command(small, shared_data, "out", small) == 2
-    assert "series_geometry.csv: expected the table" in capsys.readouterr().err
-    geometry = pd.read_csv(shared_data / "spider_metadata" / "series_geometry.csv")
-    geometry[geometry["series"] != "7_t1"].to_csv(small / "series_geometry.csv", index=False)
-    assert command(small, shared_data, "out", small) == 2
-    assert "expected a row of 7_t1" in capsys.readouterr().err
-    for path in (small / "plain").glob("7_*.png"):
-        path.unlink()
-    assert command(small, shared_data, "out") == 2
+def test_what_is_missing_is_named(small, capsys):
+    for path in [*small.glob("space/*/7_*"), small / "plain" / "7_t1.png"]:
+        path.rename(path.with_name(path.name.replace("7_", "11_", 1)))  # of the validation subset
+    assert command(small, "out") == 2
+    assert "11_t1: expected a series of SPIDER's training subset, found none" in capsys.readouterr().err
+    (small / "plain" / "11_t1.png").unlink()
+    assert command(small, "out") == 2
     assert "expected slices such as 12_t1.png" in capsys.readouterr().err
 
 
 def test_the_pixel_size_is_that_of_the_plane_whichever_axis_the_slices_lie_on():
-    columns = ["series", "z", "y", "x", "sz", "sy", "sx", "slice_axis_in_array"]
-    rows = [["1_t1", 17, 400, 500, 3.3, 0.5, 0.6, 0], ["1_t2", 400, 500, 21, 0.5, 0.6, 4.4, 2]]
-    geometry = pd.DataFrame(rows, columns=columns).set_index("series")
-    assert plane(geometry, "1_t1", (400, 500)) == ((0.5, 0.6), 8)
-    assert plane(geometry, "1_t2", (800, 250)) == (pytest.approx((0.25, 1.2)), 10)
+    """By SPIDER's table 5_t2_SPACE is 120 x 640 x 512 (slices first), 100_t2 797 x 492 x 21 (slices last)."""
+    assert plane("5_t2_SPACE", (320, 512)) == (pytest.approx((2 * 0.46875, 0.46875), abs=1e-5), 60)
+    assert plane("100_t2", (797, 246)) == (pytest.approx((0.387923, 2 * 0.630518), abs=1e-5), 10)

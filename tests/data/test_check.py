@@ -14,8 +14,8 @@ from spider_utils.data.check.dataset import CHECKS, check_dataset, run_checks
 from spider_utils.data.check.findings import Finding, as_text, in_order, summary
 from spider_utils.data.check.overview import Listed
 from spider_utils.data.check.volumes import implausible_spacing, not_sagittal
+from spider_utils.data.geometry import spider_geometries
 from spider_utils.data.phantom import phantom_series
-from spider_utils.data.phantom.geometry import spider_geometries
 from spider_utils.data.spider import read_overview
 from spider_utils.data.volumes import read_volume
 from tests.helpers.dicom_series import write_dicom

@@ -10,10 +10,10 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.geometry import Geometry, spider_geometries
 from spider_utils.data.phantom import ORIENTATIONS, make_phantom, phantom_series, phantom_subset, reorient
 from spider_utils.data.phantom.acquisition import acquire, draw_protocol
 from spider_utils.data.phantom.anatomy import make_anatomy
-from spider_utils.data.phantom.geometry import Geometry, spider_geometries
 
 SEQUENCE_OF_STEM = {"t1": "T1", "t2": "T2", "t2_SPACE": "T2_SPACE"}
 

@@ -8,9 +8,9 @@ import numpy as np
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.geometry import Geometry, spider_geometries
 from spider_utils.data.phantom.anatomy import Anatomy, make_anatomy
 from spider_utils.data.phantom.canal import make_course
-from spider_utils.data.phantom.geometry import Geometry, spider_geometries
 from spider_utils.data.phantom.render import render
 from spider_utils.data.phantom.shapes import Grid
 from spider_utils.data.phantom.tissue import draw_contrast
