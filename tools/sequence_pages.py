@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.bootstrap import patient_weights
+from spider_utils.studies.paired import paired_difference
 from tools.markdown import PAIRED, SHOWN, interval, markdown_table
 
 SLICES = {"all": "all", "canal": "with canal", "no canal": "without canal"}
@@ -128,6 +130,22 @@ def resolution_page(folder: Path) -> list[str]:
     ]
 
 
+def beside_specialist(folder: Path) -> str:
+    """Return in words how far one network for all sequences lies from that of T2 SPACE alone, on T2 SPACE.
+
+    Each patient was segmented by networks of either study that had not met it.
+    """
+    own = pd.read_csv(folder / "patients_by_sequence.csv").query("sequence == 'T2_SPACE'").set_index("patient")["dice"]
+    specialist = pd.read_csv(folder.parent / "errors" / "patients.csv").set_index("patient")["dice"]
+    gain = (own - specialist.reindex(own.index)).to_numpy()
+    row = paired_difference(gain, patient_weights(len(gain)))
+    return (
+        f"On T2 SPACE the network of T2 SPACE alone ([errors](../errors/README.md), longer training) is the measure: "
+        f"paired by patient the difference is {interval(row, 'difference', '+.3f')}, mean over {row['n']} patients; "
+        f"{int((gain > 0).sum())} are better, {int((gain < 0).sum())} worse."
+    )
+
+
 def _cell(rows: pd.DataFrame, name: str, metric: str) -> str:
     """Return a value with its interval, of rows by class and metric; "" where there is none."""
     if (name, metric) not in rows.index or pd.isna(rows.loc[(name, metric), "value"]):
@@ -158,7 +176,7 @@ def arms_page(folder: Path) -> list[str]:
     )
     heads = ["slices", "slices of patients", "arm", *SHOWN]
     if not len(gains):
-        return [markdown_table(heads, lines), told]
+        return [markdown_table(heads, lines), told, beside_specialist(folder)]
     told += (
         " The last column: the foreground Dice less the reference arm's, paired by patient; an interval that holds 0 "
         "shows no difference."

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from spider_utils.data.series import SEQUENCES
+from spider_utils.evaluate.overlap import pooled_dice
 from spider_utils.studies.compare import dice_table, difference_table
 
 EVERY, CANAL, LATERAL = "all slices", "canal visible", "no canal"
@@ -37,11 +38,15 @@ def slice_groups(counts: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]
 def sequence_tables(counts: pd.DataFrame, reference: str) -> dict[str, pd.DataFrame]:
     """Return `compare`'s tables for every group of slices, of the last epoch: by_sequence, differences_by_sequence.
 
-    Their first columns are sequence and position; the rest are those of `dice_table` and `difference_table`.
+    Their first columns are sequence and position; the rest are those of `dice_table` and `difference_table`. And
+    patients_by_sequence: sequence, arm, patient and its dice, pixels of all its slices pooled, mean of three classes.
     """
     last = counts[counts["epoch"] == counts["epoch"].max()]
-    dice, gains = [], []
+    dice, gains, patients = [], [], []
     for sequence, position, part in slice_groups(last):
+        if position == EVERY:
+            own = pooled_dice(part, ["arm", "patient"]).mean(axis=1, skipna=False).rename("dice").reset_index()
+            patients.append(own.assign(sequence=sequence)[["sequence", "arm", "patient", "dice"]])
         for table, made in ((dice_table(part), dice), (difference_table(part, reference), gains)):
             if position == LATERAL and len(table):
                 table = table[~table["class"].isin(HAVE_NO_CANAL)]
@@ -50,4 +55,5 @@ def sequence_tables(counts: pd.DataFrame, reference: str) -> dict[str, pd.DataFr
     return {
         "by_sequence": pd.concat(dice, ignore_index=True),
         "differences_by_sequence": pd.concat(gains, ignore_index=True),
+        "patients_by_sequence": pd.concat(patients, ignore_index=True),
     }

@@ -40,6 +40,9 @@ def test_values_are_those_of_the_group_alone_and_lateral_slices_have_no_canal():
     )
     lateral = dice.loc[("T2", LATERAL, "b")]
     assert set(lateral.index) == {"background", "vertebrae", "discs"}
+    patients = tables["patients_by_sequence"].set_index(["sequence", "arm", "patient"])["dice"]
+    whole, holed = 2 * 20 / (2 * 20 + 4), 2 * 8 / (2 * 8 + 2 + 2)  # of arm b: bones and discs, the canal
+    assert patients["T2", "b", 1] == pytest.approx((2 * whole + holed) / 3) and len(patients) == 6
     gains = tables["differences_by_sequence"].query("aggregation == 'pooled' and `class` == 'vertebrae'")
     assert set(gains["arm"]) == {"b"} and set(gains["sequence"]) == {"T2", "T2_SPACE"}
     assert gains["difference"].to_numpy() == pytest.approx(20 / 22 - 1)
