@@ -247,19 +247,33 @@ def bodies_page(folder: Path) -> list[str]:
     """How much of the vertebral bodies of another site's volumes is found."""
     table = pd.read_csv(folder / "bodies_summary.csv")
     lines = [
-        [row.volume, row.intensities, str(row.bodies), f"{row.mean:.3f}", f"{row.lowest:.3f}"]
+        [row.volume, row.network, row.intensities, str(row.bodies), f"{row.mean:.3f}", f"{row.lowest:.3f}"]
         for row in table.itertuples()
     ]
     told = (
-        "The share of each labelled vertebral body that the shipped network (spine_t2space) calls vertebra, "
-        "mean and lowest over a volume's bodies. The network has learnt from T2 SPACE of one data set alone; these are "
-        "T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
+        "The share of each labelled vertebral body that a shipped network calls vertebra, mean and lowest over a "
+        "volume's bodies. The networks have learnt from one data set, `spine_t2space` from its T2 SPACE alone; these "
+        "are T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and nothing "
         "else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's percentiles "
         "are laid over those of the training slices, as `predict` does with volumes. That this is done was decided "
         "after these two volumes had been seen to fail without it, so they are no untouched test; its values come "
         "from the training slices alone, and on SPIDER's own held-out patients it changes nothing (results/errors)."
     )
-    return [markdown_table(["volume", "intensities", "bodies", "mean share", "lowest share"], lines), told]
+    islands = [
+        [row.volume, row.network, row.intensities, str(row.slices), str(row.pieces), f"{row.ml:.1f}"]
+        for row in pd.read_csv(folder / "islands.csv").itertuples()
+    ]
+    beside = (
+        "What is called vertebra in slices that show no labelled body (of the PHANTOM: no vertebra): pieces, connected "
+        "in their slice, and their volume. In real slices tips of processes may be right."
+    )
+    heads = ["volume", "network", "intensities"]
+    return [
+        markdown_table([*heads, "bodies", "mean share", "lowest share"], lines),
+        told,
+        markdown_table([*heads, "slices beside", "pieces", "ml"], islands),
+        beside,
+    ]
 
 
 PAGES: dict[str, Callable[[Path], list[str]]] = {

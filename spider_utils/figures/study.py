@@ -188,8 +188,9 @@ def roundtrip(summary: pd.DataFrame, *, source: str) -> Figure:
 def bodies(cases: list, table: pd.DataFrame, *, source: str) -> Figure:
     """Volumes of another site: the middle slice with each scale of intensities, and each body's share called vertebra.
 
-    `cases` and `table`: of `studies.bodies`. A row a volume.
+    `cases` and `table`: of `studies.bodies`; drawn is the network of the cases. A row a volume.
     """
+    table = table[table["network"] == cases[0].network]
     names, ways = (list(dict.fromkeys(table[column])) for column in ("volume", "intensities"))
     figure, axes = new_figure(
         len(names), len(ways) + 1, size=(12.0, 4.4 * len(names)), width_ratios=[1] * len(ways) + [1.25]

@@ -1,5 +1,7 @@
 """The studies of volumes: what is found of constructed bodies, and the command that runs them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +12,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.figures.study import bodies as bodies_figure
 from spider_utils.figures.study import roundtrip as roundtrip_figure
 from spider_utils.studies import roundtrip
-from spider_utils.studies.bodies import STANDARD, Case, body_rows, find_pairs, summarise_bodies
+from spider_utils.studies.bodies import STANDARD, Case, body_rows, find_pairs, island_row, summarise_bodies
 from spider_utils.studies.roundtrip import Extent, roundtrip_table, summarise_roundtrip
 
 
@@ -19,7 +21,7 @@ def case(name: str = "a", way: str = STANDARD) -> Case:
     bodies, classes = np.zeros((2, 8, 8), np.uint8), np.zeros((2, 8, 8), np.uint8)
     bodies[:, 1:3, 1:3], classes[:, 1:3, 1:3] = 1, 1
     bodies[:, 5:7, 1:3], classes[:, 5:7, 1:3] = 4, np.array([[1, 1], [3, 0]])
-    return Case(name, way, np.random.default_rng(0).random((2, 8, 8)) * 100, bodies, classes, (10.0, 5.0, 2.0))
+    return Case(name, "net", way, np.random.default_rng(0).random((2, 8, 8)) * 100, bodies, classes, (10.0, 5.0, 2.0))
 
 
 def test_shares_of_bodies_are_counted():
@@ -29,6 +31,23 @@ def test_shares_of_bodies_are_counted():
     assert table.loc[1, ["background", "canal", "discs"]].tolist() == [0.25, 0.0, 0.25]
     summary = summarise_bodies(table).iloc[0]
     assert (summary["bodies"], summary["mean"], summary["lowest"]) == (2, 0.75, 0.5)
+
+
+def test_islands_are_counted_in_slices_without_a_body_alone():
+    """A third slice without body holds two pieces that touch at no corner, 3 pixels of 10 x 5 x 2 mm; a disc is none."""
+    one = case()
+    beside = np.zeros((1, 8, 8), np.uint8)
+    beside[0, 0, :2], beside[0, 4, 4], beside[0, 7, 7] = 1, 1, 3
+    more = replace(
+        one,
+        bodies=np.concatenate([one.bodies, 0 * beside]),
+        classes=np.concatenate([one.classes, beside]),
+    )
+    assert island_row(one) | {"volume": ""} == {
+        "volume": "", "network": "net", "intensities": STANDARD, "slices": 0, "pieces": 0, "ml": 0.0
+    }  # fmt: skip
+    found = island_row(more)
+    assert (found["slices"], found["pieces"], found["ml"]) == (1, 2, 0.3)
 
 
 def test_the_figure_of_bodies_states_the_mean_share():
