@@ -25,13 +25,20 @@ from spider_utils.data.pose import to_pose
 from spider_utils.data.spider import check_geometry
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
 from spider_utils.masks.pieces import label_pieces
-from spider_utils.predict.network import DEFAULT_MODEL, WEIGHTS, ReadyNetwork, read_volume_settings, ready_network
+from spider_utils.predict.network import (
+    DEFAULT_MODEL,
+    SPECIALIST,
+    WEIGHTS,
+    ReadyNetwork,
+    read_volume_settings,
+    ready_network,
+)
 from spider_utils.predict.volumes import predict_classes
 
 SOURCE = "chu"  # the two volumes for which the study was made (see style.SOURCE_NOTES)
 IMAGE, BODIES = "_image", "_bodies"
 AS_TRAINED, STANDARD = WAYS = "as in training", "standardised"
-NETWORKS = tuple(dict.fromkeys((DEFAULT_MODEL, "spine_t2space")))
+NETWORKS = tuple(dict.fromkeys((DEFAULT_MODEL, SPECIALIST)))
 PHANTOM_PATIENTS = (1, 2, 3)
 
 

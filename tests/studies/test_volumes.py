@@ -34,7 +34,7 @@ def test_shares_of_bodies_are_counted():
 
 
 def test_islands_are_counted_in_slices_without_a_body_alone():
-    """A third slice without body holds two pieces that touch at no corner, 3 pixels of 10 x 5 x 2 mm; a disc is none."""
+    """A third slice without body holds two pieces, 3 pixels of 10 x 5 x 2 mm in all; a disc is none."""
     one = case()
     beside = np.zeros((1, 8, 8), np.uint8)
     beside[0, 0, :2], beside[0, 4, 4], beside[0, 7, 7] = 1, 1, 3
