@@ -12,7 +12,7 @@ from safetensors import safe_open
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate.metrics import dice
 from spider_utils.models.saved import load_network, select_device
-from spider_utils.predict.network import DEFAULT_MODEL, WEIGHTS
+from spider_utils.predict.network import DEFAULT_MODEL, SPECIALIST, WEIGHTS
 from spider_utils.predict.slices import predict_folder
 from tools.card import write_card
 from tools.notebooks import ROOT
@@ -25,9 +25,9 @@ def described(name):
 
 
 def test_the_best_network_and_the_papers_are_shipped():
-    assert DEFAULT_MODEL in SHIPPED and len(SHIPPED) == 2
-    other = next(name for name in SHIPPED if name != DEFAULT_MODEL)
-    assert described(other)["training"]["model"] == "paper_text" and described(other)["training"]["loss"] == "combined"
+    assert {DEFAULT_MODEL, SPECIALIST, "paper_baseline"} == set(SHIPPED)
+    paper = described("paper_baseline")["training"]
+    assert paper["model"] == "paper_text" and paper["loss"] == "combined"
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -46,6 +46,11 @@ def test_a_shipped_network_is_small_and_of_half_precision(name):
 def test_its_scores_are_those_of_the_published_study(name):
     made = described(name)
     folder, study = ROOT / "results" / made["study"]["name"], made["study"]
+    if "by_sequence" in made["scores"]:
+        table = pd.read_csv(folder / "by_sequence.csv").query("arm == @study['arm'] and aggregation == 'pooled'")
+        assert [row["value"] for row in made["scores"]["by_sequence"]] == pytest.approx(table["value"].tolist())
+        assert set(pd.read_csv(folder / "patients_by_sequence.csv")["patient"]) <= set(made["trained_on"]["patients"])
+        return
     plain = study["option"] == "plain"
     table = pd.read_csv(folder / ("dice.csv" if plain else "options_dice.csv"))
     table = table[table["arm"] == (study["arm"] if plain else study["option"])]
