@@ -257,7 +257,7 @@ def bodies_page(folder: Path) -> list[str]:
         "nothing else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's "
         "percentiles are laid over those of the training slices, as `predict` does with volumes. That this is done was "
         "decided after these two volumes had been seen to fail without it, so they are no untouched test; its values "
-        "come from the training slices alone, and on SPIDER's own held-out patients it changes nothing (results/errors)."
+        "come from the training slices alone; on SPIDER's own held-out patients it changes nothing (results/errors)."
     )
     islands = [
         [row.volume, row.network, row.intensities, str(row.slices), str(row.pieces), f"{row.ml:.1f}"]
