@@ -18,13 +18,13 @@ from matplotlib.figure import Figure
 
 from spider_utils.commands.study import study_store
 from spider_utils.common.files import read_json, write_text
-from spider_utils.data.sources import find_series, read_stack
+from spider_utils.data.sources import SOURCES, find_series, read_stack
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import draw
 from spider_utils.figures.model import training_curves
 from spider_utils.figures.painting import foreground_box, paint_classes, show_slices
 from spider_utils.figures.results import score_points
-from spider_utils.figures.style import class_patches, finish, save_figure
+from spider_utils.figures.style import class_patches, finish, save_figure, spoken
 from tools import deck_figures
 from tools.notebooks import ROOT
 from tools.studies import FIGURES, is_study, publish_figure, published_figures
@@ -39,9 +39,10 @@ RUN_CAPTIONS = {
 }
 HERO, HERO_CAPTION = (
     "readme_hero",
-    "T2 SPACE slices of two patients, each beside its mask (reference); top of README.md.",
+    "A slice of T1, T2 and T2 SPACE, each beside its mask (reference); top of README.md.",
 )
-HERO_PATIENTS, HERO_SIZE, HERO_DPI = (7, 45), (10.0, 4.2), 160
+HERO_SERIES, HERO_MARGIN = ("7_t1", "85_t2", "34_t2_SPACE"), 30  # of the sample; pixels beside the spine
+HERO_SIZE, HERO_DPI = (12.0, 4.0), 160
 INTRODUCTION = """\
 # Figures
 
@@ -67,8 +68,7 @@ def main() -> int:
         draw_runs(drawn)
         for name, figure in presented(options).items():
             save_figure(figure, drawn, f"deck_{name}")
-        if options.slices:
-            save_figure(hero(options.slices), drawn, HERO, dpi=HERO_DPI)[1].unlink()  # a page needs no SVG
+        save_figure(hero(), drawn, HERO, dpi=HERO_DPI)[1].unlink()  # a page needs no SVG
         for picture in sorted(drawn.glob("*.png")):
             publish_figure(picture, picture.stem)
     write_text(FIGURES / "README.md", gallery())
@@ -87,20 +87,21 @@ def presented(options: argparse.Namespace) -> dict[str, Figure]:
     return drawn
 
 
-def hero(slices: Path) -> Figure:
-    """Draw the README's picture: the middle slice of two patients, each beside its mask painted over it."""
-    found = {series.patient: series for series in find_series("released", slices)}
+def hero() -> Figure:
+    """Draw the README's picture: a slice of each sequence of the embedded sample beside its mask painted over it."""
+    found = {series.name: series for series in find_series("sample", SOURCES["sample"].home)}
     panels = []
-    for patient in HERO_PATIENTS:
-        stack = read_stack(found[patient])
+    for name in HERO_SERIES:
+        stack = read_stack(found[name])
         middle = len(stack.image) // 2
         image, classes = stack.image[middle], stack.classes()[middle]
-        box = slice(None), foreground_box(classes, margin=100)[1]
-        panels += [(f"T2 SPACE, patient {patient}", image[box]), ("its mask", paint_classes(image, classes)[box])]
+        box = slice(None), foreground_box(classes, margin=HERO_MARGIN)[1]
+        title = f"{spoken(found[name].sequence)}, patient {found[name].patient}"
+        panels += [(title, image[box]), ("its mask", paint_classes(image, classes)[box])]
     widths = [picture.shape[1] / picture.shape[0] for _, picture in panels]
-    figure = show_slices(panels, HERO_SIZE, width_ratios=widths)
+    figure = show_slices(panels, HERO_SIZE, width_ratios=widths, fontsize=11)
     figure.get_layout_engine().set(w_pad=0.03, wspace=0)
-    return finish(figure, source="released", legend=class_patches())
+    return finish(figure, source="sample", legend=class_patches())
 
 
 def draw_studies(folder: Path, slices: Path | None) -> None:
