@@ -274,7 +274,7 @@ figure
 # %% [markdown]
 # **Figure 5.7** Every patient with the paper's network and with the shipped one, both of which had not met the patient.
 #
-# How the shipped network is used (several views of a slice, several epochs' networks, cleaned-up masks) was measured on the same unseen patients; what
+# How the network of T2 SPACE is used (several views of a slice, several epochs' networks, cleaned-up masks) was measured on the same unseen patients; what
 # does not help is not used:
 
 # %%
@@ -431,5 +431,5 @@ if split.leaky:
 print(f"2. The hardest structure is: {worst.loc[worst['value'].idxmin(), 'class']}.")
 if study:
     gain = told(shipped["paired"], metric="dice")
-    print(f"3. The shipped network lies above the paper's, trained alike, by {gain} Dice on 30 unseen patients (results/shipped).")
+    print(f"3. The network of T2 SPACE lies above the paper's, trained alike, by {gain} Dice on 30 unseen patients (results/shipped).")
 print(f"{4 if study else 3}. The paper's 0.97 belongs, by its authors' public script, to a random split over slices; it is no target for unseen patients.")

@@ -21,7 +21,7 @@ from tools.studies import QUESTIONS, is_study, read_settings
 RESULTS = ROOT / "results"
 INDEX = RESULTS / "README.md"
 ARMS = {  # lines of the README's table: study, its arm
-    "shipped network, **unseen patients**": ("errors", "best"),
+    "our network of T2 SPACE, **unseen patients**": ("errors", "best"),
     "the paper's network and loss, **unseen patients**": ("shipped", "baseline"),
     "the same on smaller slices, **unseen patients**": ("leakage", "unseen_patients"),
     "the same on smaller slices, random split (LEAKY)": ("leakage", "random_slices"),

@@ -13,7 +13,8 @@ from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.models.saved import load_network, select_device
 from spider_utils.predict.views import VIEWS
 
-DEFAULT_MODEL = SPECIALIST = "spine_t2space"  # the latter has learnt from T2 SPACE alone
+DEFAULT_MODEL = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
+SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
 
