@@ -165,7 +165,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
         help="a volume (MHA, NIfTI, NRRD, or the folder of a DICOM series), a folder of them, or of grey PNG slices",
     )  # fmt: skip
     parser.add_argument("--output", required=True, metavar="OUT", help="folder for the label maps, another than IN")
-    parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it (default: the shipped one)")
+    parser.add_argument("--weights", metavar="FILE", help="a network, its .json beside it, or a shipped one by name")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps (default auto)")
     parser.add_argument(
         "--labels", default="four", help="of volumes: four (0..3) or spider (vertebrae and discs numbered)"

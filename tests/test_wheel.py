@@ -90,11 +90,11 @@ def test_it_segments_a_slice_and_a_volume_with_the_shipped_network(python, tmp_p
     Image.fromarray((255 * middle / middle.max()).astype(np.uint8)).save(tmp_path / "slices" / "1_t2_slice1.png")
     predict = ("-m", "spider_utils", "predict", "--device", "cpu", "--input")
     said = run(python, tmp_path, *predict, "slices", "--output", "masks")
-    assert said.startswith("1 of 1 slices segmented with spine_all_sequences.safetensors")
+    assert said.startswith("1 of 1 slices segmented with spine_t2space.safetensors")
     mask = np.asarray(Image.open(tmp_path / "masks" / "1_t2_slice1.png"))
     assert mask.shape == middle.shape and set(np.unique(mask)) <= {0, 1, 2, 3} and mask.any()
     said = run(python, tmp_path, *predict, str(volume), "--output", "volumes", "--labels", "spider")
-    assert said.startswith("1 of 1 volumes segmented with spine_all_sequences.safetensors")
+    assert said.startswith("1 of 1 volumes segmented with spine_t2space.safetensors")
     labels = sitk.ReadImage(str(tmp_path / "volumes" / volume.name))
     assert labels.GetSize() == sitk.ReadImage(str(volume)).GetSize()
     assert (sitk.GetArrayFromImage(labels) > 200).any()  # numbered discs

@@ -33,7 +33,7 @@ def describe_study(folder: Path) -> str:
 
 def training_facts(folder: Path) -> str:
     """Return how a study's networks were trained."""
-    trainings = pd.read_csv(folder / "trainings.csv")
+    trainings = pd.read_csv(folder / "trainings.csv", dtype={"code": str})  # a commit may be all digits
     first, base = trainings.iloc[0], json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]["base"]
     code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
     seeds = ", ".join(str(seed) for seed in sorted(trainings["seed"].unique()))

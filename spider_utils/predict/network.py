@@ -13,8 +13,8 @@ from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.models.saved import load_network, select_device
 from spider_utils.predict.views import VIEWS
 
-DEFAULT_MODEL = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
-SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
+DEFAULT_MODEL = SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
+ALL_SEQUENCES = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
 
@@ -77,11 +77,12 @@ class ReadyNetwork:
 
 
 def ready_network(weights: Path | str | None = None, device: str = "auto") -> ReadyNetwork:
-    """Load a network by its weights, its JSON beside them; None: the shipped one.
+    """Load a network by its weights, their JSON beside them, or a shipped one by its name; None: the default one.
 
     Raises SpiderError when it is missing or does not fit, or is to be used in a way that is not known.
     """
-    weights = Path(weights) if weights else WEIGHTS / f"{DEFAULT_MODEL}.safetensors"
+    shipped = WEIGHTS / f"{weights or DEFAULT_MODEL}.safetensors"
+    weights = shipped if weights is None or shipped.is_file() else Path(weights)
     chosen = select_device(device)
     model, description = load_network(weights, chosen)
     training = description["training"]

@@ -25,20 +25,13 @@ from spider_utils.data.pose import to_pose
 from spider_utils.data.spider import check_geometry
 from spider_utils.data.volumes import find_volumes, read_volume, volume_name
 from spider_utils.masks.pieces import label_pieces
-from spider_utils.predict.network import (
-    DEFAULT_MODEL,
-    SPECIALIST,
-    WEIGHTS,
-    ReadyNetwork,
-    read_volume_settings,
-    ready_network,
-)
+from spider_utils.predict.network import ALL_SEQUENCES, SPECIALIST, ReadyNetwork, read_volume_settings, ready_network
 from spider_utils.predict.volumes import predict_classes
 
 SOURCE = "chu"  # the two volumes for which the study was made (see style.SOURCE_NOTES)
 IMAGE, BODIES = "_image", "_bodies"
 AS_TRAINED, STANDARD = WAYS = "as in training", "standardised"
-NETWORKS = tuple(dict.fromkeys((DEFAULT_MODEL, SPECIALIST)))
+NETWORKS = (ALL_SEQUENCES, SPECIALIST)
 PHANTOM_PATIENTS = (1, 2, 3)
 
 
@@ -132,9 +125,9 @@ def summarise_bodies(table: pd.DataFrame) -> pd.DataFrame:
 
 def bodies_tables(pairs: list[tuple[str, Path, Path]]) -> tuple[dict[str, pd.DataFrame], list[Case]]:
     """Segment volumes with the shipped networks: tables `bodies`, `bodies_summary` and `islands`; and the cases to
-    draw, of the network that `predict` uses by default.
+    draw, of the network for all sequences.
     """
-    networks = [ready_network(WEIGHTS / f"{name}.safetensors") for name in NETWORKS]
+    networks = [ready_network(name) for name in NETWORKS]
     cases = list(segment_pairs(pairs, networks))
     table = pd.DataFrame([row for case in cases for row in body_rows(case)])
     islands = pd.DataFrame([island_row(case) for case in [*cases, *phantom_cases(networks)]])

@@ -14,7 +14,7 @@ from spider_utils.common.files import read_json
 from spider_utils.data.sources import fingerprint, fingerprint_files
 from spider_utils.data.spider import read_overview
 from spider_utils.data.store import open_store
-from spider_utils.predict.network import SPECIALIST, WEIGHTS, ready_network
+from spider_utils.predict.network import SPECIALIST, ready_network
 from spider_utils.studies import bodies, counting, resolution, roundtrip, sequences
 from spider_utils.studies.folds import read_unseen
 
@@ -60,7 +60,7 @@ def run_counting(
     if data_dir is None:
         raise SpiderError("study 'counting': expected --data-dir with slices <patient>_<t1|t2>.png, found none")
     files, overview = counting.find_exported(data_dir), read_overview(metadata or data_dir)
-    network = ready_network(WEIGHTS / f"{SPECIALIST}.safetensors")
+    network = ready_network(SPECIALIST)
     cases = list(counting.segment_slices(files, network))
     table = counting.counting_table(cases, overview, network.description["trained_on"]["patients"])
     if errors is not None:

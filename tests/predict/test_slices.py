@@ -250,7 +250,7 @@ def test_missing_weights_are_named(slices, tmp_path, monkeypatch, capsys):
     assert main(line) == 2
     assert main([*line, "--weights", str(tmp_path / "mine.safetensors")]) == 2
     default, named = capsys.readouterr().err.splitlines()
-    assert default.startswith(f"error: {tmp_path / 'weights' / 'spine_all_sequences.safetensors'}: no such checkpoint")
+    assert default.startswith(f"error: {tmp_path / 'weights' / 'spine_t2space.safetensors'}: no such checkpoint")
     assert named.startswith(f"error: {tmp_path / 'mine.safetensors'}: no such checkpoint")
     assert not (tmp_path / "masks").exists()
 
