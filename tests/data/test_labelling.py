@@ -52,5 +52,5 @@ def test_the_setting_for_labels_makes_no_difference_here(series):
 
 def test_released_masks_cannot_be_compared(shared_data):
     released = find_series("released", shared_data / "released_t2_space")[:1]
-    with pytest.raises(SpiderError, match="released grey codes"):
+    with pytest.raises(SpiderError, match="as in the released slices"):
         compare_labels(released, SETTINGS)

@@ -161,7 +161,7 @@ def test_nothing_is_cut_or_covered_and_all_carry_their_source(figure):
 
 
 def test_unknown_source_is_refused():
-    with pytest.raises(SpiderError, match="phantom, released, spider"):
+    with pytest.raises(SpiderError, match="phantom, released, pairs, spider"):
         ablation_by_class(by_class(), paired(), source="elsewhere")
 
 

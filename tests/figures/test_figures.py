@@ -61,7 +61,7 @@ def test_saved_pictures_carry_the_source(tmp_path, source):
 
 
 def test_unknown_source_is_refused():
-    with pytest.raises(SpiderError, match="phantom, released, spider"):
+    with pytest.raises(SpiderError, match="phantom, released, pairs, spider"):
         style.note_source(style.new_figure()[0], "elsewhere")
 
 

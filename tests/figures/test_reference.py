@@ -122,5 +122,5 @@ def test_nothing_is_cut_or_covered_and_all_carry_their_source():
 
 
 def test_unknown_source_is_refused():
-    with pytest.raises(SpiderError, match="phantom, released, spider"):
+    with pytest.raises(SpiderError, match="phantom, released, pairs, spider"):
         reference.dice_by_distance(overlap_table(), source="elsewhere")

@@ -234,14 +234,14 @@ def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
     assert main(["study", "counting", "--out", str(tmp_path / "out")]) == 2
     assert "expected --data-dir with slices" in capsys.readouterr().err
     line = ["study", "counting", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
-    with patch("spider_utils.studies.volumes.ready_network", toy_network):
+    with patch("spider_utils.studies.volumes.ready_network", lambda _: toy_network()):
         assert main([*line, "-p", "errors", str(tmp_path)]) == 2
     assert "expected the folder of the study 'errors', found no study.json" in capsys.readouterr().err
 
 
 def test_the_command_writes_tables_and_a_figure(folder, tmp_path):
     with (
-        patch("spider_utils.studies.volumes.ready_network", toy_network),
+        patch("spider_utils.studies.volumes.ready_network", lambda _: toy_network()),
         patch.object(calibration, "EXAMPLES", 1),
     ):
         assert main(["study", "counting", "--data-dir", str(folder), "--out", str(tmp_path)]) == 0

@@ -93,5 +93,5 @@ def test_options_of_an_arm_that_is_not_there_are_refused(tmp_path):
 
 def plan_of(finished):
     study, _, _ = finished
-    table = pd.DataFrame({"patient": np.repeat(range(1, PATIENTS + 1), SLICES), "subset": "training"})
+    table = pd.DataFrame({"patient": np.repeat(range(1, PATIENTS + 1), SLICES), "subset": "training", "sequence": "T2"})
     return [one for one in plan(study, table) if one.arm == study.options]
