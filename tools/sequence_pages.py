@@ -117,7 +117,8 @@ def resolution_page(folder: Path) -> list[str]:
         "Pooled Dice, in brackets 95 % bootstrap intervals over patients; every patient segmented by a network that "
         "has not met it, every slice shown alone. Pixel and thickness in mm: what T2 SPACE was degraded to, T2's "
         "medians in SPIDER's overview.csv and, last, its largest. T2 SPACE's own are 0.47 mm, by "
-        "SPIDER's table of its series."
+        "SPIDER's table of its series. The networks see a slice at half of that: what finer pixels are worth to larger "
+        "networks is not answered."
     )
     heads = ["slices", "pixel", "thickness", "slices of patients", *shown]
     return [

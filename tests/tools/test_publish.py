@@ -20,9 +20,7 @@ RUNS = [folder for folder in PUBLISHED if folder not in STUDIES]
 
 def test_something_is_published():
     assert RUNS
-    waiting = {"resolution"}  # for the networks that it needs; take it out when it is published
-    assert {folder.name for folder in STUDIES} | waiting == set(PAGES) == set(QUESTIONS)
-    assert waiting.isdisjoint(folder.name for folder in STUDIES)
+    assert {folder.name for folder in STUDIES} == set(PAGES) == set(QUESTIONS)
 
 
 @pytest.mark.parametrize("folder", STUDIES, ids=lambda folder: folder.name)
