@@ -74,6 +74,7 @@ spacing
 # %%
 figures.keep(figures.spacing_scatter(table, source=run.source), run.figures, "01_spacing")
 
+
 # %% [markdown]
 # **Figure 1.2** Pixel size and distance of slices.
 

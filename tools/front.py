@@ -38,7 +38,8 @@ def main() -> int:
 
 def write_front() -> None:
     """Write the README's table of results and the list of results/README.md."""
-    write_text(README, with_block(README.read_text(encoding="utf-8"), "result", result_block()))
+    page = with_block(README.read_text(encoding="utf-8"), "result", result_block())
+    write_text(README, with_block(page, "sequences", sequence_table()))
     write_text(INDEX, with_block(INDEX.read_text(encoding="utf-8"), "studies", index_block()))
 
 
@@ -63,7 +64,7 @@ def result_block() -> str:
         ["the paper (validation data)", *(f"{value:.4f}" for value in paper), f"{paper.mean():.4f}", "split not stated"]
     )
     heads = ["Dice of", *FOREGROUND, "mean of the three", "from"]
-    return "\n\n".join([markdown_table(heads, lines), sequence_table(), result_facts()])
+    return "\n\n".join([markdown_table(heads, lines), result_facts()])
 
 
 def sequence_table() -> str:
@@ -73,9 +74,9 @@ def sequence_table() -> str:
     for (sequence, position), part in dice.groupby(["sequence", "position"], sort=False):
         if (part["class"] == "foreground").any():
             first = part.iloc[0]
-            title = f"{sequence.replace('_', ' ')}, {position}: {first['slices']} of {first['patients']} patients"
+            title = f"{sequence.replace('_', ' ')}, {position} ({first['slices']} / {first['patients']})"
             lines.append([title, *short_cells(part)])
-    heads = ["[one network for all](results/all_sequences/README.md), **unseen patients**", *FOREGROUND, "mean"]
+    heads = ["[one network](results/all_sequences/README.md) (slices / patients)", *FOREGROUND, "mean"]
     return markdown_table(heads, lines)
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import HERO
-from tools.front import INDEX, RESULTS, index_block, one_of, result_block
+from tools.front import INDEX, RESULTS, index_block, one_of, result_block, sequence_table
 from tools.links import dead_links, headings, pages
 from tools.notebooks import FOLDER, README, ROOT, readme_table, repository_address
 
@@ -44,6 +44,7 @@ def test_the_picture_is_small_enough_for_a_page():
 
 def test_the_table_is_that_of_the_results():
     assert result_block() in TEXT
+    assert sequence_table() in TEXT.split("<!-- sequences: begin -->")[1]
     assert index_block() in INDEX.read_text(encoding="utf-8")
 
 
@@ -117,6 +118,19 @@ def test_the_readme_lists_the_notebooks():
 def test_every_result_is_in_the_list(folder):
     text = INDEX.read_text(encoding="utf-8")
     assert f"[{folder}]({folder}/README.md)" in text.split("<!-- studies: end -->")[0]
+
+
+def test_the_sequences_scores_are_those_of_their_study():
+    """Read once more, by other code: pooled, the mean of vertebrae, canal and discs."""
+    table = pd.read_csv(RESULTS / "all_sequences" / "by_sequence.csv").query("aggregation == 'pooled'")
+    block = TEXT.split("<!-- sequences: begin -->")[1].split("<!-- sequences: end -->")[0]
+    for sequence, position in (("T1", "all slices"), ("T2", "canal visible"), ("T2_SPACE", "all slices")):
+        own = table[(table["sequence"] == sequence) & (table["position"] == position)].set_index("class")["value"]
+        mean = own[["vertebrae", "canal", "discs"]].mean()
+        line = next(
+            line for line in block.splitlines() if line.startswith(f"| {sequence.replace('_', ' ')}, {position}")
+        )
+        assert f" {mean:.3f} [" in line and f" {own['discs']:.3f} " in line
 
 
 @pytest.mark.parametrize("page", pages(), ids=lambda page: str(page.relative_to(ROOT)))
