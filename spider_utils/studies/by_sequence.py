@@ -42,7 +42,9 @@ def sequence_tables(counts: pd.DataFrame, reference: str) -> dict[str, pd.DataFr
     patients_by_sequence: sequence, arm, patient and its dice, pixels of all its slices pooled, mean of three classes.
     """
     last = counts[counts["epoch"] == counts["epoch"].max()]
-    dice, gains, patients = [], [], []
+    dice: list[pd.DataFrame] = []
+    gains: list[pd.DataFrame] = []
+    patients: list[pd.DataFrame] = []
     for sequence, position, part in slice_groups(last):
         if position == EVERY:
             own = pooled_dice(part, ["arm", "patient"]).mean(axis=1, skipna=False).rename("dice").reset_index()

@@ -115,8 +115,7 @@ def sampled_phantom(name: str, extent: Extent) -> tuple[sitk.Image, sitk.Image]:
     pixel, distance = SAMPLED[name]
     sequence = "T2_SPACE" if name == "T2 SPACE" else "T2"
     spacing = distance, pixel, pixel
-    lengths = extent.across_mm, extent.rows_mm, extent.columns_mm
-    shape = tuple(round(length / step) for length, step in zip(lengths, spacing, strict=True))
+    shape = round(extent.across_mm / distance), round(extent.rows_mm / pixel), round(extent.columns_mm / pixel)
     protocol = Protocol(
         sequence, Geometry("", shape, spacing, slices_first=True), samples=1, noise=0.03, blur_pixels=0.25,
         echo_ms=100.0, repetition_ms=1500.0,
