@@ -95,9 +95,10 @@ import numpy as np
 
 series = {one.name: one for one in run.series()}
 chosen = []
-for sequence, part in table.sort_values(["n_canal", "n_vertebrae"], ascending=False).groupby("sequence"):
+for _, part in table.sort_values(["n_canal", "n_vertebrae"], ascending=False).groupby("sequence"):
     lateral = part[part["n_canal"] == 0].sort_values("n_vertebrae", ascending=False)
     chosen += [*part["series"].iloc[:2], *lateral["series"].iloc[:1]]
+chosen = chosen[:6]  # as many as fit side by side
 print(chosen)
 
 # %%

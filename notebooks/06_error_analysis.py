@@ -376,7 +376,16 @@ pooled("all_sequences", ["sequence", "position"]) if "all_sequences" in tables_1
 
 # %%
 steps = present.RESULTS / "resolution" / "resolution_steps.csv"
-pd.read_csv(steps).round(3) if steps.is_file() else None
+changes = pd.read_csv(steps) if steps.is_file() else None
+if changes is not None:
+    changes["told"] = [f"{row.difference:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" for row in changes.itertuples()]
+changes.pivot_table(index=["step", "to"], columns="class", values="told", aggfunc="first", sort=False).fillna("") if steps.is_file() else None
+
+# %% [markdown]
+# ![T2 SPACE as coarse as T2](../figures/resolution_resolution.png)
+#
+# **Figure 6.17** Coarser slices of T2 SPACE score no worse with these networks, which see them at half resolution; what is left between them and T2 is contrast,
+# scanner, patients and how few T2 slices were learnt from, which cannot be told apart here. Far from the midline costs most.
 
 # %% [markdown]
 # ## 6.17 Summary
