@@ -286,8 +286,9 @@ print("split:", split.label)
 
 # %%
 in_space = store.table["sequence"] == "T2_SPACE"
-space = store.subset(in_space) if in_space.any() else store
-pairs = studies.every_slice_once(space.table, data.SplitSettings(split="random_slice", folds=5, validation_share=0.0))
+space = store.subset(in_space) if in_space.sum() >= 5 else store
+folds = min(5, len(space))
+pairs = studies.every_slice_once(space.table, data.SplitSettings(split="random_slice", folds=folds, validation_share=0.0))
 print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(header=False))
 
 # %% [markdown]
@@ -297,7 +298,7 @@ print((100 * pairs["distance"].value_counts(normalize=True)).round(1).to_string(
 # %%
 import pandas as pd
 
-copied = studies.copying_table(space)
+copied = studies.copying_table(space, folds)
 pd.DataFrame({name: evaluate.score_table(part, metrics=("dice",))["Dice"] for name, part in copied.groupby("split")})
 
 # %%
@@ -312,7 +313,7 @@ figures.keep(figure, run.figures, "02_copying")
 
 # %%
 overlap = studies.neighbour_overlap(space.masks, space.table)
-figures.keep(figures.dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours")
+figures.keep(figures.dice_by_distance(overlap, source=run.source), run.figures, "02_neighbours") if len(overlap) else "No two slices of one series lie beside each other."
 
 # %% [markdown]
 # **Figure 2.11** T2 SPACE slices are 0.9 mm apart: one slice further, the mask is nearly the same.
