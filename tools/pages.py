@@ -289,6 +289,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "sequences": sequences_page,
     "resolution": resolution_page,
     "one_network": arms_page,
+    "self_training": arms_page,
     "all_sequences": arms_page,
     "reference": table_page("reference_summary.csv"),
     "filters": table_page("filters.csv"),

@@ -30,10 +30,14 @@ QUESTIONS = {
     "sequences": "What do networks of T2 SPACE score on T1 and T2 with masks, and where do they fail?",
     "resolution": "Does T2 SPACE score best for its resolution?",
     "one_network": "What makes a network of T2 SPACE read T1 and T2 of unseen patients too?",
+    "self_training": "What do a network's own labels of unlabelled T1 and T2 slices add?",
     "all_sequences": "How good is one network for T1, T2 and T2 SPACE on patients that it has not met?",
     "bodies": "How much of the vertebrae of another site's volumes does the shipped network find?",
 }
-MIXED = "released+pairs+pairs"  # the second folder of pairs holds the labels carried over
+MIXED = {  # joined sources: the second folder of pairs holds the labels carried over, the third a study's own
+    "released+pairs+pairs": "data/released:data/pairs:data/carried",
+    "released+pairs+pairs+pairs": "data/released:data/pairs:data/carried:data/self",
+}
 PHANTOM = "**PHANTOM**: synthetic spines; these numbers say nothing about patients."
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
@@ -126,8 +130,8 @@ def study_command(run: Path) -> str:
     if "trained" in settings:  # the networks of a study's folds
         settings = {"study": f"runs/{settings.pop('trained')}"} | settings
     place = "--source phantom" if source == "phantom" else f"--source {source} --data-dir data/{source}"
-    if source == MIXED:
-        place = f"--source {source} --data-dir data/released:data/pairs:data/carried"
+    if source in MIXED:
+        place = f"--source {source} --data-dir {MIXED[source]}"
     own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
     own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider"}
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
