@@ -43,7 +43,7 @@ def sequence_scores(by_sequence: pd.DataFrame, *, source: str) -> Figure:
     """What one arm scores on each sequence: pooled Dice of each class with intervals, a panel for each position."""
     told = by_sequence[by_sequence["aggregation"] == "pooled"]
     positions = found_in(told["position"], POSITIONS)
-    figure, axes = new_figure(1, len(positions), size=(10.0, 4.6), sharex=True, grid="x")
+    figure, axes = new_figure(1, len(positions), size=(12.0, 6.6), sharex=True, grid="x")
     names = [name for name in SCORE_COLOURS if name != "background"]
     for panel, position in zip(axes[0], positions, strict=True):
         own = told[told["position"] == position]
