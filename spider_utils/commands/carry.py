@@ -6,7 +6,6 @@ DIR/slices.csv  a row each: source `pairs` reads the folder
 DIR/carried.csv a row for every slice, passed or not: what it was registered to, how well, and why it was left out
 """
 
-import re
 from pathlib import Path
 
 import pandas as pd
@@ -20,8 +19,7 @@ from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import png_files, read_grey
 from spider_utils.data.released import find_released_series, read_released_stack
 from spider_utils.predict.slices import write_mask
-
-FILE_NAME = re.compile(r"(\d+)_(t1|t2)\.png")
+from spider_utils.studies.counting import FILE_NAME
 
 
 def carry_labels(labelled: Path | str, images: Path | str, out: Path | str) -> pd.DataFrame:

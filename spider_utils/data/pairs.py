@@ -21,12 +21,11 @@ import pandas as pd
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.png import png_files
 from spider_utils.data.released import read_png_stack
-from spider_utils.data.series import REFERENCE, SEQUENCES, STEMS, Series, SliceStack
+from spider_utils.data.series import REFERENCE, SEQUENCES, STEMS, SUBSETS, Series, SliceStack
 
 TABLE = "slices.csv"
 NEEDED = ("file", "patient", "sequence")
 NUMBERS = ("slice_index", "row_mm", "col_mm", "slice_distance_mm")
-SUBSETS = ("training", "validation", "")
 
 
 def find_pairs(data_dir: Path | str) -> tuple[Series, ...]:

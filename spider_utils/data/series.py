@@ -8,6 +8,7 @@ import numpy as np
 from spider_utils.data.labels import as_classes, classes_from_grey, four_classes
 
 SEQUENCES = ("T1", "T2", "T2_SPACE")
+SUBSETS = ("training", "validation", "")  # SPIDER's own; "" where it is not known
 STEMS = {"T1": "t1", "T2": "t2", "T2_SPACE": "t2_SPACE"}  # as a series' name has them
 REFERENCE = "reference"  # masks that someone has drawn or corrected: what is scored against
 CODINGS = {"spider": four_classes, "grey": classes_from_grey, "classes": as_classes}

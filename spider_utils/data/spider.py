@@ -13,12 +13,11 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import four_classes
 from spider_utils.data.pose import to_pose
-from spider_utils.data.series import SEQUENCES, Series, SliceStack
+from spider_utils.data.series import SEQUENCES, SUBSETS, Series, SliceStack
 from spider_utils.data.volumes import read_volume
 
 OVERVIEW = "overview.csv"
 GRADINGS = "radiological_gradings.csv"
-SUBSETS = ("training", "validation", "")
 FILE_NAME = re.compile(r"(\d+)_(t1|t2|t2_SPACE)\.mha")
 SPACING_TOLERANCE_MM = 1e-4
 ORIGIN_TOLERANCE_MM = 1e-2

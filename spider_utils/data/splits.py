@@ -120,9 +120,12 @@ def make_split(table: pd.DataFrame, settings: SplitSettings) -> Split:
 
 def is_reference(table: pd.DataFrame) -> pd.Series:
     """Return which slices of a slice table have masks that someone has drawn or corrected, (N,) bool."""
-    if "mask_from" not in table:  # as stores of before had none
-        return pd.Series(True, table.index)
-    return table["mask_from"] == REFERENCE
+    return _mask_origin(table) == REFERENCE
+
+
+def _mask_origin(table: pd.DataFrame) -> pd.Series:
+    """Return where each slice's mask comes from; in stores that do not tell it yet, all are references."""
+    return table["mask_from"] if "mask_from" in table else pd.Series(REFERENCE, table.index)
 
 
 def learnt_from(table: pd.DataFrame, settings: SplitSettings) -> np.ndarray:
@@ -133,7 +136,7 @@ def learnt_from(table: pd.DataFrame, settings: SplitSettings) -> np.ndarray:
     """
     named = settings.train_masks.split("+")
     allowed = {*named, *(f"{name}{settings.fold}" for name in named)}
-    origin = table["mask_from"] if "mask_from" in table else pd.Series(REFERENCE, table.index)
+    origin = _mask_origin(table)
     known = set(origin)
     for name in named:
         if not known & {name, f"{name}{settings.fold}"}:

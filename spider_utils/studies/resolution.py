@@ -27,7 +27,6 @@ import torch
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import scale_intensity
-from spider_utils.data.series import REFERENCE
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.evaluate.bootstrap import estimate
 from spider_utils.evaluate.overlap import replicated_dice
@@ -177,10 +176,9 @@ def score_study(study: Path, arm: str, store: SliceStore, grids: dict[str, Grid]
 
 def fold_series(study: Path, arm: str, store: SliceStore) -> Iterator[tuple[ReadyNetwork, np.ndarray]]:
     """Yield each series that a fold holds out, as its rows of the store, with the fold's network."""
-    drawn = store.table.get("mask_from", pd.Series(REFERENCE, store.table.index)) == REFERENCE
     for fold in study_folds(study, arm, store):
         network = ready_network(fold.checkpoint)
-        table = store.table.iloc[fold.rows].assign(row=fold.rows)[drawn.to_numpy()[fold.rows]]
+        table = store.table.iloc[fold.rows].assign(row=fold.rows)
         for _, part in progress(table.groupby("series", sort=False), desc=f"fold {fold.number}", unit="series"):
             yield network, part["row"].to_numpy()
 

@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from spider_utils.data.store import SliceStore, open_store, write_store
+from spider_utils.studies.harness import run_study
+from spider_utils.studies.study_file import load_study
 
 PATIENTS, SLICES = 5, (4, 5, 6, 4, 5)  # patients differ in their number of slices
 STUDY = {
@@ -49,3 +52,11 @@ def make_small_store(folder: Path) -> SliceStore:
         parts.append(part)
     write_store(parts, {"preprocess": {"store_height": 64}, "fingerprint": "squares"}, (64, 48), folder / "store")
     return open_store(folder / "store")
+
+
+def finish_small_study(out: Path) -> SliceStore:
+    """Run STUDY for one epoch in `out`, on a small store made there; return the store."""
+    store, path = make_small_store(out), out / "tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY | {"score_epochs": [1]}, sort_keys=False))
+    run_study(load_study(str(path), {"epochs": 1}), store, out, workers=1)
+    return store

@@ -9,7 +9,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
@@ -17,7 +16,6 @@ from spider_utils.data.spider import read_overview
 from spider_utils.evaluate.overlap import count_overlap, replicated_dice
 from spider_utils.figures import sequences as figures
 from spider_utils.studies import resolution
-from spider_utils.studies.harness import run_study
 from spider_utils.studies.resolution import (
     AS_IS,
     BOTH,
@@ -34,9 +32,8 @@ from spider_utils.studies.resolution import (
     thicken,
     whole_stacks,
 )
-from spider_utils.studies.study_file import load_study
 from tests.helpers.figure_layout import check_layout
-from tests.helpers.small_study import STUDY, make_small_store
+from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
 
 GRIDS = {"typical": Grid(0.625, 3.0), "coarsest": Grid(1.0, 4.0)}
@@ -133,11 +130,7 @@ def test_sets_that_share_patients_share_their_draws():
 def study(tmp_path_factory):
     """A finished study of 5 patients, and its store: patients of 4 slices have none with all its neighbours."""
     out = tmp_path_factory.mktemp("out")
-    store = make_small_store(out)
-    path = out / "tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY | {"score_epochs": [1]}, sort_keys=False))
-    run_study(load_study(str(path), {"epochs": 1}), store, out, workers=1)
-    return out, store
+    return out, finish_small_study(out)
 
 
 def test_a_perfect_network_scores_1_as_it_is(study, monkeypatch):

@@ -13,7 +13,6 @@ matplotlib.use("Agg")
 import numpy as np
 import pandas as pd
 import pytest
-import yaml
 from PIL import Image
 
 from spider_utils.__main__ import main
@@ -25,7 +24,6 @@ from spider_utils.figures import sequences as figures
 from spider_utils.predict.network import WEIGHTS
 from spider_utils.predict.slices import predict_folder
 from spider_utils.studies import sequences
-from spider_utils.studies.harness import run_study
 from spider_utils.studies.sequences import (
     CANAL,
     NO_CANAL,
@@ -39,10 +37,9 @@ from spider_utils.studies.sequences import (
     sequences_tables,
     summarise_pairs,
 )
-from spider_utils.studies.study_file import load_study
 from spider_utils.train.checkpoints import NETWORK_FILE
 from tests.helpers.figure_layout import check_layout, texts
-from tests.helpers.small_study import STUDY, make_small_store
+from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
 
 TABLE = """file,patient,sequence,slice_index,row_mm,col_mm,subset
@@ -153,11 +150,7 @@ def test_a_network_must_tell_whom_it_knows(tmp_path):
 def study(tmp_path_factory):
     """The folder of a finished study, its store in it."""
     out = tmp_path_factory.mktemp("out")
-    store = make_small_store(out)
-    path = out / "tiny.yaml"
-    path.write_text(yaml.safe_dump(STUDY | {"score_epochs": [1]}, sort_keys=False))
-    run_study(load_study(str(path), {"epochs": 1}), store, out, workers=1)
-    return out, store
+    return out, finish_small_study(out)
 
 
 def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(study, folder):
