@@ -24,11 +24,11 @@ from spider_utils.data.sources import absolute, refuse_homeless
 from spider_utils.data.splits import SIDES, Split
 from spider_utils.evaluate.tables import sequence_lines, summary_lines
 from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
-from spider_utils.runs.settings import load_profile
+from spider_utils.runs.settings import load_profile, make_settings
 
 STATE_FILE = "run_state.json"
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
-RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir")  # set by the command line's own options, not by -p
+RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir", "more")  # not for -p: own options, and what it sets
 EPOCH_TITLES = {"val_mean_iou": "validation mean IoU", "train_loss": "training loss"}
 
 
@@ -42,10 +42,11 @@ def run_notebooks(
 ) -> Path:
     """Execute the numbered notebooks in order into `out` and return `out` as an absolute path.
 
-    Each notebook gets those of source, data_dir, profile, run_dir and `overrides` that its parameters cell has.
+    `overrides` are any of a run's settings; the run folder keeps them, for all notebooks. A notebook is also given
+    those of source, data_dir, profile, run_dir and `overrides` that its parameters cell has.
     Finished notebooks are remembered in `out`/run_state.json; a second call goes on after the last of them, or from
     the first one whose cells or parameters have changed since. Raises SpiderError before anything runs for a missing
-    folder, an unknown profile, an override that no notebook has, or an `out` that was made with other settings; and
+    folder, an unknown profile or override, or an `out` that was made with other settings; and
     at the first cell that fails, naming notebook, cell, error and partial notebook.
     """
     refuse_homeless(source, data_dir)
@@ -124,10 +125,10 @@ def _parameters(notebooks: list[Path], settings: dict[str, Any], out: Path) -> l
     """Pair each notebook with those of the run's parameters that it has."""
     known = {notebook: set(papermill.inspect_notebook(str(notebook))) for notebook in notebooks}
     overrides = settings["overrides"]
-    selectable = set().union(*known.values()) - set(RUN_PARAMETERS)
+    selectable = set(make_settings({}).flat()).union(*known.values()) - set(RUN_PARAMETERS)
     for name in overrides:
         if name not in selectable:
-            raise SpiderError(f"parameter {name}: no notebook has it; known are {', '.join(sorted(selectable))}")
+            raise SpiderError(f"parameter {name}: not known; expected one of {', '.join(sorted(selectable))}")
     given = {name: settings[name] for name in ("source", "data_dir", "profile") if settings[name] is not None}
     given |= {"run_dir": str(out), **overrides}
     return [

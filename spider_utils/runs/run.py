@@ -205,13 +205,14 @@ def open_run(
     source: str | None = None,
     data_dir: Path | str | None = None,
     profile: str | None = None,
+    more: dict[str, Any] | None = None,
     **parameters: Any,
 ) -> Run:
     """Open a run folder, or begin one.
 
     What is None is taken from the run folder and, where it is new, from the defaults: source "sample", profile
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
-    `runs`. `parameters` are values that override the profile. Raises SpiderError on an unknown parameter, and when
+    `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown parameter, and when
     the folder was begun with another source or profile.
     """
     path = Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")
@@ -228,7 +229,8 @@ def open_run(
         "parameters": {},
     }
     saved = saved or fresh
-    chosen = saved["parameters"] | {name: value for name, value in parameters.items() if value is not None}
+    given_values = parameters | (more or {})
+    chosen = saved["parameters"] | {name: value for name, value in given_values.items() if value is not None}
     settings = make_settings(load_profile(saved["profile"]) | chosen)
     refuse_homeless(saved["source"], saved["data_dir"])
     _refuse_what_is_made(path, settings)

@@ -129,7 +129,7 @@ def test_a_lost_result_is_made_again(notebooks, tmp_path):
 
 @pytest.mark.parametrize("name", ["epoch", "source", "run_dir"])
 def test_a_parameter_that_no_notebook_has_is_refused_before_anything_runs(notebooks, tmp_path, name):
-    with pytest.raises(SpiderError, match=f"parameter {name}: no notebook has it; known are epochs"):
+    with pytest.raises(SpiderError, match=f"parameter {name}: not known; expected one of activation"):
         run_notebooks("phantom", None, "smoke", tmp_path / "out", {name: 3}, notebooks_dir=notebooks)
     assert not (tmp_path / "out").exists()
 
