@@ -27,6 +27,7 @@ __getattr__, __dir__, __all__ = make_face(
         # the references, and copied masks
         "reference_audit": "reference",
         "reference_examples": "reference",
+        "copied_mask": "reference",
         "copying_dice": "reference",
         "dice_by_distance": "reference",
         # networks
