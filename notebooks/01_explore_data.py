@@ -81,7 +81,7 @@ figures.keep(figures.series_counts(table, source=run.source), run.figures, "01_s
 # %%
 present.tell(
     "SPIDER itself has {spider_scans} series of {spider_patients} patients: {spider_t1} T1, "
-    "{spider_t2} T2 and only {spider_space} T2 SPACE. The paper's best results are on that rare one."
+    "{spider_t2} T2 and only {spider_space} T2 SPACE. The paper's best results are on the latter."
 )
 
 # %% [markdown]
@@ -146,10 +146,10 @@ figures.keep(figures.spacing_scatter(spacing, source="spider"), run.figures, "01
 
 # %%
 present.tell(
-    "SPIDER's own list covers all {spider_scans} series. Its medians: T1 has pixels of {t1_pixel} "
-    "and slices {t1_thickness} thick, {t1_distance} apart; T2 SPACE has pixels of {space_pixel} and "
-    "slices {space_thickness} thick, {space_distance} apart. (The headers of the T2 SPACE volumes, "
-    "in the table above, give {space_thickness} for the distance, too.)"
+    "SPIDER's own list covers all {spider_scans} series. Its medians: T1 has pixels of {t1_pixel}, "
+    "slices {t1_thickness} thick and {t1_distance} apart; T2 SPACE has pixels of {space_pixel}, "
+    "slices {space_thickness} thick and {space_distance} apart. (The headers of the T2 SPACE "
+    "volumes, in the table above, give {space_thickness} for the distance, too.)"
 )
 
 # %% [markdown]
@@ -206,9 +206,9 @@ figures.keep(figure, run.figures, "01_label_values")
 
 # %%
 present.tell(
-    "In SPIDER's own numbers {sixteen_series} of the {spider_scans} series hold {sixteen_vertebrae} "
-    "vertebrae, {sixteen_discs} discs, the canal and the background. That makes {sixteen_labels} "
-    "values, the '16 classes' of the paper's text."
+    "In SPIDER's own numbers {sixteen_series} of the {spider_scans} series hold "
+    "{sixteen_vertebrae} vertebrae, {sixteen_discs} discs, the canal and the background. "
+    "That makes {sixteen_labels} values, the '16 classes' of the paper's text."
 )
 
 # %% [markdown]
@@ -288,7 +288,8 @@ print(f"{figures.spoken(share.index[-1])}: {rarest.removesuffix(' %')}, {ratio:.
 
 # %%
 present.tell(
-    "1. SPIDER has {spider_scans} series of {spider_patients} patients, {spider_space} of them T2 SPACE.\n"
+    "1. SPIDER has {spider_scans} series of {spider_patients} patients; {spider_space} series are "
+    "T2 SPACE.\n"
     "2. T1 shows fat, T2 shows fluid. T2 SPACE has the contrast of T2, acquired in 3D: slices "
     "{space_thickness} thick, where those of T1 are {t1_thickness}.\n"
     "3. The numbers in a mask become four classes: background, vertebrae, canal, discs.\n"

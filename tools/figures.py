@@ -117,9 +117,10 @@ def copied_hero(folder: Path) -> Figure:
     """Draw the pair of neighbouring slices whose copied mask scores the median; the sample's slices go to `folder`."""
     store = study_store(folder / COPIED, "sample", None, COPIED_STORE)
     space = store.subset(store.table["sequence"] == "T2_SPACE")
-    rows = list(typical_neighbours(space.masks, space.table))
-    numbers = (int(number) for number in space.table["slice_index"].iloc[rows])
-    return copied_mask(tuple(numbers), space.images[rows], space.masks[rows], source="sample")
+    pair = typical_neighbours(space.masks, space.table)
+    assert pair is not None  # the sample's T2 SPACE slices come in runs
+    rows, numbers = list(pair), tuple(space.table["slice_index"].iloc[list(pair)])
+    return copied_mask(numbers, space.images[rows], space.masks[rows], source="sample")
 
 
 def draw_studies(folder: Path, slices: Path | None) -> None:

@@ -21,9 +21,6 @@ __getattr__, __dir__, __all__ = make_face(
         "audit_strips": "data",
         # labels and filters
         "apta_stages_figure": "labels",
-        "grey_codes": "labels",
-        "label_comparison": "labels",
-        "filter_bars": "labels",
         # the references, and copied masks
         "reference_audit": "reference",
         "reference_examples": "reference",

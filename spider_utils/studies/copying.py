@@ -14,7 +14,6 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
@@ -120,15 +119,15 @@ def copying_scores(
     return _overlap_scores(count_overlap(references, copies, table.iloc[pairs["row"]]))
 
 
-def typical_neighbours(masks: np.ndarray, table: pd.DataFrame) -> tuple[int, int]:
+def typical_neighbours(masks: np.ndarray, table: pd.DataFrame) -> tuple[int, int] | None:
     """Choose the neighbouring slices whose masks' Dice (mean of the foreground's classes) is the median of all pairs.
 
     Returns the row numbers of the slice whose mask is copied and of the next one; of an even number of pairs the lower
-    of the two in the middle. Raises SpiderError where no two slices are neighbours.
+    of the two in the middle; None where no two slices are neighbours.
     """
     pairs = slices_apart(table, 1)
     if pairs.empty:
-        raise SpiderError(f"copying: expected neighbouring slices, found none among {len(table)}; take whole series")
+        return None
     scores = copying_scores(masks, table, pairs).table
     means = scores[scores["class"].isin(FOREGROUND)].groupby(["series", "slice_index"])["dice"].mean()
     keys = pd.MultiIndex.from_frame(table.iloc[pairs["row"]][["series", "slice_index"]])
