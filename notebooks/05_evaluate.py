@@ -18,7 +18,8 @@
 #
 # **The question of this notebook: how good is the segmentation on patients that the network has never met, and how sure can we be?** Afterwards you can
 # say what Dice, IoU, HD95, ASD and NSD measure, read a score with its interval, put it beside the paper's, and explain why 0.97 can be reported and is
-# not what a new patient gets. First a look: six patients that the network had not met, their reference masks, its predictions, and the errors.
+# not what a new patient gets. First a look: six patients that the network had not met, their reference masks, its predictions, and the errors. Terms are explained in the
+# [glossary](../docs/glossary.md).
 
 # %%
 from IPython.display import display
@@ -53,6 +54,7 @@ more = None
 import numpy as np
 import pandas as pd
 
+pd.set_option("display.max_colwidth", 90)  # characters of a text that a table shows
 run = runs.open_run(run_dir, source, data_dir, profile, more, bootstrap=bootstrap)
 settings = run.settings.training
 size = run.settings.preprocess.size
@@ -139,26 +141,26 @@ figures.keep(figure, run.figures, "05_distances")
 # Patients are drawn and not slices, since slices of one patient resemble each other: by slices the interval would look far surer than it is.
 
 # %% tags=["nbval-ignore-output"]
-display(evaluate.score_table(test))
-evaluate.score_table(test, metrics=("precision", "recall", "nsd_2", "missed"))
+display(evaluate.score_table(test, metrics=("dice", "iou", "precision", "recall", "missed")))
+evaluate.score_table(test, metrics=("hd95", "asd", "nsd_1"))
 
 # %% [markdown]
-# *Missed* is the share of slices in which a class is in one of the two masks alone: there, ASD and HD95 are not defined. A few patients make a rough interval:
-# of three, only ten different sets can be drawn (exercise 3).
+# *Missed* is the share of slices in which a class is in one of the two masks alone: there, ASD and HD95 are not defined. Distances in mm and in px are of
+# different slices and are never put into one number. A few patients make a rough interval: of three, only ten different sets can be drawn (exercise 3).
 #
-# By sequence, pooled Dice; where one patient is tested there is no interval:
+# By sequence, pooled Dice; of one patient there is no interval:
 
 # %% tags=["nbval-ignore-output"]
 sequences = sorted(tested["sequence"].unique())
-dice = [evaluate.score_table(test, metrics=("dice",), sequence=one)["Dice"] for one in sequences]
-pd.DataFrame(dict(zip(sequences, dice))).rename(columns=figures.spoken)
+columns = [evaluate.score_table(test, metrics=("dice",), sequence=one) for one in sequences]
+pd.concat([column["Dice"] for column in columns], axis=1, keys=map(figures.spoken, sequences))
 
 # %%
 foreground = test.query("sequence == 'all' and `class` == 'foreground' and aggregation == 'pooled'")
 row = foreground.set_index("metric").loc["dice"]
 value, low, high = (float(row[name]) for name in ("value", "ci_low", "ci_high"))
-made = run.source, run.profile, settings.epochs, run.settings.evaluation.bootstrap
-as_committed = made == ("sample", "smoke", 24, 1000)
+setting = run.source, run.profile, settings.epochs, run.settings.evaluation.bootstrap
+as_committed = setting == ("sample", "smoke", 24, 1000)
 good = value > 0.8 and low <= value <= high
 assert good or not as_committed, "far below what this profile reaches: look at notebook 4"
 
@@ -226,12 +228,14 @@ both[["split", "value", "ci_low", "ci_high", "n"]].round(3).reset_index(drop=Tru
 # %% [markdown]
 # ## 5.8 Which number is which
 #
-# The Dice values that README, slides and notebooks quote, each with what made it: a larger network, more pixels or longer training is another number.
+# The Dice values that README, slides and notebooks quote, each with what made it: another network, other pixels, other patients or longer training make another
+# number. *Mean* is that of the three structures, with its interval. The command of each row stands in `results/headline.csv`.
 
 # %%
 headline = present.table("headline").set_index("name")
 display(headline[["vertebrae", "canal", "discs", "mean", "ci_low", "ci_high"]].round(3))
-headline[["network", "width", "size", "epochs", "patients", "slices", "seed", "split"]]
+made = headline[["network", "width", "size", "epochs", "patients", "slices", "seed", "split"]]
+made.convert_dtypes().astype(object).fillna("-")
 
 # %% [markdown]
 # ## 5.9 Why 0.97, and what to expect on a new patient
@@ -275,8 +279,7 @@ present.tell(
 # %%
 claims = present.table("claims").set_index("number")
 display(claims["verdict"].value_counts().to_frame("claims"))
-with pd.option_context("display.max_colwidth", 90):
-    display(claims[["claim", "found", "verdict"]])
+claims[["claim", "found", "verdict"]]
 
 # %% [markdown]
 # ## 5.11 Exercises
@@ -323,10 +326,8 @@ print("27 draws, 10 sets; 1 / 27 is more than 2.5 %, so the interval goes from w
 
 # %% tags=["nbval-ignore-output"]
 split, patients = run.split(), tested["patient"].nunique()
-met = len(set(split.test) & (set(split.train) | set(split.validation)))
-who = f"{patients} unseen patients"
-if split.leaky:
-    who = f"{patients} patients, {met} of them met in training"
+met = len(set(split.test) & {*split.train, *split.validation})
+who = f"{patients} patients, of whom {met} were met in training"
 if run.source != "phantom":
     print(f"This run, on {who}: foreground Dice {value:.3f} [{low:.3f}, {high:.3f}].")
 present.tell(

@@ -18,7 +18,7 @@
 #
 # **The question of this notebook: where does the network fail, on which sequences, and why?** Afterwards you can say which structure, which patient and which
 # place of the spine go wrong, what the wrong pixels are, and which of the three sequences fails most. First the worst of 622 slices of patients that the
-# network had not met.
+# network had not met. Terms are explained in the [glossary](../docs/glossary.md).
 
 # %%
 import numpy as np
@@ -72,8 +72,8 @@ print("test slices:", len(slices), "| images", images.shape, "| masks", predicti
 # %% [markdown]
 # ## 6.2 The best and the worst slices
 #
-# Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. Of each patient the slice with the
-# highest Dice:
+# Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. First of each patient the slice with the
+# highest Dice (without those that the next figure shows):
 
 
 # %% tags=["nbval-ignore-output"]
@@ -86,8 +86,10 @@ def overlays(numbers, heading):
     return figures.overlay_grid(*arrays, titles, heading, source=run.source)
 
 
-by_patient = slices.groupby("patient")["dice"]
-best = slices.loc[by_patient.idxmax()].nlargest(6, "dice").index.to_numpy()
+lowest = slices.loc[slices.groupby("patient")["dice"].idxmin()]
+worst = lowest.nsmallest(6, "dice").index.to_numpy()
+rest = slices.drop(worst) if len(slices) > len(worst) else slices
+best = rest.loc[rest.groupby("patient")["dice"].idxmax()].nlargest(6, "dice").index.to_numpy()
 figures.keep(overlays(best, "The best slice of each patient, by Dice"), run.figures, "06_best")
 
 # %% [markdown]
@@ -96,14 +98,13 @@ figures.keep(overlays(best, "The best slice of each patient, by Dice"), run.figu
 # **Predict:** will the worst slices lie in the middle of the body or at its sides?
 
 # %% tags=["nbval-ignore-output"]
-worst = slices.loc[by_patient.idxmin()].nsmallest(6, "dice").index.to_numpy()
 figure = overlays(worst, "The worst slice of each patient, by Dice")
 display(figures.keep(figure, run.figures, "06_worst"))
 arrays = images, reference, prediction, slices
 figures.show_widget(figures.browse_predictions(*arrays, source=run.source))
 
 # %% [markdown]
-# **Figure 6.2** The worst slice of up to six test patients. Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
+# **Figure 6.2** The worst slice of up to six test patients. In the sample they are T2 slices far from the midline before all others. Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
 # can be chosen.
 #
 # ## 6.3 By class, sequence and patient
@@ -130,7 +131,7 @@ assert pairs.sum() == reference.size and pairs.shape == (4, 4)
 figures.keep(figures.confusion_matrix(pairs, source=run.source), run.figures, "06_confusion")
 
 # %% [markdown]
-# **Figure 6.4** Confusion matrix of the test pixels, each row in percent. Most wrong pixels change places with the background, few with another structure.
+# **Figure 6.4** Confusion matrix of the test pixels, each row in percent. In the sample most wrong pixels change places with the background, few with another structure.
 #
 # ## 6.5 How far off is the contour?
 #
@@ -138,7 +139,7 @@ figures.keep(figures.confusion_matrix(pairs, source=run.source), run.figures, "0
 
 # %% tags=["nbval-ignore-output"]
 distances = scores.distances.merge(tested[["class", "unit"]], left_on="row", right_index=True)
-unit = tested["unit"].iloc[0]
+unit = tested["unit"].mode()[0]  # mm, or px where most slices do not know their pixel size
 inward = distances[(distances["direction"] == "prediction") & (distances["unit"] == unit)]
 sides = {name: inward[inward["class"] == name] for name in data.FOREGROUND}
 repeated = {name: np.repeat(part["distance"], part["count"]) for name, part in sides.items()}
@@ -244,7 +245,7 @@ present.picture("errors_errors_worst")
 # ## 6.10 Does the network know when it fails?
 #
 # Calibration: of the pixels to which the network gives a probability of 0.8, are 80 % right? And does an uncertainty that needs no reference (one minus the Dice
-# that the network's own probabilities promise) put the bad slices first?
+# that the network's own probabilities promise) put the bad slices first? The AUROC is the chance that it is higher on a bad slice than on another one.
 
 # %%
 display(present.picture("errors_uncertainty"))
@@ -333,7 +334,7 @@ print({shift: f"{100 * share:.0f} %" for shift, share in shares.items()})
 recall = np.diag(pairs) / pairs.sum(axis=1)
 sums = tested.groupby("class")[["tp", "fn"]].sum().loc[list(data.FOREGROUND)]
 assert np.allclose(recall[1:], sums["tp"] / (sums["tp"] + sums["fn"]))
-print({name: f"{value:.3f}" for name, value in zip(data.FOREGROUND, recall[1:])})
+print(dict(zip(data.FOREGROUND, recall[1:].round(3).tolist(), strict=True)))
 
 # %% [markdown]
 # ## 6.13 Summary
@@ -342,7 +343,7 @@ print({name: f"{value:.3f}" for name, value in zip(data.FOREGROUND, recall[1:])}
 
 # %%
 present.tell(
-    "1. **Which structure:** discs ({longer_discs} pooled) before canal ({longer_canal}) and "
+    "1. **Which structure:** discs ({longer_discs}, pooled) before canal ({longer_canal}) and "
     "vertebrae ({longer_vertebrae}); most of the error is a line drawn a little differently "
     "({within_2} of the wrong pixels lie within two pixels of the contour).\n2. **Where:** behind "
     "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "

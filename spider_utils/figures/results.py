@@ -11,7 +11,7 @@ from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
 from spider_utils.evaluate.metrics import METRICS
 from spider_utils.figures.forest import class_points, paper_points, score_entries
-from spider_utils.figures.painting import foreground_box, paint_pair, show_slice, show_slices
+from spider_utils.figures.painting import foreground_box, paint_pair, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,

@@ -1,6 +1,7 @@
 """What the scores count, drawn on one slice and one class: the pixels of overlap, and the distances of two contours."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -26,6 +27,7 @@ from spider_utils.figures.painting import (
 from spider_utils.figures.style import DOTTED, ERROR_COLOURS, LINE_COLOURS, error_patches, finish, new_figure
 
 TOLERANCE = TOLERANCES[0]
+OVERLAP_SIZE = (8.0, 5.6)  # inches; a spine is slender
 CLOSE = 0.2  # of the slice's rows, the side of the close-up
 FARTHEST = "#FFD400"  # boundary pixels beyond the HD95
 SIDES = {"prediction": LINE_COLOURS[1], "reference": LINE_COLOURS[0]}  # whose pixels a distance starts from
@@ -38,21 +40,19 @@ def class_overlap(
     and both laid over each other. The legend counts the three colours, the heading tells the scores of the counts.
     """
     counts = overlap_counts(reference, prediction)
-    true_positive, false_positive, false_negative = ERROR_COLOURS
-    names = dict(zip((true_positive, false_positive, false_negative), counts, strict=True))
-    legend = error_patches({name: f"{name}: {count:,} px" for name, count in names.items()})
+    legend = error_patches({name: f"{name}: {count:,} px" for name, count in zip(ERROR_COLOURS, counts, strict=True)})
     box, both = foreground_box(reference, prediction), in_colour(image)
     for name, mask in error_masks(reference, prediction).items():
         blend(both, mask, ERROR_COLOURS[name], 0.75)
-    panels = [("both", both)]
-    for name, mask in (("prediction", prediction), ("reference", reference)):
+    panels = []
+    for name, mask in (("reference", reference), ("prediction", prediction)):
         alone = in_colour(image)
         blend(alone, mask, SIDES[name], 0.75)
-        panels.insert(0, (f"{name}: {np.count_nonzero(mask):,} px", alone))
-    cut = [(name, picture.round().astype(np.uint8)[box]) for name, picture in panels]
+        panels.append((f"{name}: {np.count_nonzero(mask):,} px", alone))
+    cut = [(name, picture.round().astype(np.uint8)[box]) for name, picture in (*panels, ("both", both))]
     scores = {"Dice": dice, "IoU": iou, "precision": precision, "recall": recall}
     told = ", ".join(f"{name} {float(score(*counts)):.3f}" for name, score in scores.items())
-    return finish(show_slices(cut), f"{title}\n{told}", source=source, legend=legend)
+    return finish(show_slices(cut, OVERLAP_SIZE), f"{title}\n{told}", source=source, legend=legend)
 
 
 def contour_distances(
@@ -81,17 +81,18 @@ def contour_distances(
         show_slice(axes, grey_levels(image)[box], name, spacing[0] / spacing[1])
         if reference[box].any():
             axes.contour(reference[box], [0.5], colors="white", linewidths=0.5 if box == whole else 1.5)
-        look = {"norm": scale, "interpolation": "nearest", "aspect": spacing[0] / spacing[1]}
+        look: dict[str, Any] = {"norm": scale, "interpolation": "nearest", "aspect": spacing[0] / spacing[1]}
         axes.imshow(distances[box], cmap=_colours(), **look)
     corner = close[1].start - whole[1].start - 0.5, close[0].start - whole[0].start - 0.5
     sides = close[1].stop - close[1].start, close[0].stop - close[0].start
     left.add_patch(Rectangle(corner, *sides, fill=False, edgecolor="white", linestyle="--"))
     label = f"from the prediction's boundary to the reference's (white), {unit}"
-    where = {"location": "bottom", "fraction": 0.05, "pad": 0.02}
+    where: dict[str, Any] = {"location": "bottom", "fraction": 0.05, "pad": 0.02}
     figure.colorbar(ScalarMappable(scale, _colours()), ax=[left, middle], label=label, extend="max", **where)
     legend = _cumulative(right, boundary, unit)
     if boundary.pixels:
-        title = f"{title}\nASD {boundary.asd:.2f} {unit}, HD95 {boundary.hd95:.2f} {unit}, NSD at 1 {unit} {boundary.nsd[0]:.3f}"
+        nsd = f"NSD at {TOLERANCE:g} {unit} {boundary.nsd[0]:.3f}"
+        title = f"{title}\nASD {boundary.asd:.2f} {unit}, HD95 {boundary.hd95:.2f} {unit}, {nsd}"
     return finish(figure, title, source=source, legend=legend)
 
 
@@ -138,7 +139,7 @@ def _cumulative(axes: Axes, boundary: Boundary, unit: str) -> list[Line2D]:
         Line2D([], [], color=colour, marker="o", label=f"from the {name} (dot: 95 %)") for name, colour in SIDES.items()
     ]
     mean = Line2D([], [], color="#000000", linestyle="--", linewidth=1.5, label="ASD: mean")
-    tolerance = Line2D([], [], color="#009E73", linestyle=":", label=f"NSD: up to 1 {unit}")
+    tolerance = Line2D([], [], color="#009E73", linestyle=":", label=f"NSD: up to {TOLERANCE:g} {unit}")
     return [*lines, mean, tolerance]
 
 
