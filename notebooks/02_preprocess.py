@@ -314,13 +314,13 @@ present.tell(
 # %% [markdown]
 # ## 2.9 Exercises
 #
-# 1. Compute the IoU of the canal in Figure 2.8 from the two masks, and check that it fits the Dice.
+# 1. Compute the IoU of the vertebrae in Figure 2.8 from the two masks, and check that it fits the Dice in the legend.
 # 2. Show from the store's table that the paper's second rule, as its text has it, keeps no slice of this data.
 # 3. Stretch a square of 100 × 100 pixels, in a slice as large as that of Figure 2.5, to the store's size. How wide and how high is it afterwards?
 
 # %% tags=["solution"]
 # Solution 1: count pixels in both masks and in either
-first, second = space.masks[list(pair or (0, 0))] == data.CLASSES.index("canal")
+first, second = space.masks[list(pair or (0, 0))] == data.CLASSES.index("vertebrae")
 both, either = (first & second).sum(), (first | second).sum()
 dice = 2 * both / (first.sum() + second.sum())
 assert np.isclose(dice, 2 * (both / either) / (1 + both / either))
