@@ -318,7 +318,8 @@ def test_copied_masks_lie_a_hundredth_below_the_papers_for_vertebrae_and_canal()
 
 
 def test_every_listed_number_is_quoted_somewhere(numbers):
-    quoted = SLIDES.read_text(encoding="utf-8") + TEMPLATE.read_text(encoding="utf-8")
+    sources = (SLIDES, TEMPLATE, *(ROOT / "notebooks").glob("*.py"))
+    quoted = "".join(page.read_text(encoding="utf-8") for page in sources)
     prose = "".join(page.read_text(encoding="utf-8") for page in (*PROSE, *(ROOT / "results").glob("*/README.md")))
     listed = [one.name for one in read_registry()]
     idle = [name for name in listed if f"{{{name}}}" not in quoted and numbers.texts.get(name, "") not in prose]
