@@ -49,6 +49,7 @@ CAPTIONS = {
     "causes": "What the wrong pixels of unseen patients are, by cause.",
     "pairs": "Every unseen patient with the paper's network and with the shipped combination.",
     "growth": "Dice over the length of training, on unseen patients and on random slices.",
+    "copied": "A T2 SPACE slice's own mask, its neighbour's copied, and both compared.",
     "volume": "A T2 volume of another site, segmented by the shipped network: one slice, two views of the surfaces.",
     "worst": "The slice with the lowest Dice of all patients, none known to the network that segmented it.",
 }

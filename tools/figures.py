@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -77,7 +78,12 @@ def main() -> int:
         for name, figure in presented(options).items():
             save_figure(figure, drawn, f"deck_{name}")
         save_figure(hero(), drawn, HERO, dpi=HERO_DPI)[1].unlink()  # a page needs no SVG
-        save_figure(copied_hero(drawn), drawn, COPIED, dpi=HERO_DPI)[1].unlink()
+        numbers, images, masks = copied_pair(drawn)
+        copied = copied_mask(numbers, images, masks, source="sample")
+        save_figure(copied, drawn, COPIED, dpi=HERO_DPI)[1].unlink()
+        titles = (f"slice {numbers[1]},\nits own mask", f"mask of\nslice {numbers[0]}, copied", "compared\n ")
+        brief = deck_figures.deck.errors(images[1], masks[1], masks[0], source="sample", titles=titles)
+        save_figure(brief, drawn, "deck_copied")
         for picture in sorted(drawn.glob("*.png")):
             publish_figure(picture, picture.stem)
     write_text(FIGURES / "README.md", gallery())
@@ -113,14 +119,16 @@ def hero() -> Figure:
     return finish(figure, source="sample", legend=class_patches())
 
 
-def copied_hero(folder: Path) -> Figure:
-    """Draw the pair of neighbouring slices whose copied mask scores the median; the sample's slices go to `folder`."""
+def copied_pair(folder: Path) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+    """Return numbers, images and masks (2, H, W) of the neighbouring slices of the sample whose copied mask scores the
+    median; its store goes to `folder`.
+    """
     store = study_store(folder / COPIED, "sample", None, COPIED_STORE)
     space = store.subset(store.table["sequence"] == "T2_SPACE")
     pair = typical_neighbours(space.masks, space.table)
     assert pair is not None  # the sample's T2 SPACE slices come in runs
-    rows, numbers = list(pair), tuple(space.table["slice_index"].iloc[list(pair)])
-    return copied_mask(numbers, space.images[rows], space.masks[rows], source="sample")
+    rows, (first, second) = list(pair), space.table["slice_index"].iloc[list(pair)]
+    return (int(first), int(second)), space.images[rows], space.masks[rows]
 
 
 def draw_studies(folder: Path, slices: Path | None) -> None:

@@ -137,10 +137,18 @@ def volume_views(image: np.ndarray, classes: np.ndarray, spacing: tuple[float, f
     return pictures(panels, source=source, patches=class_patches(names), aspects=aspects)
 
 
-def errors(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, *, source: str) -> Figure:
+def errors(
+    image: np.ndarray,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    source: str,
+    titles: Sequence[str] = ("reference", "prediction", "errors"),
+) -> Figure:
     """A slice (H, W) cropped to its spine: reference and predicted classes, and hits and errors."""
     painted = paint_pair(image, reference, prediction, foreground_box(reference, prediction))
-    return pictures(list(painted.items()), source=source, patches=error_patches(SHORT))
+    panels = list(zip(titles, painted.values(), strict=True))
+    return pictures(panels, source=source, patches=error_patches(SHORT))
 
 
 def patient_points(before: np.ndarray, after: np.ndarray, names: tuple[str, str], *, source: str) -> Figure:

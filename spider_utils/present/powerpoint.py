@@ -152,6 +152,7 @@ def _cards(page: Page, slide: Slide) -> None:
     left, top, full, height = CARDS_BOX
     size = ((full - GAP * (slide.columns - 1)) / slide.columns, (height - GAP * (rows - 1)) / rows)
     points = {1: COVER_POINTS, 2: LINE_POINTS, 3: CARD_POINTS}.get(rows, SMALLEST_POINTS)
+    points = LINE_POINTS if slide.columns == 1 else points
     for number, (heading, sentence) in enumerate(slide.cards):
         column, row = divmod(number, rows)
         place = (left + column * (size[0] + GAP), top + row * (size[1] + GAP), *size)
