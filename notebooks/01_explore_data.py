@@ -116,7 +116,7 @@ for name, stack in zip(chosen, stacks, strict=True):
 # %%
 pictures = [stack.image[len(stack.image) // 2] for stack in stacks]
 found = [series[name] for name in chosen]
-titles = [f"{figures.spoken(one.sequence)}, patient {one.patient}" for one in found]
+titles = [f"{figures.spoken(one.sequence)}\npatient {one.patient}" for one in found]
 look = {"heading": "T1, T2 and T2 SPACE", "aspect": [stack.aspect for stack in stacks]}
 grid = figures.slice_grid(pictures, [None] * len(pictures), titles, source=run.source, **look)
 figures.keep(grid, run.figures, "01_sequences")
