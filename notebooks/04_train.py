@@ -176,6 +176,9 @@ if validated:
     print(f"validation loss: lowest in epoch {lowest['epoch']:.0f} ({lowest['val_loss']:.3f})")
     end = log.iloc[-1]
     print(f"at the end: validation {end['val_loss']:.3f}, training {end['train_loss']:.3f}")
+    for name in data.FOREGROUND:
+        found = log.loc[log[f"val_iou_{name}"] > 0.5, "epoch"]
+        print(f"{name}: IoU above 0.5 from epoch {found.min() if len(found) else 'none'} on")
 else:
     print("No validation side: over-fitting would not show.")
 
@@ -185,7 +188,7 @@ else:
 # One slice is segmented after every epoch, and the masks of epochs 1, 2, 5, 10, 20, 50, … and of the last are kept. It is of a validation patient where there is one,
 # else of a training patient.
 #
-# **Predict:** what does the network find first, and what last?
+# **Predict:** what will the mask of epoch 1 look like?
 
 # %% tags=["nbval-ignore-output"]
 watched = run.watched_slice()
@@ -201,8 +204,8 @@ figure = figures.slice_grid(slices, steps, titles, source=run.source, heading=he
 figures.keep(figure, run.figures, "04_epochs")
 
 # %% [markdown]
-# **Figure 4.3** The same slice after more and more epochs. What is large or bright comes first; outlines and small parts take longest. (Where only slice and reference
-# are shown, the training is older than this figure.)
+# **Figure 4.3** The same slice after more and more epochs. At first classes are missing or lie all over the slice; then patches of structures appear, then whole ones; outlines
+# and small parts get better to the end. (Where only slice and reference are shown, the training is older than this figure.)
 #
 # ## 4.6 What was kept
 #

@@ -1,4 +1,4 @@
-"""One slice after some epochs: what is kept, that a training that is cut off keeps it, and that training is the same."""
+"""One slice after some epochs: which masks are kept, also by a training that was cut off."""
 
 import numpy as np
 import pandas as pd
