@@ -131,8 +131,9 @@ slices = models.network_images(store.images[[row]], trained.size)
 trained_stages, maps = models.trace_stages(trained.model, models.to_input(slices, trained.device))
 maps = {stage.name: each for stage, each in zip(trained_stages, maps, strict=True)}
 chosen = {name: maps[name][0].numpy() for name in ("encoder 1", "bottleneck", "decoder 1")}
-patient, known = store.table["patient"][row], trained.description["trained_on"]["patients"]
-print(f"patient {patient} of '{run.source}'; SPIDER's patient {patient} trained on: {patient in known}")
+patient = store.table["patient"][row]
+known = patient in trained.description["trained_on"]["patients"]
+print(f"patient {patient} of '{run.source}'; trained on SPIDER's patient {patient}: {known}")
 grey = slices[0, 0].numpy()
 figures.keep(figures.feature_maps(grey, chosen, source=run.source), run.figures, "03_feature_maps")
 
@@ -273,7 +274,8 @@ figure = figures.focal_map(grey, truth[0].numpy(), right, settings.gamma, source
 figures.keep(figure, run.figures, "03_focal_map")
 
 # %% [markdown]
-# **Figure 3.9** What the trained network is sure of has no weight any more: Focal loss learns from outlines and from structures that are missed or invented.
+# **Figure 3.9** What the trained network is right about has no weight any more: Focal loss learns from outlines and from structures that are missed or invented. (Has the
+# network met this patient in training? See the line above Figure 3.3.)
 #
 # Dice loss looks at whole structures. For class $c$ let $y_{ic}$ be 1 where pixel $i$ is of that class and else 0, and $p_{ic}$ the network's probability for it:
 #
@@ -320,7 +322,7 @@ shares = pd.DataFrame(pull, index=data.CLASSES)
 shares.round(0).astype(int).add_suffix(" %")
 
 # %% [markdown]
-# Focal follows the number of pixels at the start: every pixel is wrong, so every pixel counts. Dice gives small structures far more than their share of
+# Focal follows the number of pixels at the start: no pixel is right yet, so every pixel counts. Dice gives vertebrae, canal and discs more than their share of
 # pixels. The paper states γ as 4 in one sentence and as 0.4 in another, and names class weights without values; we take 4 and no weights. What each of
 # these choices is worth, and other losses, are the subject of [notebook 7](07_improve.ipynb).
 #
@@ -360,7 +362,6 @@ print(f"interval: -{a:.3f} to {a:.3f}; largest weight: {largest:.3f}")
 
 # %%
 assert np.isclose(shares["pixels"].sum(), 100) and len(stages) > 2
-few, many = shares.loc["discs", "pixels"], shares.loc["discs", "Dice"]
 present.tell(
     "1. The network goes down six levels to see what there is and up again to say where; "
     "skip connections carry the fine edges past the poolings.\n"
@@ -368,5 +369,5 @@ present.tell(
     "3. He's start keeps the spread of the signal, Glorot's does not quite; and yet He's cost "
     "Dice: {he_interval} (one seed, short trainings).\n"
     "4. Focal loss turns down what is right already, Dice loss gives every class a quarter.\n"
-    f"5. Discs are {few:.0f} % of this slice's pixels and get {many:.0f} % of Dice's first push."
+    "5. Focal's first push follows the number of pixels, Dice's reaches small structures too."
 )

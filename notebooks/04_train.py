@@ -267,7 +267,7 @@ print("the same to the last bit")
 chosen_by = "the best on the validation side" if by_validation else "the last"
 print(f"1. Logits, loss, gradient, step: {len(log)} epochs of it (source: {run.source}).")
 print(f"2. Kept: epoch {kept}, {chosen_by}. At most {values['epochs']} epochs were allowed.")
-if validated:
+if validated and run.source != "phantom":
     print(f"3. Validation mean IoU {about['best']['val_mean_iou']:.3f}, background included.")
 print(f"4. The test {'slices' if sides.leaky else 'patients'} have not been touched.")
 if sides.leaky:
