@@ -27,6 +27,7 @@ from spider_utils.studies.harness import Training, read_final_scores
 
 DISTANCES = ("hd95", "asd")
 COMPARED = ("dice", *DISTANCES)
+LEVEL = 0.05  # of the adjusted p value
 BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
 
 
@@ -101,6 +102,13 @@ def paired_table(
     table = pd.DataFrame(rows, columns=columns.split())
     table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("metric")["p"].transform(holm))
     return table
+
+
+def differs(table: pd.DataFrame) -> pd.Series:
+    """Return of each row of a `paired_table` whether it shows a difference: the interval does not hold 0, and the
+    adjusted p is below LEVEL. This is the one rule by which anything is called better or worse.
+    """
+    return ((table["ci_low"] > 0) | (table["ci_high"] < 0)) & (table["p_holm"] < LEVEL)
 
 
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:

@@ -128,10 +128,32 @@ def test_every_slide_has_its_message_and_its_notes(slides, pages):
     for slide, page in zip(slides, pages, strict=True):
         assert page.shapes.title.text_frame.text == slide.title
         assert len(slide.title.split()) >= 4, "a title is a sentence"
-        assert page.notes_slide.notes_text_frame.text.startswith(slide.notes)
+        assert slide.notes in page.notes_slide.notes_text_frame.text
         assert 30 <= len(slide.notes.split()) or slide.backup, slide.title
         words = " ".join([*slide.lines, *(text for pair in slide.big for text in pair)]).split()
         assert len(words) <= WORDS, slide.title
+
+
+def test_the_talk_takes_13_minutes_and_its_short_version_one(slides):
+    main = [slide for slide in slides if not slide.backup]
+    assert all(slide.seconds for slide in main) and not any(slide.seconds for slide in slides if slide.backup)
+    assert sum(slide.seconds for slide in main) == 13 * 60
+    for slide in main:
+        assert 80 <= 60 * len(slide.notes.split()) / slide.seconds <= 165, (slide.title, "words a minute")
+    words = sum(len(slide.short.split()) for slide in slides)
+    assert 120 <= words <= 160, words
+
+
+def test_times_and_the_short_version_stand_in_the_notes(slides, pages):
+    for slide, page in zip(slides, pages, strict=True):
+        notes = page.notes_slide.notes_text_frame.text
+        assert notes.startswith(f"[{slide.seconds} seconds]") == (not slide.backup)
+        assert (slide.short in notes) and ("60-second" in notes) == bool(slide.short)
+
+
+def test_the_last_slide_before_the_backup_is_what_to_take_home(slides):
+    last = [slide for slide in slides if not slide.backup][-1]
+    assert len(last.cards) <= 4 and "take home" in last.notes
 
 
 def test_it_is_16_to_9_and_nothing_leaves_the_slide(path, pages):
@@ -208,7 +230,7 @@ def test_no_number_is_typed_in_slides_or_answers(numbers):
     for template in (SLIDES, TEMPLATE):
         text = re.sub(r"\{\w+\}|10\.\d{4}/\S+", "", template.read_text(encoding="utf-8"))
         assert set(DECIMAL.findall(text)) <= numbers.typed
-        rest = DECIMAL.sub("", re.sub(r"[A-Za-z]\w*\d\w*|figures?: \S+|columns: \d", "", text))
+        rest = DECIMAL.sub("", re.sub(r"[A-Za-z]\w*\d\w*|figures?: \S+|(?:columns|seconds): \d+", "", text))
         assert set(re.findall(r"\d+", rest)) <= NUMBER_WORDS, template.name
 
 
@@ -257,7 +279,7 @@ def test_another_result_changes_the_deck_and_a_missing_one_leaves_slides_out(tmp
     dice.write_text("\n".join(changed))
     (results / "choices" / "differences.csv").unlink()
     others, left_out = read_slides(results)
-    assert "0.777" in " ".join(value for slide in others for value, _ in slide.big)
+    assert "0.777" in " ".join(line for slide in others for line in (*slide.lines, slide.notes))
     assert list(left_out.values()) == ["choices/differences.csv"]
     assert len(others) == len(slides) - 1
 
@@ -318,7 +340,9 @@ def test_copied_masks_lie_a_hundredth_below_the_papers_for_vertebrae_and_canal()
 
 
 def test_every_listed_number_is_quoted_somewhere(numbers):
-    quoted = SLIDES.read_text(encoding="utf-8") + TEMPLATE.read_text(encoding="utf-8")
+    quoted = "".join(
+        page.read_text(encoding="utf-8") for page in (SLIDES, TEMPLATE, *(ROOT / "notebooks").glob("*.py"))
+    )
     prose = "".join(page.read_text(encoding="utf-8") for page in (*PROSE, *(ROOT / "results").glob("*/README.md")))
     listed = [one.name for one in read_registry()]
     idle = [name for name in listed if f"{{{name}}}" not in quoted and numbers.texts.get(name, "") not in prose]
