@@ -16,66 +16,80 @@
 # %% [markdown]
 # # 4 Train
 #
-# **The question of this notebook: how does the network learn, and when do we stop?** Batch 8 and the combined loss are the paper's; Adam, its
-# learning rate and the schedule are not stated there and are ours. The epoch is chosen by the mean IoU on validation patients, who are
-# not trained on and no part of the reported score; with the schedule `cosine` nothing is chosen, the last epoch counts.
-
-# %% [markdown]
-# Parameters. `None` stands for what the profile, or the run folder, says.
-
-# %% tags=["parameters"]
-source = "sample"  # sample | phantom | released | pairs | spider, or some joined by +
-data_dir = None  # folder of the data; the sample and the phantom need none
-run_dir = None  # None: runs/<source>_<profile>
-profile = "smoke"  # smoke | cpu | paper
-split = None  # auto | official | patient_kfold | random_slice (LEAKY)
-folds = None  # of the k-fold
-fold = None  # the tested one, from 0
-split_seed = None
-validation_share = None  # of the patients (random_slice: slices) that are not tested; 0 needs schedule cosine
-train_slices = None  # so many of the training slices, drawn at random; 0: all
-train_sequences = None  # those that are learnt from, joined by +; all are tested
-train_masks = None  # reference, and where there are any masks that nobody drew: reference+carried
-epochs = None  # at most
-batch_size = None
-augmentation = None  # none (the paper) | light | strong | contrast | field | contrast_field
-epoch_slices = None  # slices drawn an epoch, those of rare sequences more often; 0: every slice once
-balance = None  # of the sequences in such draws: 0 all slices alike often, 1 all sequences
-precision = None  # auto (float16 where autocast has it on CUDA, else float32) | float32 | bfloat16
-learning_rate = None
-schedule = None  # plateau (the validation side decides) | cosine (falls to 0 over all epochs, the last one is kept)
-lr_factor = None  # the learning rate is multiplied by this ...
-lr_patience = None  # ... after so many epochs without a better validation mean IoU
-stop_patience = None  # training ends after so many
-seed = None
-device = None  # auto | cpu | cuda | mps
+# **The question of this notebook: how does the network learn, and when do we stop?** Afterwards you can write the training loop yourself, read its curves, say which
+# epoch is kept and who has chosen it, and recognise a network that memorises. Words that are new to you stand in the [glossary](../docs/glossary.md).
 
 # %%
-from spider_utils import models, train, runs, figures
+from spider_utils import data, figures
 
-rates = {"schedule": schedule, "learning_rate": learning_rate, "lr_factor": lr_factor, "lr_patience": lr_patience, "stop_patience": stop_patience}
-dealing = {"split": split, "folds": folds, "fold": fold, "split_seed": split_seed, "validation_share": validation_share, "train_slices": train_slices}
-dealing |= {"train_sequences": train_sequences, "train_masks": train_masks}
-training = {"epochs": epochs, "batch_size": batch_size, "augmentation": augmentation, "precision": precision, "seed": seed, "device": device}
-training |= {"epoch_slices": epoch_slices, "balance": balance}
-run = runs.open_run(run_dir, source, data_dir, profile, **rates, **dealing, **training)
+patients = (5, 18, 22, 34, 41, 45)
+stacks = [data.sample_stack(f"{patient}_t2_SPACE") for patient in patients]
+images, masks = [stack.image[5] for stack in stacks], [stack.classes()[5] for stack in stacks]
+titles = [f"patient {patient}" for patient in patients]
+figures.slice_grid(images, masks, titles, source="sample", heading="What is learnt from")
 
 # %% [markdown]
-# ## 4.1 The settings of this run
+# **Figure 4.1** Slices of six patients, with the masks that the network is to give. No two spines are alike, and what was learnt on some must hold for others.
 #
-# What the profile says, and what was set by hand above.
+# **Parameters.** `None` stands for what the profile, or the run folder, says.
+#
+# | parameter | values | meaning |
+# | --- | --- | --- |
+# | `source`, `data_dir` | sample, phantom, released, pairs, spider (joined by +); a folder | the data; sample and phantom need no folder |
+# | `run_dir`, `profile` | a folder; smoke, cpu, paper | where everything is kept; a file of settings |
+# | `split`, `fold` | auto, official, patient_kfold, random_slice (**leaky**); from 0 | how patients are dealt; which fold is tested |
+# | `epochs`, `batch_size` | 100 and 8 in the paper | passes over the training slices, at most; slices a step |
+# | `learning_rate`, `schedule` | above 0; plateau, cosine | see 4.1 |
+# | `seed`, `device` | a whole number; auto, cpu, cuda, mps | of weights, order and dropout; where it runs |
+# | `more` | a dict, as `{"augmentation": "light"}` | any other setting of a run |
+
+# %% tags=["parameters"]
+source = "sample"
+data_dir = None
+run_dir = None
+profile = "smoke"
+split = None
+fold = None
+epochs = None
+batch_size = None
+learning_rate = None
+schedule = None
+seed = None
+device = None
+more = None
+
+# %%
+from spider_utils import evaluate, models, runs, train
+
+dealing = {"split": split, "fold": fold}
+training = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "device": device}
+training |= {"learning_rate": learning_rate, "schedule": schedule}
+run = runs.open_run(run_dir, source, data_dir, profile, more, **dealing, **training)
+print("source:", run.source, "| profile:", run.profile)
+
+# %% [markdown]
+# ## 4.1 The settings that matter
+#
+# - A *step* changes the weights a little, after the loss of one batch; an *epoch* is a pass over the training slices.
+# - *Adam* is the rule of the step: against the gradient, with a step size of its own for each weight. The *learning rate* is the size of all steps.
+# - The schedule *plateau* multiplies the learning rate by `lr_factor` when the validation score has not risen for more than `lr_patience` epochs.
+# - *Early stopping*: training ends when it has not risen for `stop_patience` epochs. (With *cosine* the rate falls to 0 over all epochs, none is skipped.)
+#
+# Batch 8, at most 100 epochs and the loss are the paper's. The paper states neither the optimiser nor its numbers; these are ours.
 
 # %%
 import pandas as pd
 
 values = run.settings.flat()
-network = ["model", "width", "activation", "initialiser", "deep_supervision", "neighbours", "train_height", "train_width"]
-loss = ["loss", "focal_share", "gamma", "focal_reduction", "dice_over", "fp_weight", "boundary_share"]
-wanted = ["split", "train_slices", *network, *training, *rates, *loss]
+wanted = ["epochs", "batch_size", "epoch_slices", "learning_rate", "schedule"]
+wanted += ["lr_factor", "lr_patience", "stop_patience", "loss", "augmentation"]
 pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 
 # %% [markdown]
-# ## 4.2 Patients of each side
+# ## 4.2 Three sides, dealt by patient
+#
+# The *training* side is learnt from. The *validation* side chooses: the epoch that is kept, the learning rate, the end. So its score is the best of many and
+# flatters. The *test* side is looked at once, in [notebook 5](05_evaluate.ipynb): a number that nothing was chosen by.
 #
 # Where patients are dealt, no number stands in two rows. Where slices are dealt at random, patients stand in two rows or in all: that split **leaks**, and
 # is named so.
@@ -84,62 +98,47 @@ pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 store, sides = run.store(), run.split()
 print("split:", sides.label)
 for side in ("train", "validation", "test"):
-    print(f"{side:<11}{len(sides.rows(store.table, side)):>5} slices of patients {list(getattr(sides, side))}")
+    numbers = getattr(sides, side)
+    count = len(sides.rows(store.table, side))
+    print(f"{side}: {count} slices of {len(numbers)} patients, the first of them {numbers[:8]}")
 
 # %% [markdown]
-# ## 4.3 What augmentation does to a slice
+# ## 4.3 The training loop
 #
-# The paper names no augmentation, and the default is none. With `light` or `strong` the network never sees the same slice twice: each epoch draws anew how the
-# slice is moved and how its grey values change. The mask moves with its image. Slices are never flipped, since a spine has a front and a top.
+# All of training is a dozen lines. To see them at work: a small network (4 channels at full resolution), slices of the training patients at 160 × 128, two epochs.
 
 # %%
 import torch
 
-rows, size = sides.rows(store.table, "train"), run.settings.training.size
-row = rows[store.table.loc[rows, "n_discs"].argmax()]
-image, mask = models.network_images(store.images[[row]], size) / 255, models.network_masks(store.masks[[row]], size).long()
-
-
-# %%
-def strongest(change, draws=1, seed=0):
-    """Of some draws of a change of images and masks the one that changes the slice most: image (h, w) and mask."""
-    torch.manual_seed(seed)
-    images, masks = change(image.expand(draws, -1, -1, -1), mask.expand(draws, -1, -1))
-    chosen = (images - image).abs().mean((1, 2, 3)).argmax()
-    return images[chosen, 0].numpy(), masks[chosen].numpy()
-
-
-# %%
-as_it_is = strongest(train.augment.none)
-draws = {level: [strongest(train.augment.LEVELS[level], seed=number) for number in range(3)] for level in ("light", "strong")}
-figures.keep(figures.augmentation_levels(as_it_is, draws, source=run.source), run.figures, "04_augmentation")
+rows = sides.rows(store.table, "train")
+rows = rows[:: 1 + len(rows) // 160]
+images = models.network_images(store.images[rows], (160, 128))
+masks = models.network_masks(store.masks[rows], (160, 128)).long()
+print("slices:", tuple(images.shape), "masks:", tuple(masks.shape))
 
 # %% [markdown]
-# **Figure 4.1** The slice as it is, and three draws of either level, all on one grey scale, with the outlines of their masks. What comes from outside the slice is
-# black, and background.
+# **Predict:** the loss lies between 0 and about 1. How far does it fall in two epochs?
+
+# %% tags=["nbval-ignore-output"]
+torch.manual_seed(0)
+network = models.build_model("paper_text", width=4)
+optimiser = torch.optim.Adam(network.parameters(), lr=0.002)
+for epoch in (1, 2):
+    total = 0.0
+    for batch in models.shuffled_batches(len(images), 8, seed=0, epoch=epoch):
+        logits = network(models.to_input(images[batch], torch.device("cpu")))
+        loss = train.losses.combined_loss(logits, masks[batch])  # how wrong is it?
+        optimiser.zero_grad()
+        loss.backward()  # which way does each weight have to go?
+        optimiser.step()  # a small step that way
+        total += loss.item() * len(batch)
+    print(f"epoch {epoch}: mean loss {total / len(images):.3f}")
+
+# %% [markdown]
+# ## 4.4 The same with validation, schedule and log
 #
-# Now the changes of `strong` one at a time. In a batch each change of grey values meets half of the slices, the crop three in ten, and all are turned, scaled, shifted
-# and bent; how strongly is drawn too. Here is the one of 16 draws that changes the slice most.
-
-# %%
-grey = {name: getattr(train.augment, name.replace(" ", "_")) for name in ("gamma", "contrast", "brightness", "bias field", "blur", "low resolution", "noise")}
-elastic = train.augment.Motion(rotation=0, scaling=0, shift=0, elastic=train.augment.STRONG.elastic)
-crop = train.augment.Motion(rotation=0, scaling=0, shift=0, crop=1.0, crop_size=train.augment.STRONG.crop_size)
-
-# %%
-changed = {name: strongest(lambda x, y, change=change: (change(x).clamp(0, 1), y), draws=16) for name, change in grey.items()}
-moves = {"elastic": elastic, "crop along the spine": crop}
-changed |= {name: strongest(lambda x, y, motion=motion: train.augment.moved(x, y, motion), draws=16) for name, motion in moves.items()}
-figures.keep(figures.augmentation_changes(as_it_is, changed, source=run.source), run.figures, "04_augmentation_changes")
-
-# %% [markdown]
-# **Figure 4.2** Grey values change as another scanner, coil or protocol would change them. Elastic deformation bends the spine, and a crop brings a part of it nearer:
-# these two change the mask too.
-
-# %% [markdown]
-# ## 4.4 Training
-#
-# A finished training is opened, one that was cut off goes on, otherwise it begins. After every epoch the log and the state are on disk.
+# `run.train()` is this loop with the validation side after every epoch, the schedule, early stopping, and half precision on a GPU. After every epoch the log and the
+# state are on disk: a training that was cut off goes on and ends as an uncut one, a finished one is opened.
 
 # %% tags=["nbval-ignore-output"]
 log = run.train()
@@ -147,45 +146,134 @@ log.filter(["epoch", "learning_rate", "train_loss", "val_loss", "val_mean_iou"])
 
 # %%
 assert log["epoch"].tolist() == list(range(1, len(log) + 1))
-assert len(log) == 1 or log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "the training loss did not fall"
+assert len(log) == 1 or log["train_loss"].iloc[-1] < log["train_loss"].iloc[0], "no learning"
+
+# %% [markdown]
+# The score of the validation side is the mean IoU of the four classes, pixels of all its slices pooled:
+#
+# $$\text{IoU} = \frac{|A \cap B|}{|A \cup B|}$$
+#
+# with $A$ the pixels that the reference gives a class, and $B$ those that the network gives it: 1 for the same pixels, 0 for none in common.
+#
+# **Predict:** which class is learnt last?
 
 # %%
 by_validation, validated = values["schedule"] == "plateau", "val_mean_iou" in log
 kept = int(log.loc[log["val_mean_iou"].idxmax(), "epoch"]) if by_validation else len(log)
-figures.keep(figures.training_curves(log, kept, source=run.source, loss_name=values["loss"]), run.figures, "04_training_curves")
+curves = figures.training_curves(log, kept, source=run.source, loss_name=values["loss"])
+figures.keep(curves, run.figures, "04_training_curves")
 
 # %% [markdown]
-# **Figure 4.3** Loss and learning rate (left), IoU on the validation side (right), if there is one. Curves that nearly overlap are no proof
-# of generalisation: they would also overlap if neighbouring slices of one patient stood on both sides.
-
-# %% [markdown]
-# ## 4.5 What was kept
+# **Figure 4.2** Loss and learning rate (left), IoU on the validation side (right), if there is one. The star is the epoch whose weights are kept: with `plateau` the one
+# with the highest validation mean IoU, with `cosine` the last.
 #
-# The weights of one epoch, the best by validation or with `cosine` the last, are a safetensors file, with a JSON beside it that says what they are.
+# A network that memorises, which is called *over-fitting*, shows here: its training loss goes on falling while the validation loss turns and rises. The other way round
+# is no proof. Curves that nearly overlap would also overlap if neighbouring slices of one patient stood on both sides.
+
+# %% tags=["nbval-ignore-output"]
+if validated:
+    lowest = log.loc[log["val_loss"].idxmin()]
+    print(f"validation loss: lowest in epoch {lowest['epoch']:.0f} ({lowest['val_loss']:.3f})")
+    end = log.iloc[-1]
+    print(f"at the end: validation {end['val_loss']:.3f}, training {end['train_loss']:.3f}")
+    for name in data.FOREGROUND:
+        found = log.loc[log[f"val_iou_{name}"] > 0.5, "epoch"]
+        print(f"{name}: IoU above 0.5 from epoch {found.min() if len(found) else 'none'} on")
+else:
+    print("No validation side: over-fitting would not show.")
+
+# %% [markdown]
+# ## 4.5 One slice while the network learns
+#
+# One slice is segmented after every epoch, and the masks of epochs 1, 2, 5, 10, 20, 50, … and of the last are kept. It is of a validation patient where there is one,
+# else of a training patient.
+#
+# **Predict:** what will the mask of epoch 1 look like?
+
+# %% tags=["nbval-ignore-output"]
+watched = run.watched_slice()
+shown = sorted({1, 5, 10, max(watched.masks, default=0)} & set(watched.masks))
+steps = [None, store.masks[watched.row], *(watched.masks[epoch] for epoch in shown)]
+titles = ["slice", "reference", *(f"epoch {epoch}" for epoch in shown)]
+patient = store.table["patient"][watched.row]
+heading = f"A {watched.side} slice (patient {patient}) while the network learns"
+slices = [store.images[watched.row]] * len(steps)
+if not shown:
+    print("This training was done before masks were kept: there are none to show.")
+figure = figures.slice_grid(slices, steps, titles, source=run.source, heading=heading)
+figures.keep(figure, run.figures, "04_epochs")
+
+# %% [markdown]
+# **Figure 4.3** The same slice after more and more epochs. At first classes are missing or lie all over the slice; then patches of structures appear, then whole ones; outlines
+# and small parts get better to the end. (Where only slice and reference are shown, the training is older than this figure.)
+#
+# ## 4.6 What was kept
+#
+# The weights of one epoch are a safetensors file, with a JSON beside it that says what they are.
 
 # %% tags=["nbval-ignore-output"]
 import json
 
-checkpoint = run.path / "checkpoints" / "best.safetensors"
-about = json.loads(checkpoint.with_suffix(".json").read_text())
-print(f"{checkpoint.name}: {checkpoint.stat().st_size / 1e6:.1f} MB, epoch {about['best']['epoch']}")
+about = json.loads(run.checkpoint.with_suffix(".json").read_text())
+assert about["best"]["epoch"] == kept and about["training"]["model"] == values["model"]
+print(f"{run.checkpoint.name}: {run.checkpoint.stat().st_size / 1e6:.1f} MB")
 pd.Series(about["best"]).round(4).to_frame("kept epoch")
 
-# %%
-assert about["best"]["epoch"] == kept
-assert about["training"]["model"] == values["model"]
+# %% [markdown]
+# ## 4.7 Exercises
+#
+# 1. A network calls every pixel background. On the masks of 4.3, what share of the pixels is right (*accuracy*), and what is the mean IoU of the four classes? Which of the
+#    two would you stop a training by?
+# 2. The learning rate is 0.001, `lr_factor` 0.5, `lr_patience` 2. The validation score goes 0.50, 0.60, 0.59, 0.60, 0.58. What is the learning rate after that?
+# 3. Train a tiny network for two epochs, and another for one epoch, then go on to the second. Are their weights the same?
+
+# %% tags=["solution"]
+# Solution 1: only background has an intersection; the other three classes have IoU 0.
+accuracy = (masks == 0).float().mean().item()
+mean_iou = (accuracy + 0 + 0 + 0) / 4  # the union of background and everything is everything
+pairs = evaluate.confusion(masks.numpy(), torch.zeros_like(masks).numpy())
+iou = pairs.diagonal() / (pairs.sum(0) + pairs.sum(1) - pairs.diagonal())
+assert abs(iou.mean() - mean_iou) < 1e-6
+print(f"accuracy {accuracy:.2f}, mean IoU {mean_iou:.2f}: accuracy hides that nothing was found")
+
+# %% tags=["solution"]
+# Solution 2: epochs 3, 4 and 5 are no better than epoch 2; three are more than lr_patience.
+by_hand = 0.001 * 0.5
+weight = torch.nn.Parameter(torch.zeros(1))
+adam = torch.optim.Adam([weight], lr=0.001)
+plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, mode="max", factor=0.5, patience=2)
+for score in (0.50, 0.60, 0.59, 0.60, 0.58):
+    plateau.step(score)
+assert adam.param_groups[0]["lr"] == by_hand
+print(f"learning rate {by_hand}")
+
+# %% tags=["solution"]
+# Solution 3: yes; order and dropout depend on the seed and the epoch's number alone.
+from tempfile import TemporaryDirectory
+
+with TemporaryDirectory() as uncut, TemporaryDirectory() as cut:
+    for folder, last in ((uncut, 2), (cut, 1), (cut, 2)):
+        tiny = train.TrainSettings(width=2, train_height=64, train_width=64, epochs=last)
+        few = train.read_slices(store, rows[:24], tiny)
+        train.train(tiny, lambda side, few=few: few, folder, {}, f"{folder}/log.csv")
+    files = [open(f"{folder}/last.safetensors", "rb").read() for folder in (uncut, cut)]
+assert files[0] == files[1]
+print("the same to the last bit")
 
 # %% [markdown]
-# ## 4.6 Summary
+# ## 4.8 Summary
 
 # %% tags=["nbval-ignore-output"]
-reached = f"{about['best']['val_mean_iou']:.3f}" if validated else "not measured, there is no validation side"
-print(f"1. {len(log)} epochs of {values['epoch_slices'] or len(sides.rows(store.table, 'train'))} slices; the {'best' if by_validation else 'one kept'} was epoch {kept}.")
-print(f"2. Validation mean IoU (background included, at the network's size): {reached}.")
-print(f"3. Ended after {len(log)} of at most {values['epochs']} epochs; the test {'slices' if sides.leaky else 'patients'} have not been touched.")
+chosen_by = "the best on the validation side" if by_validation else "the last"
+print(f"1. Logits, loss, gradient, step: {len(log)} epochs of it (source: {run.source}).")
+print(f"2. Kept: epoch {kept}, {chosen_by}. At most {values['epochs']} epochs were allowed.")
+if validated and run.source != "phantom":
+    print(f"3. Validation mean IoU {about['best']['val_mean_iou']:.3f}, background included.")
+print(f"4. The test {'slices' if sides.leaky else 'patients'} have not been touched.")
 if sides.leaky:
-    print(f"4. Split: {sides.label}.")
+    print(f"5. Split: {sides.label}.")
 
 # %%
 as_committed = (run.source, run.profile) == ("sample", "smoke") and values["epochs"] == 24
-assert not as_committed or not validated or about["best"]["val_mean_iou"] > 0.8, "the network has not learnt: look at the curves above"
+learnt = not validated or about["best"]["val_mean_iou"] > 0.8
+assert learnt or not as_committed, "the network has not learnt: look at the curves above"

@@ -11,6 +11,7 @@ __getattr__, __dir__, __all__ = make_face(
     {
         # series and volumes
         "read_stack": "sources",  # a series as slices in the common pose, with its labels
+        "sample_stack": "sources",  # the same, of the embedded sample by its name
         "read_volume": "volumes",  # any volume as a SimpleITK image, checked
         "read_gradings": "spider",  # SPIDER's radiological gradings
         "GRADINGS": "spider",  # the file that holds them

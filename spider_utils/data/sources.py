@@ -166,6 +166,16 @@ def read_stack(series: Series) -> SliceStack:
     return get_source(series.source).read(series)
 
 
+def sample_stack(name: str) -> SliceStack:
+    """Read a series of the embedded sample by its name. Raises SpiderError on an unknown one."""
+    home = SOURCES["sample"].home
+    assert home is not None  # the package holds it
+    found = {one.name: one for one in find_series("sample", home)}
+    if name not in found:
+        raise SpiderError(f"sample: expected one of {', '.join(found)}, found '{name}'; name one of them")
+    return read_stack(found[name])
+
+
 def fingerprint(series: Iterable[Series]) -> str:
     """Give one hex SHA-256 for a set of series: names, sizes and first 64 KiB of all image and mask files, and what a
     table tells of them.

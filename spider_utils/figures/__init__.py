@@ -37,6 +37,7 @@ __getattr__, __dir__, __all__ = make_face(
         "activation_curves": "model",
         "init_spread": "model",
         "focal_curves": "model",
+        "focal_map": "model",
         "loss_terms": "model",
         "training_curves": "model",
         "augmentation_levels": "augment",

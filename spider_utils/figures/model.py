@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import CLASSES
-from spider_utils.figures.painting import show_slice
+from spider_utils.figures.painting import foreground_box, paint_classes, show_slice, show_slices
 from spider_utils.figures.style import (
     BESIDE,
     CLASS_COLOURS,
@@ -17,6 +17,7 @@ from spider_utils.figures.style import (
     FOREGROUND_COLOUR,
     LINE_COLOURS,
     LINE_STYLES,
+    class_patches,
     finish,
     new_figure,
 )
@@ -82,7 +83,26 @@ def loss_terms(x: Sequence[float], terms: Mapping[str, Sequence[float]], xlabel:
     return finish(figure, title)
 
 
-def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: str, shown: int = 6) -> Figure:
+def focal_map(image: np.ndarray, mask: np.ndarray, probability: np.ndarray, gamma: float, *, source: str) -> Figure:
+    """The spine of a slice (H, W), its classes, and each pixel's probability p of its true class and focal weight.
+
+    The weight is (1 - p)^gamma.
+    """
+    box = foreground_box(mask)
+    maps = {"probability p\nof the true class": probability}
+    maps[f"focal weight\n(1 − p)$^{{{gamma:g}}}$"] = (1 - probability) ** gamma
+    panels = [("slice\n", image[box]), ("reference\n", paint_classes(image, mask)[box])]
+    figure = show_slices([*panels, *((title, values[box]) for title, values in maps.items())])
+    for axes, values in zip(figure.axes[2:], maps.values(), strict=True):
+        axes.images[0].remove()
+        shown = axes.imshow(values[box], cmap="inferno", vmin=0, vmax=1, interpolation="nearest")
+    figure.colorbar(shown, ax=figure.axes, shrink=0.85, pad=0.01)
+    return finish(figure, "Focal loss looks where the network is wrong", source=source, legend=class_patches())
+
+
+def feature_maps(
+    image: np.ndarray, maps: Mapping[str, np.ndarray], title: str = "", *, source: str, shown: int = 6
+) -> Figure:
     """The channels that vary most after each named block: (C, h, w) each, beside the slice (H, W) that caused them."""
     figure, grid = new_figure(len(maps), shown + 1)
     for row, (name, channels) in zip(grid, maps.items(), strict=True):
@@ -96,7 +116,7 @@ def feature_maps(image: np.ndarray, maps: Mapping[str, np.ndarray], *, source: s
             low, high = np.percentile(channels[number], (1, 99))
             axes.imshow(channels[number], cmap="gray", vmin=low, vmax=high, interpolation="nearest")
             axes.set_title(f"channel {number}", fontsize=11)
-    return finish(figure, "What the blocks respond to (the channels that vary most)", source=source)
+    return finish(figure, title or "What the blocks respond to (the channels that vary most)", source=source)
 
 
 def training_curves(log: pd.DataFrame, kept: int, *, source: str, loss_name: str = "combined") -> Figure:

@@ -16,7 +16,6 @@ __getattr__, __dir__, __all__ = make_face(
         "PaperTextUNet": "paper",
         "conv_block": "paper",
         "upsample_block": "paper",
-        "SameConvTranspose": "paper",  # Keras' padding of a transposed convolution
         "LEAKY_SLOPE": "paper",
         # attention
         "attention_maps": "variants",  # what each gate lets through

@@ -7,6 +7,7 @@ DIR/survey.csv                  what each series holds
 DIR/store/                      the slice store
 DIR/checkpoints/                best.safetensors + best.json, last.safetensors (the state to go on from)
 DIR/train_log.csv               a row an epoch
+DIR/epochs.npz                  masks of one slice after some epochs
 DIR/predictions/                masks.npy + slices.csv of the validation and test patients
 DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.json, figures/
 """
@@ -36,6 +37,7 @@ from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices,
 from spider_utils.models.saved import select_device
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_rows
+from spider_utils.runs.epochs import EPOCHS_FILE, WatchedSlice, read_masks, watch, watched_row
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.runs.stages import LOG_FILE, deal, train_rows
 from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
@@ -131,10 +133,20 @@ class Run:
         dealt = json.loads(json.dumps(asdict(split))) | {"settings": asdict(self.settings.split)}
         epochs = _epochs_done(self.path)
         about = {"data": store.info, "split": dealt}
-        log = train_rows(store, rows, self.settings.training, self.checkpoint.parent, about, self.path / LOG_FILE)
+        settings, log_file = self.settings.training, self.path / LOG_FILE
+        after_epoch = watch(store, rows, settings, self.path / EPOCHS_FILE)
+        log = train_rows(store, rows, settings, self.checkpoint.parent, about, log_file, after_epoch)
         if len(log) != epochs:
             self._note("train")
         return log
+
+    def watched_slice(self) -> WatchedSlice:
+        """Return one slice and the masks that the network gave it after some epochs of its training."""
+        self.train()
+        store = self.store()
+        _, rows = deal(store, self.settings.split)
+        row, side = watched_row(store, rows)
+        return WatchedSlice(row, side, read_masks(self.path / EPOCHS_FILE))
 
     def predictions(self) -> tuple[np.ndarray, pd.DataFrame]:
         """Segment the validation and test slices with the best network, at the store's full resolution.

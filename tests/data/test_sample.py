@@ -11,7 +11,7 @@ from PIL import Image
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.released import OFFICIAL_VALIDATION
 from spider_utils.data.series import Series
-from spider_utils.data.sources import SOURCES, find_series, read_stack
+from spider_utils.data.sources import SOURCES, find_series, read_stack, sample_stack
 from tools.sample import choose_runs, make_sample, new_size, shrink
 
 SAMPLE = SOURCES["sample"].home
@@ -34,6 +34,15 @@ def test_the_manifest_tells_origin_and_digest_of_every_file_and_of_no_other(mani
         assert manifest[f"{kind}_origin"].str.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{7,40}(:.+\.png)?").all()
     allowed = {"README.md", "slices.csv", "manifest.csv", "images", "masks"}
     assert {path.name for path in SAMPLE.iterdir()} == allowed
+
+
+def test_a_series_is_read_by_its_name():
+    stack = sample_stack("41_t2_SPACE")
+    with Image.open(sorted((SAMPLE / "images").glob("41_t2_SPACE*"))[0]) as picture:
+        assert stack.image.shape == (12, picture.height, picture.width)
+    assert set(np.unique(stack.classes())) == {0, 1, 2, 3}
+    with pytest.raises(SpiderError, match="3_t1, 4_t1, .*, found '41'"):
+        sample_stack("41")
 
 
 def test_it_is_small_and_says_whose_it_is():

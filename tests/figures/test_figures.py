@@ -311,6 +311,7 @@ def every_figure() -> dict:
         "spread": model.init_spread({"Glorot uniform": [1, 0.9], "normal": [1, 0.1]}),
         "networks": network.compare_networks(networks, torch.zeros(1, 1, 640, 512)),
         "losses": model.loss_terms([0, 1], losses, "share", "Loss terms"),
+        "focal map": model.focal_map(image, classes, image / 255, 4.0, **phantom),
         "maps": model.feature_maps(image, maps, **phantom),
         "overlays": results.overlay_grid(*three, "Three slices", **phantom),
         "distances": results.distance_histogram(distances, "mm", **phantom),

@@ -41,6 +41,7 @@ def test_a_run_leaves_what_the_readme_promises(finished):
         "checkpoints/best.safetensors",
         "checkpoints/best.json",
         "train_log.csv",
+        "epochs.npz",
         "predictions/masks.npy",
         "slice_scores.csv",
         "metrics.csv",
