@@ -12,13 +12,12 @@ from matplotlib.lines import Line2D
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.figures.forest import forest, with_interval
 from spider_utils.figures.style import LINE_COLOURS, finish, name_cells, new_figure, point_entry
-from spider_utils.studies.paired import BETTER
+from spider_utils.studies.paired import BETTER, LEVEL
 
 KINDS = ("network", "input", "loss", "augmentation", "training", "combined")  # groups, from above; others after them
 PANELS = {"dice": "Foreground Dice", "hd95": "HD95", "asd": "ASD"}
 DIGITS = {"dice": 3, "hd95": 1, "asd": 2}
 BETTER_COLOUR, WORSE_COLOUR, COST_COLOUR = LINE_COLOURS[0], LINE_COLOURS[1], "#999999"
-LEVEL = 0.05  # of the adjusted p value
 FAR = 8.0  # times the median of the rows' reach; a row that reaches farther is told at the edge, not drawn
 HEAD = "head"  # stands in `arm_rows` for a group's heading
 

@@ -1,4 +1,4 @@
-"""Figures of notebook 04 on augmentation: what a level, and each of its changes, does to a slice and its mask."""
+"""Figures of augmentation: what a level, and each of its changes, does to a slice and its mask."""
 
 from collections.abc import Mapping, Sequence
 

@@ -29,6 +29,9 @@ DISTANCES = ("hd95", "asd")
 COMPARED = ("dice", *DISTANCES)
 BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
 
+LEVEL = 0.05  # of the adjusted p value
+NO_DIFFERENCE = "no difference shown"
+
 
 def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
     """Return `patient_table` of the last epoch of all arms of a finished study, with the column seed after arm."""
@@ -101,6 +104,17 @@ def paired_table(
     table = pd.DataFrame(rows, columns=columns.split())
     table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("metric")["p"].transform(holm))
     return table
+
+
+def verdicts(table: pd.DataFrame) -> pd.Series:
+    """Return of each row of `paired_table` what it shows: "better", "worse" or NO_DIFFERENCE.
+
+    A difference is shown where the interval leaves out 0 and the adjusted p value is below LEVEL; one alone is not
+    enough.
+    """
+    gain = table["difference"] * table["metric"].map(BETTER)
+    shown = ((table["ci_low"] > 0) | (table["ci_high"] < 0)) & (table["p_holm"] < LEVEL)
+    return pd.Series(np.where(shown, np.where(gain > 0, "better", "worse"), NO_DIFFERENCE), table.index)
 
 
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:
