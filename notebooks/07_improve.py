@@ -126,8 +126,8 @@ figures.keep(
 )
 
 # %%
-present.tell("""**Figure 7.3** What each gate lets through; level 1 is the full resolution. The numbers above the picture answer the
-question: a gate need not be a map of the spine, it opens where the detail of its level helps.
+present.tell("""**Figure 7.3** What each gate lets through; level 1 is the full resolution. So a gate is no map of the spine, it opens
+where the detail of its level helps: on the sample's slice, level 1 on canal and discs, level 2 on vertebrae, level 4 beside them.
 
 **Worth:** {attention_interval} Dice, for {attention_cost} times the multiply-adds of the paper's network.""")
 
@@ -189,7 +189,8 @@ work at high resolution. Residual blocks are worse by {residual_interval}.""")
 import torch
 from scipy.ndimage import grey_dilation, grey_erosion
 
-drawn = {"too thin": grey_erosion(mask, size=(5, 5)), "too thick": grey_dilation(mask, size=(5, 5))}
+thin, thick = grey_erosion(mask, size=(5, 5)) == mask, grey_dilation(mask, size=(5, 5))
+drawn = {"too thin": mask * thin, "too thick": mask + thick * (mask == 0)}
 target = torch.from_numpy(mask[None].astype("int64"))
 for name, other in drawn.items():
     one_hot = torch.nn.functional.one_hot(torch.from_numpy(other[None].astype("int64")), 4).movedim(-1, 1)

@@ -14,42 +14,73 @@
 # ---
 
 # %% [markdown]
-# # 7 Present
+# # 9 Present
 #
-# **The question of this notebook: how is all this told in a quarter of an hour, with numbers that can be traced?** It builds a PowerPoint file from
-# the published results under `results/` and the figures under `figures/` of the repository, whatever data this run has. No number is typed.
-
-# %% [markdown]
-# Parameters. `None` stands for what the profile, or the run folder, says.
-
-# %% tags=["parameters"]
-source = "sample"  # sample | phantom | released | pairs | spider, or some joined by +
-data_dir = None  # folder of the data; the sample and the phantom need none
-run_dir = None  # None: runs/<source>_<profile>
-profile = "smoke"  # smoke | cpu | paper
+# **The question of this notebook: how is all this told in a quarter of an hour, with numbers that can be traced?** Afterwards you can build the
+# presentation, find the file behind each of its numbers, and tell the project in one minute.
 
 # %%
 from spider_utils import runs, present
 
-run = runs.open_run(run_dir, source, data_dir, profile)
+present.picture("deck_spine", width=800)
 
 # %% [markdown]
-# ## 7.1 Numbers
+# **Figure 9.1** The presentation's first picture: a real slice, and what a reader drew on it.
 #
-# Each number has a name, a file and a place in it (`spider_utils/deck/numbers.yaml`). Where a study is run again and published, the number changes
-# by itself. Those of the leakage experiment:
+# ## Parameters
+#
+# | parameter | values | meaning |
+# | --- | --- | --- |
+# | `source` | sample, phantom, released, pairs, spider, or some joined by + | the run's data; the presentation does not depend on them |
+# | `data_dir` | a folder, or None | where the data lie; the sample and the phantom need none |
+# | `run_dir` | a folder, or None | where the PowerPoint file goes; None: `runs/<source>_<profile>` |
+# | `profile` | smoke, cpu, paper | a file of settings |
+#
+# Any other setting can go into `more`, a dict.
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["parameters"]
+source = "sample"
+data_dir = None
+run_dir = None
+profile = "smoke"
+more = None
+
+# %%
+run = runs.open_run(run_dir, source, data_dir, profile, more)
+
+# %% [markdown]
+# ## 9.1 Which number is which
+#
+# Several Dice values of this project stand in texts, and they are not the same experiment. This card tells them apart: each with its network, patients,
+# size in pixels, epochs, seed and split, and the command that makes it.
+
+# %%
 import pandas as pd
 
-numbers = present.read_numbers()
-if not present.RESULTS.is_dir():
-    print("No results/ here: run this notebook in a checkout of the repository to get the whole presentation.")
-told = pd.DataFrame({"file": numbers.files, "told as": numbers.texts})
-told[told["file"].str.startswith("leakage/")]
+pd.set_option("display.max_colwidth", None)
+card = present.table("headline").set_index("name")
+card[["vertebrae", "canal", "discs", "mean", "ci_low", "ci_high"]].round(3)
+
+# %%
+card[["network", "width", "patients", "size", "epochs", "seed", "split"]]
+
+# %%
+for name, command in card["command"].items():
+    print(f"{name}\n    {command}")
 
 # %% [markdown]
-# A name that nobody has listed is an error, not an empty place:
+# ## 9.2 Numbers have names
+#
+# No number is typed into a slide. Each has a name, a file and a place in it, in `spider_utils/present/numbers.yaml`. Where a study is run again and
+# published, the number changes by itself. Some of those of the leakage experiment:
+
+# %%
+numbers = present.read_numbers()
+told = pd.DataFrame({"file": numbers.files, "told as": numbers.texts})
+told[told["file"].str.startswith("leakage/")].head(10)
+
+# %% [markdown]
+# **Predict:** what happens when a slide names a number that nobody has listed: an empty place, or an error?
 
 # %%
 from spider_utils import SpiderError
@@ -60,50 +91,59 @@ except SpiderError as error:
     print(error)
 
 # %% [markdown]
-# ## 7.2 Slides
+# ## 9.3 Slides
 #
-# The slides' words stand in `spider_utils/present/slides.yaml`, one message a slide as its title. A slide whose number or figure is not there is left
+# The words stand in `spider_utils/present/slides.yaml`: each slide's title is its message. A slide whose number or figure is not there is left
 # out, and it is said.
 
-# %% tags=["nbval-ignore-output"]
-pd.set_option("display.max_colwidth", None)
+# %%
 slides, left_out = present.read_slides()
-print("left out:", "; ".join(f"{title} (for want of {lacks})" for title, lacks in left_out.items()) or "nothing")
-outline = pd.DataFrame({"slide": [one.title for one in slides], "backup": [one.backup for one in slides]})
-outline.set_axis(range(1, len(slides) + 1))
+print("left out:", "; ".join(f"{title} ({lacks})" for title, lacks in left_out.items()) or "nothing")
+outline = pd.DataFrame({"slide": [one.title for one in slides], "for questions": [one.backup for one in slides]})
+outline[~outline["for questions"]]["slide"].to_frame()
 
 # %% [markdown]
-# What is said to a slide stands in its speaker notes, with the files that its numbers come from:
+# More slides wait for questions after the talk:
 
-# %% tags=["nbval-ignore-output"]
+# %%
+outline[outline["for questions"]]["slide"].to_frame()
+
+# %% [markdown]
+# What is said to a slide stands in its speaker notes, with the files that its numbers come from. **Predict:** which files does the slide on the split need?
+
+# %%
 import textwrap
 
-for one in slides[7:9]:
-    print(one.title, textwrap.fill(one.notes, 110), f"({', '.join(one.sources)})", sep="\n", end="\n\n")
+one = next(each for each in slides if each.figure and each.figure.stem == "deck_leakage")
+print(one.title, textwrap.fill(one.notes, 100), f"Files: {', '.join(one.sources)}", sep="\n\n")
+
+# %%
+present.picture(one.figure.stem, width=700)
 
 # %% [markdown]
-# and one figure, drawn with large letters for it:
+# **Figure 9.2** The figure of that slide, drawn from the tables of the study `leakage` with large letters. `python -m tools.figures` draws it.
+#
+# ## 9.4 In one minute
+#
+# The short version is one sentence a slide, read from the same file:
 
-# %% tags=["nbval-ignore-output"]
-from IPython.display import Image
-
-shown = [one.figure for one in slides if one.figure and one.figure.stem == "deck_leakage"]
-Image(filename=shown[0], width=700) if shown else None
+# %%
+short = [one.short for one in slides if one.short]
+print(textwrap.fill(" ".join(short), 100))
+print(f"\n{len(' '.join(short).split())} words")
 
 # %% [markdown]
-# **Figure 7.1** The figure of slide 9, from the tables of the study `leakage`. `python -m tools.figures` draws it.
+# ## 9.5 The file
 #
-# ## 7.3 The file
-#
-# 16:9, text of 18 points and more. The repository's own `figures/presentation.pptx` is the same, written by `python -m tools.present`.
+# The presentation is a PowerPoint file, 16:9. The repository's own `figures/presentation.pptx` is the same, written by `python -m tools.present`.
 
 # %%
 path = run.figures / "presentation.pptx"
 present.write_deck(slides, path)
-print(f"{path.parent.name}/{path.name}")
+print(f"{path.parent.name}/{path.name}: {len(slides)} slides")
 
 # %% [markdown]
-# ## 7.4 Is every number a result?
+# ## 9.6 Is every number a result?
 #
 # The file is read back. A decimal that is neither a number of the list nor one of the few that may be typed, each with its reason, would be shown here:
 
@@ -113,10 +153,45 @@ assert not strange, strange
 print("decimals that are no results:", len(strange))
 
 # %% [markdown]
-# ## 7.5 Summary
+# ## 9.7 Exercises
+#
+# 1. Find the file behind the number `copied_foreground`, and the row of it that holds the number.
+# 2. Write a sentence of your own with two numbers of the list, and show that no decimal in it is strange.
+# 3. On which slides does the number that the network scores on unseen patients (`unseen`) stand, title, text or notes?
 
-# %% tags=["nbval-ignore-output"]
+# %% tags=["solution"]
+# Solution 1: from a number to its file and row
+print(numbers.files["copied_foreground"])
+copying = present.table(numbers.files["copied_foreground"].removesuffix(".csv"))
+place = "folds == folds.max() and metric == 'dice' and sequence == 'all' and aggregation == 'pooled'"
+row = copying.query(place).query("`class` == 'foreground' and split.str.contains('LEAKY')")
+assert f"{row['value'].item():.3f}" == numbers.texts["copied_foreground"]
+print(row[["split", "folds", "class", "value"]].round(3).to_string(index=False))
+
+# %% tags=["solution"]
+# Solution 2: a sentence with numbers of the list
+sentence = "A copied mask scores {copied_foreground}, the network on unseen patients {unseen}."
+filled = numbers.fill(sentence)
+assert numbers.strange(filled) == [] and numbers.strange("Dice 0.123456") == ["0.123456"]
+print(filled)
+
+# %% tags=["solution"]
+# Solution 3: where a number stands
+value = numbers.texts["unseen"]
+texts = {
+    one.title: [one.title, one.notes, *one.lines, *(part for pair in one.big + one.cards for part in pair)]
+    for one in slides
+}
+found = [title for title, parts in texts.items() if any(value in part for part in parts)]
+assert all(any(value in text for text in present.deck_texts(path)) for _ in found) and found
+print("\n".join(found))
+
+# %% [markdown]
+# ## 9.8 Summary
+
+# %%
 main = [one for one in slides if not one.backup]
 print(f"1. {len(main)} slides and {len(slides) - len(main)} for questions, all with speaker notes.")
 print(f"2. {len(numbers.texts)} numbers, each read from a file; a study that is run again changes them everywhere.")
-print("3. Answers to an examiner's questions stand in docs/questions.md, with numbers from the same list.")
+print("3. The card of section 9.1 says which Dice is which: network, patients, pixels, epochs, split, command.")
+print("4. Answers to an examiner's questions stand in docs/questions.md, with numbers from the same list.")

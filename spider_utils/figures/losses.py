@@ -21,16 +21,18 @@ def wrong_predictions(
 def distance_map(image: np.ndarray, distance: np.ndarray, name: str, *, source: str) -> Figure:
     """A slice (H, W), and beside it the signed distance (H, W) in pixels of each pixel to the boundary of a class.
 
-    Blue inside, red outside, the boundary in black; `name` is the class's.
+    Blue inside, red outside, the boundary in black; `name` is the class's. Both are cropped to its surroundings, and the
+    colours end at three times the greatest depth.
     """
     figure, ((plain, painted),) = new_figure(1, 2)
-    limit = np.abs(distance).max()
-    for axes, picture in ((plain, grey_levels(image)), (painted, distance)):
+    box = foreground_box(distance < 0)
+    limit, image, distance = 3 * max(-distance.min(), 1.0), grey_levels(image)[box], distance[box]
+    for axes, picture in ((plain, image), (painted, distance)):
         look = {"cmap": "gray"} if axes is plain else {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
         shown = axes.imshow(picture, **look)
         axes.contour(distance, levels=[0], colors=["#FFFFFF" if axes is plain else "#000000"], linewidths=1.2)
         axes.set_axis_off()
     plain.set_title(f"MRI, boundary of the {name}")
     painted.set_title(f"signed distance φ of the {name}")
-    figure.colorbar(shown, ax=painted, label="Pixels to the boundary (inside negative)")
+    figure.colorbar(shown, ax=painted, extend="max", label="Pixels to the boundary (inside negative)")
     return finish(figure, "What the Boundary loss multiplies each probability by", source=source)

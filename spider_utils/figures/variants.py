@@ -81,8 +81,9 @@ def input_channels(images: np.ndarray, titles: Sequence[str], *, source: str) ->
     """
     before, own, after = (grey_levels(image, images[1]) for image in images)
     change = np.abs(after.astype(float) - before).astype(np.uint8)
-    panels = [*zip(titles, (before, own, after), strict=True), ("difference of the outer two", change)]
-    figure = show_slices([(title, np.repeat(picture[..., None], 3, axis=2)) for title, picture in panels])
+    panels = [*zip(titles, (before, own, after), strict=True), ("the outer two differ", change)]
+    panels = [(title, np.repeat(picture[..., None], 3, axis=2)) for title, picture in panels]
+    figure = show_slices(panels, size=(10.0, 4.2))
     return finish(figure, "2.5D: three neighbouring slices are the three channels", source=source)
 
 
