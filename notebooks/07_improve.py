@@ -89,11 +89,13 @@ trainings.groupby("fold")[["epochs", "train_slices", "held_out_slices", "seed"]]
 present.picture("choices_arms", width=800)
 
 # %%
-present.tell("""**Figure 7.2** Foreground Dice compared with the paper's text, paired by patient; 30 patients, one seed, small networks.
+present.tell("""**Figure 7.2** Foreground Dice compared with the paper's text, paired by patient;
+30 patients, one seed, small networks.
 
-The Focal loss alone changes Dice by {focal_alone_interval}, He's initialisation by {he_interval}, the network of the authors'
-code by {author_code_interval}: the Dice loss, Glorot's rule and the text's network are worth something. The Dice loss alone
-({dice_alone_interval}) and ReLU ({relu_interval}) show no difference. A milder γ of 0.4 is better by {gamma_04_interval}.""")
+The Focal loss alone changes Dice by {focal_alone_interval}, He's initialisation by {he_interval},
+the network of the authors' code by {author_code_interval}: the Dice loss, Glorot's rule and the
+text's network are worth something. The Dice loss alone ({dice_alone_interval}) and ReLU
+({relu_interval}) show no difference. A milder γ of 0.4 is better by {gamma_04_interval}.""")
 
 # %% [markdown]
 # ## 7.3 Attention gates: which pixels of the skip connection count
@@ -126,10 +128,12 @@ figures.keep(
 )
 
 # %%
-present.tell("""**Figure 7.3** What each gate lets through; level 1 is the full resolution. So a gate is no map of the spine, it opens
-where the detail of its level helps: on the sample's slice, level 1 on canal and discs, level 2 on vertebrae, level 4 beside them.
+present.tell("""**Figure 7.3** What each gate lets through; level 1 is the full resolution. So a
+gate is no map of the spine, it opens where the detail of its level helps: on the sample's slice,
+level 1 on canal and discs, level 2 on vertebrae, level 4 beside them.
 
-**Worth:** {attention_interval} Dice, for {attention_cost} times the multiply-adds of the paper's network.""")
+**Worth:** {attention_interval} Dice, for {attention_cost} times the multiply-adds of the paper's
+network.""")
 
 # %% [markdown]
 # ## 7.4 2.5D: the neighbours as channels
@@ -146,9 +150,11 @@ titles = [f"slice {number}" for number in store.table["slice_index"].iloc[around
 figures.keep(figures.input_channels(store.images[around[row]], titles, source=run.source), run.figures, "07_channels")
 
 # %%
-present.tell("""**Figure 7.4** The three channels of one input, and what the middle slice alone would not tell.
+present.tell("""**Figure 7.4** The three channels of one input, and what the middle slice alone
+would not tell.
 
-**Worth:** {neighbours_interval} Dice. The shipped network, with its neighbours taken away, loses: {without_neighbours_interval}.""")
+**Worth:** {neighbours_interval} Dice. The shipped network, with its neighbours taken away, loses:
+{without_neighbours_interval}.""")
 
 # %% [markdown]
 # ## 7.5 U-Net++ and residual blocks
@@ -167,10 +173,12 @@ print(f"{models.count_parameters(nested):,} parameters at width 8")
 figures.keep(figures.nested_grid(nested), run.figures, "07_unetpp")
 
 # %%
-present.tell("""**Figure 7.5** U-Net++: what the U-Net joins by one long skip goes through a row of blocks.
+present.tell("""**Figure 7.5** U-Net++: what the U-Net joins by one long skip goes through a row
+of blocks.
 
-**Worth:** U-Net++ {unetpp_interval} Dice: no difference shown, for {unetpp_cost} times the multiply-adds, since its new blocks
-work at high resolution. Residual blocks are worse by {residual_interval}.""")
+**Worth:** U-Net++ {unetpp_interval} Dice: no difference shown, for {unetpp_cost} times the
+multiply-adds, since its new blocks work at high resolution. Residual blocks are worse by
+{residual_interval}.""")
 
 # %% [markdown]
 # ## 7.6 Tversky: which error costs more
@@ -219,9 +227,10 @@ figures.keep(figure, run.figures, "07_boundary")
 # %%
 present.tell("""**Figure 7.7** The distance map φ of the vertebrae on this slice.
 
-**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added {boundary_interval} Dice and focal Tversky
-{focal_tversky_interval}: no difference shown. Tversky {tversky_interval} and generalised Dice {generalised_interval}: worse.
-Cross-entropy + Dice, the plain sum that nnU-Net trains with, {ce_dice_interval}: better, the largest gain of all.""")
+**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added {boundary_interval} Dice
+and focal Tversky {focal_tversky_interval}: no difference shown. Tversky {tversky_interval} and
+generalised Dice {generalised_interval}: worse. Cross-entropy + Dice, the plain sum that nnU-Net
+trains with, {ce_dice_interval}: better, the largest gain of all.""")
 
 # %% [markdown]
 # ## 7.8 Augmentation: never the same slice twice
@@ -242,10 +251,11 @@ figure = figures.augmentation_levels((image / 255, mask), draws, source=run.sour
 figures.keep(figure, run.figures, "07_augmentation")
 
 # %%
-present.tell("""**Figure 7.8** One slice as it is, and three draws of either level with the outlines of their masks.
+present.tell("""**Figure 7.8** One slice as it is, and three draws of either level with the
+outlines of their masks.
 
-**Worth:** light {light_interval} Dice, better. Strong {strong_interval}, worse after so few epochs: what is harder to learn
-needs a longer training, so this says nothing about a long one.""")
+**Worth:** light {light_interval} Dice, better. Strong {strong_interval}, worse after so few
+epochs: what is harder to learn needs a longer training, so this says nothing about a long one.""")
 
 # %% [markdown]
 # ## 7.9 Side by side, and together
@@ -254,7 +264,8 @@ needs a longer training, so this says nothing about a long one.""")
 
 # %%
 paired = present.table("ablation/paired").query("metric == 'dice'").set_index("arm")
-paired["verdict"] = studies.verdicts(paired)
+signs = (paired["difference"] > 0).map({True: "better", False: "worse"})
+paired["verdict"] = signs.where(studies.differs(paired), "no difference shown")
 shown = ["title", "difference", "ci_low", "ci_high", "p_holm", "better", "worse", "verdict"]
 assert set(paired.index[paired["verdict"] == "no difference shown"]) == {"unetpp", "boundary", "focal_tversky"}
 paired[shown].sort_values("difference", ascending=False).round(3)
@@ -285,13 +296,15 @@ present.picture("shipped_pairs", width=800)
 present.picture("one_network_gains")
 
 # %%
-present.tell("""**Figure 7.10** What each way changes compared with T1 and T2 slices added, sequence by sequence. Few T1 and T2
-patients make wide intervals.
+present.tell("""**Figure 7.10** What each way changes compared with T1 and T2 slices added,
+sequence by sequence. Few T1 and T2 patients make wide intervals.
 
-Without T1 and T2 slices, Dice changes by {only_space_t1_interval} on T1 and {only_space_t2_interval} on T2. Carried-over labels
-add {carried_t1_interval} on T1 ({t1_patients} patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}: no
-difference shown. Trained longer and larger, one network for all three scores {one_t1_interval} on T1, {one_t2_all_interval} on
-T2 and {one_space_interval} on T2 SPACE, all on patients that it has not met.""")
+Without T1 and T2 slices, Dice changes by {only_space_t1_interval} on T1 and
+{only_space_t2_interval} on T2. Carried-over labels add {carried_t1_interval} on T1 ({t1_patients}
+patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}: no difference
+shown. Trained longer and larger, one network for all three scores {one_t1_interval} on T1,
+{one_t2_all_interval} on T2 and {one_space_interval} on T2 SPACE, all on patients that it has not
+met.""")
 
 # %% [markdown]
 # ## 7.10 Exercises
@@ -336,8 +349,11 @@ print(f"{len(gain)} patients: {gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
 # ## 7.11 Summary
 
 # %%
-present.tell("""1. Of {ablation_arms} single changes four are shown to help: attention gates {attention_gain}, 2.5D {neighbours_gain},
-light augmentation {light_gain}, cross-entropy + Dice {ce_dice}. U-Net++, the Boundary loss and focal Tversky show no difference.
-2. Together, at twice the size, they gain {shipped_gain_interval} Dice, better for {shipped_better} of {shipped_patients} patients.
+present.tell("""1. Of {ablation_arms} single changes four are shown to help: attention gates
+{attention_gain}, 2.5D {neighbours_gain}, light augmentation {light_gain}, cross-entropy + Dice
+{ce_dice}. U-Net++, the Boundary loss and focal Tversky show no difference.
+2. Together, at twice the size, they gain {shipped_gain_interval} Dice, better for
+{shipped_better} of {shipped_patients} patients.
 3. One network reads T1, T2 and T2 SPACE once it has seen slices of all three.
-4. All of this: {shipped_patients} patients, one seed, small networks. Another seed can move a difference of a hundredth.""")
+4. All of this: {shipped_patients} patients, one seed, small networks. Another seed can move a
+difference of a hundredth.""")

@@ -263,12 +263,14 @@ bodies.round(3)
 present.picture("bodies_bodies", width=800)
 
 # %%
-present.tell("""**Figure 8.8** The network for all sequences, `spine_all_sequences`, on both scans, with intensities scaled as in training
-and laid over the training slices' scale. `mean` and `lowest` of the table are over a scan's bodies.
+present.tell("""**Figure 8.8** The network for all sequences, `spine_all_sequences`, on both
+scans, with intensities scaled as in training and laid over the training slices' scale. `mean` and
+`lowest` of the table are over a scan's bodies.
 
-The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the bodies; without a common scale {bodies_04_unscaled} of
-the second scan's, since the bright fat of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
-had failed, so they are no untouched test. Two scans are two scans.""")
+The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the bodies; without a
+common scale {bodies_04_unscaled} of the second scan's, since the bright fat of a T2 TSE presses
+bone into the dark. The common scale was brought in after these two scans had failed, so they are
+no untouched test. Two scans are two scans.""")
 
 # %% [markdown]
 # ## 8.9 Exercises
@@ -307,7 +309,10 @@ print(f"in 3D {in_3d:.3f}, mean of {len(by_slice)} slices {by_slice.mean():.3f}"
 # ## 8.10 Summary
 
 # %%
-present.tell("""1. A header's origin, spacing and direction cosines say where each voxel lies; the label map has the scan's own grid.
-2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the reference and the numbering.
-3. On two scans of one other site the default network finds {bodies_02} and {bodies_04} of the vertebral bodies, once intensities are
-on a common scale. That shows that it can work, not that it does.""")
+present.tell("""1. A header's origin, spacing and direction cosines say where each voxel lies;
+the label map has the scan's own grid.
+2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the
+reference and the numbering.
+3. On two scans of one other site the default network finds {bodies_02} and {bodies_04} of the
+vertebral bodies, once intensities are on a common scale. That shows that it can work, not that it
+does.""")

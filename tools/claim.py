@@ -9,8 +9,10 @@ from tools.notebooks import ROOT
 
 RESULTS = ROOT / "results"
 REPRODUCED, NOT_REPRODUCED = "reproduced", "not reproduced"
+INCONCLUSIVE, EXPLAINED = "inconclusive", "explained"
 CONTRADICTED, UNTESTABLE = "contradicted by the released material", "cannot be tested here"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, CONTRADICTED, UNTESTABLE)
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, CONTRADICTED, EXPLAINED, UNTESTABLE)
+PAPER_WIDTH, PAPER_HEIGHT = 16, 640
 
 
 @dataclass(frozen=True)
@@ -29,11 +31,29 @@ class Claim:
     command: str
 
 
-def measured(topic: str, claim: str, source: str, stated: float, row: pd.Series, evidence: str, command: str) -> Claim:
-    """Return a claim on a number, judged by the interval of what was measured."""
+def measured(
+    topic: str, claim: str, source: str, stated: float, row: pd.Series, size: str, evidence: str, command: str
+) -> Claim:
+    """Return a claim on a number, judged by the interval of what was measured, at a size that `size_of` tells."""
     verdict = NOT_REPRODUCED if row["ci_high"] < stated else REPRODUCED
-    return Claim(topic, claim, source, f"{stated:.4f}", f"{row['value']:.3f}", row["ci_low"], row["ci_high"], verdict,
-                 evidence, command)  # fmt: skip
+    told = f"{stated:.4f}", f"{row['value']:.3f} {size}".strip()
+    return Claim(topic, claim, source, *told, row["ci_low"], row["ci_high"], verdict, evidence, command)
+
+
+def size_of(training: dict) -> str:
+    """Say how far a training stays below the paper's width and height (16 channels, 640 rows); "" where it does not."""
+    share = min(training["width"] / PAPER_WIDTH, training["train_height"] / PAPER_HEIGHT)
+    return "" if share >= 1 else "at half size" if share == 0.5 else "at reduced size"
+
+
+def compared(topic: str, claim: str, source: str, gain: dict, evidence: str, command: str, found: str = "") -> Claim:
+    """Return a claim that one thing is better than another, judged by the interval of `gain`: "difference", "ci_low",
+    "ci_high". An interval that holds 0 shows no difference.
+    """
+    low, high = gain["ci_low"], gain["ci_high"]
+    verdict = REPRODUCED if low > 0 else NOT_REPRODUCED if high < 0 else INCONCLUSIVE
+    found = found or f"{gain['difference']:+.3f} Dice"
+    return Claim(topic, claim, source, "better", found, low, high, verdict, evidence, command)
 
 
 def command_of(folder: Path) -> str:

@@ -22,7 +22,6 @@ from spider_utils.data.store import open_store
 from spider_utils.data.volumes import read_volume
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import deck
-from spider_utils.figures.ablation import LEVEL
 from spider_utils.figures.network import network_diagram
 from spider_utils.figures.painting import foreground_box, paint_classes
 from spider_utils.figures.study import HONEST_COLOUR, LEAKY_COLOUR, PAPER_TABLE_DICE, PLAIN_COLOUR
@@ -32,6 +31,7 @@ from spider_utils.predict.network import ready_network
 from spider_utils.predict.volumes import predict_classes
 from spider_utils.studies.bodies import SOURCE
 from spider_utils.studies.folds import read_unseen
+from spider_utils.studies.paired import differs
 
 CAPTIONS = {
     "spine": "A T2 SPACE slice and its four classes (reference).",
@@ -105,11 +105,11 @@ def leakage_rows(results: Path) -> Figure:
 
 
 def ablation_rows(results: Path) -> Figure:
-    """Draw what each arm of the ablation adds in Dice, the best first; grey where p, adjusted, shows no difference."""
+    """Draw what each arm of the ablation adds in Dice, the best first; grey where none is shown."""
     rows = pd.read_csv(results / "ablation" / "paired.csv").query("metric == 'dice'")
     rows = rows.sort_values("difference", ascending=False).rename(columns={"difference": "value"})
     colours = np.where(rows["value"] > 0, HONEST_COLOUR, LEAKY_COLOUR)
-    colours = np.where(rows["p_holm"] < LEVEL, colours, deck.UNCLEAR_COLOUR)
+    colours = np.where(differs(rows), colours, deck.UNCLEAR_COLOUR)
     rows = rows.assign(title=rows["title"].str.replace(": one slice either side", ""), colour=colours, paper=np.nan)
     legend = {"better": HONEST_COLOUR, "worse": LEAKY_COLOUR, "unclear": deck.UNCLEAR_COLOUR}
     return deck.score_rows(rows, "difference in Dice (95 % interval)", source="released", mark=0.0, legend=legend)

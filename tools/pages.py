@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.studies.paired import LEVEL, differs
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 
@@ -174,21 +175,22 @@ def errors_page(folder: Path) -> list[str]:
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
     """Return what the ablation's numbers say and what they do not."""
     titles, gains = dice.set_index("arm")["title"], paired[paired["metric"] == "dice"]
-    sure = gains[gains["p_holm"] < 0.05]
+    sure = gains[differs(gains)]
     above, below = (
         ", ".join(part["title"]) or "none" for part in (sure[sure["difference"] > 0], sure[sure["difference"] < 0])
     )
     adjusted = f", adjusted over the {len(gains)} arms of a column (Holm)" if len(gains) > 1 else ""
     unsure = len(gains) - len(sure)
-    rest = f"; the other {unsure} cannot be told from it" if unsure else ""
+    rest = f"; of the other {unsure} no difference is shown" if unsure else ""
     seeds = pd.read_csv(folder / "trainings.csv")["seed"].nunique()
     slices, missed = dice["slices"].iloc[0], paired.drop_duplicates("arm")
     return (
         f"Foreground Dice: pixels pooled over {slices} slices of {dice['patients'].iloc[0]} unseen patients, each held "
         f"out once. Differences: each patient's own score less its score with “{titles[paired['reference'].iloc[0]]}”, "
         f"the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test{adjusted}. By Dice "
-        f"with p < 0.05, better: {above}; worse: {below}{rest}. The patients of a fold share one network and an arm "
-        f"has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such patients, not that training "
+        f"with an interval without 0 and p < {LEVEL}, better: {above}; worse: {below}{rest}. The patients of a fold "
+        f"share one network and an arm has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such "
+        "patients, not that training "
         "again would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
         f"masks: {missed['reference_missed'].iloc[0]:g} of {len(FOREGROUND) * slices} in the reference arm, "
         f"{missed['missed'].min():g} to {missed['missed'].max():g} in the others."

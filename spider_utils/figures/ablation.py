@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.figures.forest import forest, with_interval
 from spider_utils.figures.style import LINE_COLOURS, finish, name_cells, new_figure, point_entry
-from spider_utils.studies.paired import BETTER, LEVEL
+from spider_utils.studies.paired import BETTER, LEVEL, differs
 
 KINDS = ("network", "input", "loss", "augmentation", "training", "combined")  # groups, from above; others after them
 PANELS = {"dice": "Foreground Dice", "hd95": "HD95", "asd": "ASD"}
@@ -26,7 +26,7 @@ def ablation_arms(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> F
     """Every arm beside the reference arm on one slide: Dice, HD95 and ASD with intervals, and multiply-adds.
 
     `paired` and `cost`: the tables of `studies.paired.paired_table` and `studies.cost.cost_table`. Arms stand in groups
-    of their kind, the highest gain in Dice first. Filled points have an adjusted p value below LEVEL.
+    of their kind, the highest gain in Dice first. Filled points show a difference (`studies.paired.differs`).
     """
     rows = arm_rows(paired)
     figure, axes = new_figure(1, 4, size=(13.0, 7.3), sharey=True, gridspec_kw={"width_ratios": (3, 3, 3, 1.6)})
@@ -38,7 +38,7 @@ def ablation_arms(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> F
     legend = [
         point_entry("better", BETTER_COLOUR),
         point_entry("worse", WORSE_COLOUR),
-        point_entry(f"filled: p < {LEVEL} (Wilcoxon, Holm)", "#000000"),
+        point_entry(f"filled: interval without 0, p < {LEVEL} (Wilcoxon, Holm)", "#000000"),
         point_entry("hollow: not", "#000000", markerfacecolor="white"),
         Line2D([], [], color="#000000", label="95 % interval over patients"),
     ]
@@ -144,7 +144,8 @@ def difference_panel(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFram
     gain = sign * table["difference"]
     colours = np.select([gain > 0, gain < 0], [BETTER_COLOUR, WORSE_COLOUR], LINE_COLOURS[3])
     table = table.assign(title=[title for _, title in rows], colour=colours)
-    table["face"] = table["colour"].where(table["p_holm"] < LEVEL, "white")
+    table["sure"] = differs(table)
+    table["face"] = table["colour"].where(table["sure"], "white")
     forest(axes, table.assign(value=table["difference"].where(table["arm"].isin(near))), markersize=7, capsize=3)
     for y, row in table[table["difference"].notna()].iterrows():
         if row["arm"] not in near:
@@ -163,7 +164,7 @@ def tell_right(axes: Axes, y: int, text: str, **look: Any) -> None:
 
 
 def tell_far(axes: Axes, y: int, row: pd.Series, digits: int) -> None:
-    """Write the interval of a row beyond the axis at the edge that it lies behind; bold where p is below LEVEL."""
+    """Write the interval of a row beyond the axis at the edge that it lies behind; bold where it shows a difference."""
     span = f"[{row['ci_low']:+.{digits}f}, {row['ci_high']:+.{digits}f}]"
     below = row["difference"] < 0
     axes.annotate(
@@ -176,7 +177,7 @@ def tell_far(axes: Axes, y: int, row: pd.Series, digits: int) -> None:
         va="center",
         fontsize=10,
         color=row["colour"],
-        fontweight="bold" if row["p_holm"] < LEVEL else "normal",
+        fontweight="bold" if row["sure"] else "normal",
         bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
     )
 

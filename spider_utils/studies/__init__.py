@@ -19,6 +19,6 @@ __getattr__, __dir__, __all__ = make_face(
         "audit_summary": "reference",
         "examples": "reference",  # slices that show it
         # paired: arms of a study patient by patient
-        "verdicts": "paired",  # better, worse or no difference shown
+        "differs": "paired",  # whether a difference is shown: the one rule for better and worse
     },
 )

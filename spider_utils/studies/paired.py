@@ -27,10 +27,8 @@ from spider_utils.studies.harness import Training, read_final_scores
 
 DISTANCES = ("hd95", "asd")
 COMPARED = ("dice", *DISTANCES)
-BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
-
 LEVEL = 0.05  # of the adjusted p value
-NO_DIFFERENCE = "no difference shown"
+BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
 
 
 def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
@@ -106,15 +104,11 @@ def paired_table(
     return table
 
 
-def verdicts(table: pd.DataFrame) -> pd.Series:
-    """Return of each row of `paired_table` what it shows: "better", "worse" or NO_DIFFERENCE.
-
-    A difference is shown where the interval leaves out 0 and the adjusted p value is below LEVEL; one alone is not
-    enough.
+def differs(table: pd.DataFrame) -> pd.Series:
+    """Return of each row of a `paired_table` whether it shows a difference: the interval does not hold 0, and the
+    adjusted p is below LEVEL. This is the one rule by which anything is called better or worse.
     """
-    gain = table["difference"] * table["metric"].map(BETTER)
-    shown = ((table["ci_low"] > 0) | (table["ci_high"] < 0)) & (table["p_holm"] < LEVEL)
-    return pd.Series(np.where(shown, np.where(gain > 0, "better", "worse"), NO_DIFFERENCE), table.index)
+    return ((table["ci_low"] > 0) | (table["ci_high"] < 0)) & (table["p_holm"] < LEVEL)
 
 
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:

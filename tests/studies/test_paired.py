@@ -10,7 +10,7 @@ from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, score_slices, write_scores
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import Training
-from spider_utils.studies.paired import holm, paired_table, patient_table, study_patients
+from spider_utils.studies.paired import differs, holm, paired_table, patient_table, study_patients
 from spider_utils.train.settings import TrainSettings
 from tools.pages import ablation_page
 
@@ -228,3 +228,14 @@ def test_the_page_states_what_the_tables_hold(tmp_path):
     ):
         assert part in told, part
     assert "nan" not in table + told
+
+
+def test_a_difference_needs_both_an_interval_without_0_and_a_small_p():
+    rows = [(0.01, 0.02, 0.01), (-0.02, -0.01, 0.01), (-0.01, 0.02, 0.01), (0.01, 0.02, 0.05), (np.nan, np.nan, 0.01)]
+    assert differs(pd.DataFrame(rows, columns=["ci_low", "ci_high", "p_holm"])).tolist() == [
+        True,
+        True,
+        False,
+        False,
+        False,
+    ]

@@ -9,6 +9,7 @@ import pytest
 from spider_utils.__main__ import make_parser
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.claims import (
+    INCONCLUSIVE,
     NOT_REPRODUCED,
     PAGE,
     REPRODUCED,
@@ -17,8 +18,10 @@ from tools.claims import (
     VERDICTS,
     all_claims,
     claims_block,
+    compared,
     measured,
     metric_claims,
+    size_of,
 )
 from tools.notebooks import ROOT
 from tools.spider_levels import count_levels
@@ -67,14 +70,32 @@ def test_a_verdict_follows_from_its_interval():
     tested = TABLE[(TABLE["topic"] == "score") & (TABLE["verdict"] != UNTESTABLE)]
     assert len(tested) == 8  # six of T2 SPACE, one of T1, one of T2
     for row in tested.itertuples():
-        assert row.ci_low <= float(row.found) + 5e-4 and float(row.found) - 5e-4 <= row.ci_high
+        value = float(row.found.removesuffix(" at half size"))
+        assert row.ci_low <= value + 5e-4 and value - 5e-4 <= row.ci_high
         assert row.verdict == (NOT_REPRODUCED if row.ci_high < float(row.stated) else REPRODUCED)
 
 
 @pytest.mark.parametrize(("high", "verdict"), [(0.95, NOT_REPRODUCED), (0.97, REPRODUCED)])
 def test_a_stated_value_above_the_interval_is_not_reproduced(high, verdict):
     row = pd.Series({"value": 0.94, "ci_low": 0.9, "ci_high": high})
-    assert measured("score", "Dice", "Table 2", 0.96, row, "a run", "a command").verdict == verdict
+    assert measured("score", "Dice", "Table 2", 0.96, row, "", "a run", "a command").verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "verdict"),
+    [(0.001, 0.02, REPRODUCED), (-0.01, 0.02, INCONCLUSIVE), (-0.02, -0.001, NOT_REPRODUCED)],
+)
+def test_an_interval_that_holds_0_decides_nothing(low, high, verdict):
+    gain = {"difference": (low + high) / 2, "ci_low": low, "ci_high": high}
+    assert compared("choice", "A beats B", "text", gain, "a study", "a command").verdict == verdict
+
+
+def test_numbers_of_smaller_networks_are_called_so_until_full_size_was_run():
+    assert size_of({"width": 16, "train_height": 640}) == ""
+    assert size_of({"width": 8, "train_height": 320}) == "at half size"
+    assert size_of({"width": 8, "train_height": 160}) == "at reduced size"
+    scores = TABLE[(TABLE["topic"] == "score")]
+    assert scores["found"].str.endswith("at half size").all()
 
 
 def test_f1_of_the_paper_is_that_of_its_iou_and_dice_is_not():
