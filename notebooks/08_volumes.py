@@ -97,7 +97,8 @@ import SimpleITK as sitk
 stack = data.read_stack(volumes[-1])
 stored = sitk.GetArrayFromImage(volume)
 print(f"stored {stored.shape}, in the common pose (slices, rows, columns) {stack.image.shape}")
-figure = figures.pose(stored, tuple(spacing[::-1]), stack.image, stack.pixel_mm, source=volume_source)
+shown = stored, tuple(spacing[::-1]), stack.image, stack.pixel_mm
+figure = figures.pose(*shown, source=volume_source)
 figures.keep(figure, run.figures, "08_pose")
 
 # %% [markdown]
@@ -111,9 +112,8 @@ figures.keep(figure, run.figures, "08_pose")
 
 # %% tags=["nbval-ignore-output"]
 network = predict.ready_network(run.checkpoint if own else None, run.settings.training.device)
-predicted = {
-    one.name: predict.predict_classes(data.read_volume(one.image_files[0]), network) for one in volumes
-}
+scans = {one.name: data.read_volume(one.image_files[0]) for one in volumes}
+predicted = {name: predict.predict_classes(scan, network) for name, scan in scans.items()}
 for name, (classes, mm) in predicted.items():
     print(f"{name}: {classes.shape} voxels of {' x '.join(f'{side:.2f}' for side in mm)} mm")
 
@@ -123,7 +123,7 @@ for name, (classes, mm) in predicted.items():
 
 # %% tags=["nbval-ignore-output"]
 one = volumes[-1]
-volume, (classes, mm) = data.read_volume(one.image_files[0]), predicted[one.name]
+classes, mm = predicted[one.name]
 path = run.path / "label_maps" / f"{one.name}.mha"
 data.write_labels(data.from_pose(classes, volume), path)
 label_map = data.read_volume(path)
@@ -149,7 +149,8 @@ figure = figures.three_planes(stack.image, classes, mm, heading, source=volume_s
 figures.keep(figure, run.figures, "08_planes")
 
 # %% tags=["nbval-ignore-output"]
-figures.keep(figures.surfaces(classes, mm, heading, source=volume_source), run.figures, "08_surfaces")
+figure = figures.surfaces(classes, mm, heading, source=volume_source)
+figures.keep(figure, run.figures, "08_surfaces")
 
 # %% [markdown]
 # **Figure 8.3** The prediction for one volume in three planes; dashed lines show where the others cut.

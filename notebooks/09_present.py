@@ -98,15 +98,17 @@ except SpiderError as error:
 
 # %%
 slides, left_out = present.read_slides()
-print("left out:", "; ".join(f"{title} ({lacks})" for title, lacks in left_out.items()) or "nothing")
-outline = pd.DataFrame({"slide": [one.title for one in slides], "for questions": [one.backup for one in slides]})
-outline[~outline["for questions"]]["slide"].to_frame()
+for title, lacks in left_out.items():
+    print(f"left out: {title} ({lacks})")
+titles = pd.Series([one.title for one in slides], range(1, len(slides) + 1), name="slide")
+backup = [one.backup for one in slides]
+titles[[not later for later in backup]].to_frame()
 
 # %% [markdown]
 # More slides wait for questions after the talk:
 
 # %%
-outline[outline["for questions"]]["slide"].to_frame()
+titles[backup].to_frame()
 
 # %% [markdown]
 # What is said to a slide stands in its speaker notes, with the files that its numbers come from. **Predict:** which files does the slide on the split need?
@@ -163,8 +165,8 @@ print("decimals that are no results:", len(strange))
 # Solution 1: from a number to its file and row
 print(numbers.files["copied_foreground"])
 copying = present.table(numbers.files["copied_foreground"].removesuffix(".csv"))
-place = "folds == folds.max() and metric == 'dice' and sequence == 'all' and aggregation == 'pooled'"
-row = copying.query(place).query("`class` == 'foreground' and split.str.contains('LEAKY')")
+row = copying.query("metric == 'dice' and sequence == 'all' and aggregation == 'pooled'")
+row = row.query("`class` == 'foreground' and split.str.contains('LEAKY') and folds == 10")
 assert f"{row['value'].item():.3f}" == numbers.texts["copied_foreground"]
 print(row[["split", "folds", "class", "value"]].round(3).to_string(index=False))
 
@@ -178,12 +180,12 @@ print(filled)
 # %% tags=["solution"]
 # Solution 3: where a number stands
 value = numbers.texts["unseen"]
-texts = {
-    one.title: [one.title, one.notes, *one.lines, *(part for pair in one.big + one.cards for part in pair)]
-    for one in slides
-}
-found = [title for title, parts in texts.items() if any(value in part for part in parts)]
-assert all(any(value in text for text in present.deck_texts(path)) for _ in found) and found
+found = []
+for one in slides:
+    parts = [one.title, one.notes, *one.lines, *sum(one.big + one.cards, ())]
+    found += [one.title] if any(value in part for part in parts) else []
+read_back = present.deck_texts(path)
+assert found == [one.title for one, text in zip(slides, read_back) if value in text]
 print("\n".join(found))
 
 # %% [markdown]
@@ -192,6 +194,6 @@ print("\n".join(found))
 # %%
 main = [one for one in slides if not one.backup]
 print(f"1. {len(main)} slides and {len(slides) - len(main)} for questions, all with speaker notes.")
-print(f"2. {len(numbers.texts)} numbers, each read from a file; a study that is run again changes them everywhere.")
-print("3. The card of section 9.1 says which Dice is which: network, patients, pixels, epochs, split, command.")
-print("4. Answers to an examiner's questions stand in docs/questions.md, with numbers from the same list.")
+print(f"2. {len(numbers.texts)} numbers, each read from a file: run a study again, and they change.")
+print("3. The card of section 9.1 says which Dice is which, and the command that makes it.")
+print("4. Answers to an examiner's questions stand in docs/questions.md, with the same numbers.")
