@@ -87,7 +87,10 @@ print(f"from {first.round(1)} to {second.round(1)} mm: moved by {(second - first
 assert np.allclose(second, volume.TransformIndexToPhysicalPoint(step.tolist()))
 
 # %% [markdown]
-# SimpleITK's `TransformIndexToPhysicalPoint` gives the same point. So that all volumes can be handled alike, each is turned into one *common pose*:
+# SimpleITK's `TransformIndexToPhysicalPoint` gives the same point. A minus in the first number leads to the patient's right. Where more than one number is
+# not 0, the volume is *oblique*: a little turned against the patient.
+#
+# So that all volumes can be handled alike, each is turned into one *common pose*:
 # slices from the patient's right to the left, rows from superior to inferior, columns from anterior to posterior. Axes are swapped and
 # flipped by the direction cosines; no voxel changes its value or its place.
 
@@ -227,7 +230,7 @@ rows = {}
 for name, part in agreement.groupby("measure"):
     rows[name] = vars(evaluate.bland_altman(part["reference"].to_numpy(), part["other"].to_numpy()))
 columns = ["n", "bias", "sd", "lower", "upper"]
-pd.DataFrame(rows, index=columns).T.astype(float).round(2)
+pd.DataFrame(list(rows.values()), index=list(rows))[columns].round(2)
 
 # %% [markdown]
 # **Figure 8.6** Disc height and canal diameter: prediction minus reference, over the mean of both. Where a network has found nothing, no pair is left, and the

@@ -62,11 +62,14 @@ card = present.table("headline").set_index("name")
 card[["vertebrae", "canal", "discs", "mean", "ci_low", "ci_high"]].round(3)
 
 # %%
-card[["network", "width", "patients", "size", "epochs", "seed", "split"]]
+card[["network", "width", "patients", "size", "epochs", "seed", "split"]].convert_dtypes()
 
 # %%
-for name, command in card["command"].items():
-    print(f"{name}\n    {command}")
+import textwrap
+
+for command, names in card.groupby("command", sort=False).groups.items():
+    print("; ".join(names))
+    print(textwrap.indent(textwrap.fill(command, 92, break_on_hyphens=False), "    "))
 
 # %% [markdown]
 # ## 9.2 Numbers have names
@@ -114,8 +117,6 @@ titles[backup].to_frame()
 # What is said to a slide stands in its speaker notes, with the files that its numbers come from. **Predict:** which files does the slide on the split need?
 
 # %%
-import textwrap
-
 one = next(each for each in slides if each.figure and each.figure.stem == "deck_leakage")
 print(one.title, textwrap.fill(one.notes, 100), f"Files: {', '.join(one.sources)}", sep="\n\n")
 
@@ -159,7 +160,7 @@ print("decimals that are no results:", len(strange))
 #
 # 1. Find the file behind the number `copied_foreground`, and the row of it that holds the number.
 # 2. Write a sentence of your own with two numbers of the list, and show that no decimal in it is strange.
-# 3. On which slides does the number that the network scores on unseen patients (`unseen`) stand, title, text or notes?
+# 3. On which slides do the digits of `unseen` stand? Are they the same number each time?
 
 # %% tags=["solution"]
 # Solution 1: from a number to its file and row
@@ -183,10 +184,12 @@ value = numbers.texts["unseen"]
 found = []
 for one in slides:
     parts = [one.title, one.notes, *one.lines, *sum(one.big + one.cards, ())]
-    found += [one.title] if any(value in part for part in parts) else []
+    found += [one] if any(value in part for part in parts) else []
 read_back = present.deck_texts(path)
-assert found == [one.title for one, text in zip(slides, read_back) if value in text]
-print("\n".join(found))
+assert found == [one for one, text in zip(slides, read_back) if value in text]
+for one in found:
+    same = "leakage/dice.csv" in one.sources
+    print(f"{'the same' if same else 'another number'}: {one.title}")
 
 # %% [markdown]
 # ## 9.8 Summary

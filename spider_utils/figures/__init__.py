@@ -45,7 +45,6 @@ __getattr__, __dir__, __all__ = make_face(
         "distance_map": "losses",
         "training_curves": "model",
         "augmentation_levels": "augment",
-        "augmentation_changes": "augment",
         # scores
         "score_points": "results",
         "aggregation_compare": "results",
@@ -56,13 +55,7 @@ __getattr__, __dir__, __all__ = make_face(
         "overlay_grid": "results",
         "error_overlay": "results",
         # studies
-        "differences": "study",
         "leakage": "study",
-        "roundtrip": "study",
-        "ablation_arms": "ablation",
-        "ablation_by_class": "ablation",
-        "patient_pairs": "ablation",
-        "sequence_gains": "by_sequence",
         # volumes
         "three_planes": "volumes",
         "surfaces": "volumes",
