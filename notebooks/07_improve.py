@@ -53,7 +53,7 @@ store = run.store()
 around = data.neighbour_rows(store.table, 1)  # each slice with the one before and the one after
 inside = (around[:, 0] < around[:, 1]) & (around[:, 1] < around[:, 2])
 row = int((store.table["n_discs"] * inside).argmax())
-image, mask = store.images[row], store.masks[row]
+image, mask = store.images[row].copy(), store.masks[row].copy()
 print(f"{len(store)} slices; shown: {store.table['series'][row]}, {image.shape} (height, width)")
 
 # %% [markdown]

@@ -163,12 +163,12 @@ figures.keep(figure, run.figures, "08_surfaces")
 # ## 8.4 Which vertebra is which
 #
 # The network tells vertebra from disc, not one vertebra from the next. Along the spine they are told apart by the discs between them, and numbered
-# from below as SPIDER does: 1 the lowest vertebra, 201 the disc under it. That the lowest one is L5 is an assumption. What was doubtful is noted.
+# from below as SPIDER does: 1 the lowest vertebra, 201 the disc under it. That the lowest one is L5 is an assumption. Of what was doubtful, the first three notes:
 
 # %% tags=["nbval-ignore-output"]
 numbered = {name: masks.number_structures(*pair) for name, pair in predicted.items()}
 for name, result in numbered.items():
-    print(f"{name}: {'; '.join(result.notes) or 'nothing doubtful'}")
+    print(f"{name}: {'; '.join(result.notes[:3]) or 'nothing doubtful'}")
 middle, labels = len(classes) // 2, numbered[one.name].labels
 figure = figures.numbered_spine(
     stack.image[middle], labels[middle], heading, source=volume_source, aspect=mm[1] / mm[2]

@@ -186,7 +186,7 @@ for one in slides:
     parts = [one.title, one.notes, *one.lines, *sum(one.big + one.cards, ())]
     found += [one] if any(value in part for part in parts) else []
 read_back = present.deck_texts(path)
-assert found == [one for one, text in zip(slides, read_back) if value in text]
+assert found == [one for one, text in zip(slides, read_back, strict=True) if value in text]
 for one in found:
     same = "leakage/dice.csv" in one.sources
     print(f"{'the same' if same else 'another number'}: {one.title}")

@@ -21,8 +21,8 @@ def wrong_predictions(
 def distance_map(image: np.ndarray, distance: np.ndarray, name: str, *, source: str) -> Figure:
     """A slice (H, W), and beside it the signed distance (H, W) in pixels of each pixel to the boundary of a class.
 
-    Blue inside, red outside, the boundary in black; `name` is the class's. Both are cropped to its surroundings, and the
-    colours end at three times the greatest depth.
+    Blue inside, red outside, the boundary in black; `name` is the class's. Both are cropped to its surroundings, and
+    the colours end at three times the greatest depth.
     """
     figure, ((plain, painted),) = new_figure(1, 2)
     box = foreground_box(distance < 0)

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND, four_classes
 from spider_utils.evaluate.agreement import bland_altman, compare_measures
 from spider_utils.figures import painting, style, volumes
