@@ -12,9 +12,21 @@ REPOSITORY ?=
 VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+SITE_VENV := .venv-site
+SITE_READY := $(SITE_VENV)/.ready
 NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help setup run test notebooks badges lab clean
+# Sets $$python to the first interpreter that is new enough, or ends.
+FIND_PYTHON = set -e; python=""; \
+	for candidate in $(or $(PYTHON),python3.11 python3); do \
+	    if "$$candidate" -c '$(NEW_ENOUGH)' 2>/dev/null; then python="$$candidate"; break; fi; \
+	done; \
+	if [ -z "$$python" ]; then \
+	    echo "error: no Python 3.11 or newer found (tried: $(or $(PYTHON),python3.11 python3)); install one or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	    exit 1; \
+	fi
+
+.PHONY: help setup run test notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
@@ -23,19 +35,13 @@ help:
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
-	@echo "make clean      remove .venv and caches; runs/ stays"
+	@echo "make site       build the notebooks, results and pages as a static site: build/site/index.html"
+	@echo "make clean      remove .venv, .venv-site, build and caches; runs/ stays"
 
 setup: $(READY)
 
 $(READY): pyproject.toml constraints.txt
-	@set -e; python=""; \
-	for candidate in $(or $(PYTHON),python3.11 python3); do \
-	    if "$$candidate" -c '$(NEW_ENOUGH)' 2>/dev/null; then python="$$candidate"; break; fi; \
-	done; \
-	if [ -z "$$python" ]; then \
-	    echo "error: no Python 3.11 or newer found (tried: $(or $(PYTHON),python3.11 python3)); install one or name it: make setup PYTHON=/path/to/python3.11" >&2; \
-	    exit 1; \
-	fi; \
+	@$(FIND_PYTHON); \
 	echo "making $(VENV) with $$("$$python" --version); this downloads PyTorch and takes some minutes"; \
 	"$$python" -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[lab,dev]'
@@ -65,6 +71,22 @@ badges: setup
 lab: setup
 	$(RUN) -m jupyter lab notebooks
 
+$(SITE_READY): site/requirements.txt
+	@$(FIND_PYTHON); \
+	echo "making $(SITE_VENV) with $$("$$python" --version), for Jupyter Book"; \
+	"$$python" -m venv --clear $(SITE_VENV)
+	$(SITE_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -r site/requirements.txt
+	@touch $@
+
+# Nothing is executed: notebooks are shown as they are committed. A link that leads nowhere ends it. From nothing each
+# time, since Jupyter Book warns of a page only when it reads it.
+site: $(SITE_READY)
+	@rm -rf build/book build/site
+	$(SITE_VENV)/bin/jupyter-book build . --quiet -W --keep-going \
+	    --config site/_config.yml --toc site/_toc.yml --path-output build/book >/dev/null
+	@mv build/book/_build/html build/site && rm -r build/book
+	@echo "the site is ready; open build/site/index.html in a browser, or put build/site on any static host"
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(SITE_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

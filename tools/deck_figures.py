@@ -44,7 +44,12 @@ CAPTIONS = {
     "paper": "Pooled Dice on unseen patients, beside the paper's.",
     "leakage": "The same network on unseen patients and on random slices, and a copied mask, beside the paper's Dice.",
     "ablation": "What each change adds to the Dice of the paper's network on unseen patients.",
-    "worn": "Dice of discs by Pfirrmann grade, on unseen patients.",
+    "worn": "Dice of discs by Pfirrmann grade, mean over unseen patients.",
+    "one_network": "Pooled Dice of one network on T1, T2 and T2 SPACE of unseen patients.",
+    "causes": "What the wrong pixels of unseen patients are, by cause.",
+    "pairs": "Every unseen patient with the paper's network and with the shipped combination.",
+    "growth": "Dice over the length of training, on unseen patients and on random slices.",
+    "copied": "A T2 SPACE slice's own mask, its neighbour's copied, and both compared.",
     "volume": "A T2 volume of another site, segmented by the shipped network: one slice, two views of the surfaces.",
     "worst": "The slice with the lowest Dice of all patients, none known to the network that segmented it.",
 }
@@ -67,6 +72,10 @@ def table_figures(results: Path) -> dict[str, Figure]:
         "leakage": leakage_rows(results),
         "ablation": ablation_rows(results),
         "worn": worn_rows(results),
+        "one_network": one_network_rows(results),
+        "causes": cause_rows(results),
+        "pairs": patient_pairs(results),
+        "growth": leak_growth(results),
     }
 
 
@@ -121,7 +130,41 @@ def worn_rows(results: Path) -> Figure:
     rows = rows.query("structure == 'disc' and finding == 'Pfirrmann grade' and grade.str.len() == 1")
     titles = [f"grade {row.grade}\n{row.structures} discs" for row in rows.itertuples()]
     rows = rows.rename(columns={"dice": "value"}).assign(title=titles, colour=HONEST_COLOUR, paper=np.nan)
-    return deck.score_rows(rows, "Dice of discs, unseen patients (95 % interval)", source="released")
+    return deck.score_rows(rows, "Dice of discs, mean over unseen patients (95 %)", source="released")
+
+
+def one_network_rows(results: Path) -> Figure:
+    """Draw the pooled Dice of one network on each sequence, T2 also without its slices far from the midline."""
+    table = pd.read_csv(results / "all_sequences" / "by_sequence.csv").query(POOLED)
+    names = table["sequence"].str.replace("_", " ")
+    titles = [
+        f"{name}, {one.position}\n{one.slices} of {one.patients} patients"
+        for name, one in zip(names, table.itertuples(), strict=True)
+    ]
+    rows = table.assign(title=titles, colour=HONEST_COLOUR, paper=np.nan)
+    return deck.score_rows(rows, "mean Dice of the three structures (95 %)", source="spider")
+
+
+def cause_rows(results: Path) -> Figure:
+    """Draw what share of all wrong pixels has which cause, the largest first."""
+    table = pd.read_csv(results / "errors" / "errors_causes.csv").query("`class` == 'all'")
+    rows = table.sort_values("share", ascending=False).rename(columns={"share": "value"})
+    rows = rows.assign(title=rows["cause"], colour=HONEST_COLOUR, paper=np.nan)
+    return deck.score_rows(rows, "share of the wrong pixels (95 % interval)", source="released", form=".0%")
+
+
+def patient_pairs(results: Path) -> Figure:
+    """Draw each patient's Dice with the paper's network and with the combination that is shipped."""
+    dice = pd.read_csv(results / "shipped" / "patients.csv").pivot_table(index="patient", columns="arm", values="dice")
+    names = ("paper's network", "combination")
+    return deck.patient_points(dice["baseline"].to_numpy(), dice["best"].to_numpy(), names, source="released")
+
+
+def leak_growth(results: Path) -> Figure:
+    """Draw the Dice of the leakage experiment's two arms over the length of training."""
+    dice = pd.read_csv(results / "leakage" / "dice.csv").query(POOLED)
+    arms = {"random slices (LEAKY)": "random_slices", "unseen patients": "unseen_patients"}
+    return deck.over_epochs({name: dice[dice["arm"] == arm] for name, arm in arms.items()}, source="released")
 
 
 def slice_figures(slices: Path, others: Path | None = None) -> dict[str, Figure]:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -23,8 +24,10 @@ from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures import draw
 from spider_utils.figures.model import training_curves
 from spider_utils.figures.painting import foreground_box, paint_classes, show_slices
+from spider_utils.figures.reference import copied_mask
 from spider_utils.figures.results import score_points
 from spider_utils.figures.style import class_patches, finish, save_figure, spoken
+from spider_utils.studies.copying import typical_neighbours
 from tools import deck_figures
 from tools.notebooks import ROOT
 from tools.studies import FIGURES, is_study, publish_figure, published_figures
@@ -43,6 +46,12 @@ HERO, HERO_CAPTION = (
 )
 HERO_SERIES, HERO_MARGIN = ("7_t1", "85_t2", "34_t2_SPACE"), 30  # of the sample; pixels beside the spine
 HERO_SIZE, HERO_DPI = (12.0, 4.0), 160
+COPIED, COPIED_CAPTION = (
+    "copied_hero",
+    "A T2 SPACE slice's mask copied to the next slice, beside that one's own mask. Of all neighbouring pairs of the "
+    "embedded sample's T2 SPACE slices the one shown has the median Dice (mean of vertebrae, canal and discs).",
+)
+COPIED_STORE = {"store_height": 320, "store_width": 256}  # the sample's own size
 INTRODUCTION = """\
 # Figures
 
@@ -69,6 +78,12 @@ def main() -> int:
         for name, figure in presented(options).items():
             save_figure(figure, drawn, f"deck_{name}")
         save_figure(hero(), drawn, HERO, dpi=HERO_DPI)[1].unlink()  # a page needs no SVG
+        numbers, images, masks = copied_pair(drawn)
+        copied = copied_mask(numbers, images, masks, source="sample")
+        save_figure(copied, drawn, COPIED, dpi=HERO_DPI)[1].unlink()
+        titles = (f"slice {numbers[1]},\nits own mask", f"mask of\nslice {numbers[0]}, copied", "compared\n ")
+        brief = deck_figures.deck.errors(images[1], masks[1], masks[0], source="sample", titles=titles)
+        save_figure(brief, drawn, "deck_copied")
         for picture in sorted(drawn.glob("*.png")):
             publish_figure(picture, picture.stem)
     write_text(FIGURES / "README.md", gallery())
@@ -102,6 +117,18 @@ def hero() -> Figure:
     figure = show_slices(panels, HERO_SIZE, width_ratios=widths, fontsize=11)
     figure.get_layout_engine().set(w_pad=0.03, wspace=0)
     return finish(figure, source="sample", legend=class_patches())
+
+
+def copied_pair(folder: Path) -> tuple[tuple[int, int], np.ndarray, np.ndarray]:
+    """Return numbers, images and masks (2, H, W) of the neighbouring slices of the sample whose copied mask scores the
+    median; its store goes to `folder`.
+    """
+    store = study_store(folder / COPIED, "sample", None, COPIED_STORE)
+    space = store.subset(store.table["sequence"] == "T2_SPACE")
+    pair = typical_neighbours(space.masks, space.table)
+    assert pair is not None  # the sample's T2 SPACE slices come in runs
+    rows, (first, second) = list(pair), space.table["slice_index"].iloc[list(pair)]
+    return (int(first), int(second)), space.images[rows], space.masks[rows]
 
 
 def draw_studies(folder: Path, slices: Path | None) -> None:
@@ -140,6 +167,7 @@ def gallery() -> str:
             parts += [f"## {folder.name}", f"`{(folder / 'command.txt').read_text(encoding='utf-8').strip()}`"]
             parts += [shown(f"{folder.name}_{name}", caption) for name, caption in captions.items()]
     parts += ["## README", "`python -m tools.figures --slices data/released`", shown(HERO, HERO_CAPTION)]
+    parts.append(shown(COPIED, COPIED_CAPTION))
     parts += [
         "## deck",
         "`python -m tools.figures --slices data/released` (and, for three of them, other data: `--help`)",

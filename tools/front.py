@@ -13,20 +13,21 @@ import pandas as pd
 
 from spider_utils.common.files import read_json, write_text
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.paper import PAPER_TABLE
+from tools.headline import COPIED, PAPER, TABLE, write_headline
 from tools.markdown import interval, markdown_table, with_block
 from tools.notebooks import README, ROOT
 from tools.studies import QUESTIONS, is_study, read_settings
 
 RESULTS = ROOT / "results"
 INDEX = RESULTS / "README.md"
-ARMS = {  # lines of the README's table: study, its arm
-    "our network of T2 SPACE, **unseen patients**": ("errors", "best"),
-    "the paper's network and loss, **unseen patients**": ("shipped", "baseline"),
-    "the same on smaller slices, **unseen patients**": ("leakage", "unseen_patients"),
-    "the same on smaller slices, random split (LEAKY)": ("leakage", "random_slices"),
+SHOWN = {  # lines of the README's table: how they are told, and their names in results/headline.csv
+    "our network of T2 SPACE, **unseen patients**": "our network of T2 SPACE",
+    "the paper's network and loss, **unseen patients**": "the paper's network and loss",
+    "the same on smaller slices, **unseen patients**": "the paper's, smaller slices",
+    "the same on smaller slices, random split (LEAKY)": "the paper's, smaller slices, random split",
+    "no network: neighbour's mask copied, random split (LEAKY)": COPIED,
+    "the paper (validation data)": PAPER,
 }
-STUDIES = tuple(dict.fromkeys(study for study, _ in ARMS.values()))
 REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
 
 
@@ -37,7 +38,8 @@ def main() -> int:
 
 
 def write_front() -> None:
-    """Write the README's table of results and the list of results/README.md."""
+    """Write the README's tables, the list of results/README.md and its card of headline numbers."""
+    write_headline()
     page = with_block(README.read_text(encoding="utf-8"), "result", result_block())
     write_text(README, with_block(page, "sequences", sequence_table()))
     write_text(INDEX, with_block(INDEX.read_text(encoding="utf-8"), "studies", index_block()))
@@ -45,25 +47,18 @@ def write_front() -> None:
 
 def result_block() -> str:
     """Return the README's result: honest lines first, leaky ones second, the paper's last; then how they were made."""
+    table = pd.read_csv(TABLE).set_index("name")
     lines = []
-    for title, (study, arm) in ARMS.items():
-        base = read_json(RESULTS / study / "study.json")["study"]["base"]
-        dice = pd.read_csv(RESULTS / study / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
-        size = f"{base['train_width']} × {base['train_height']}"
-        made = f"[{study}](results/{study}/README.md): {size}, {base['epochs']} epochs"
-        lines.append([title, *short_cells(dice[dice["arm"] == arm]), made])
-    copied = pd.read_csv(RESULTS / "leakage" / "copying.csv").query(
-        "aggregation == 'pooled' and metric == 'dice' and sequence == 'all' and folds == folds.max()"
-    )
-    share = 100 / one_of(copied["folds"])
-    title = f"no network: neighbour's mask copied, random split {100 - share:.0f} / {share:.0f} (LEAKY)"
-    leaky = short_cells(copied[copied["split"].str.contains("LEAKY")])
-    lines.append([title, *leaky, "[leakage](results/leakage/README.md)"])
-    paper = PAPER_TABLE.query("sequence == 'T2_SPACE'").set_index("class")["dice"].loc[list(FOREGROUND)]
-    lines.append(
-        ["the paper (validation data)", *(f"{value:.4f}" for value in paper), f"{paper.mean():.4f}", "split not stated"]
-    )
-    heads = ["Dice of", *FOREGROUND, "mean of the three", "from"]
+    for title, name in SHOWN.items():
+        row = table.loc[name]
+        digits = 4 if name == PAPER else 3
+        mean = f"{row['mean']:.4f}" if name == PAPER else interval(row, "mean")
+        made = [f"{row['size']}, {row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else ""]
+        made += [
+            f"[{row['folder']}](results/{row['folder']}/README.md)" if pd.notna(row["folder"]) else "split not stated"
+        ]
+        lines.append([title, *(f"{row[one]:.{digits}f}" for one in FOREGROUND), mean, *made])
+    heads = ["Dice of", *FOREGROUND, "mean of the three", "made with", "from"]
     return "\n\n".join([markdown_table(heads, lines), result_facts()])
 
 
@@ -91,7 +86,7 @@ def result_facts() -> str:
 
     Raises ValueError where the studies differ in what the sentence says of them all.
     """
-    folders = [RESULTS / study for study in STUDIES]
+    folders = [RESULTS / study for study in ("errors", "shipped", "leakage")]
     studies = [read_json(folder / "study.json") for folder in folders]
     trainings = pd.concat([pd.read_csv(folder / "trainings.csv") for folder in folders])
     data = [study["data"] for study in studies]

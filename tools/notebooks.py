@@ -17,6 +17,7 @@ import re
 import sys
 import tempfile
 import tomllib
+from functools import partial
 from pathlib import Path
 
 import jupytext
@@ -27,6 +28,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 from PIL import Image
 
+from tools.made_from import MADE_FROM, changed, recorded
 from tools.markdown import markdown_table, with_block
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,24 +37,29 @@ README = ROOT / "README.md"
 FORMAT = "py:percent"
 PATTERN = "[0-9][0-9]_*"
 PLACEHOLDER = "OWNER/REPOSITORY"  # in the address, until the repository has one
-COLAB_TAG = "colab"
+COLAB_TAG, SOLUTION_TAG, FOLDED_TAG = "colab", "solution", "hide-cell"  # the last one folds cells of the site
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}  # how JupyterLab and Colab fold a cell
 HEADER = {
     "jupytext": {
         "formats": "ipynb,py:percent",
         "notebook_metadata_filter": "-jupytext.text_representation.jupytext_version",
+        "cell_metadata_filter": "tags",
     },
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
 }
 BADGE = "[![Run in Colab](https://colab.research.google.com/assets/colab-badge.svg)]"
 COLAB_SENTENCE = (
-    "On Colab this cell installs the package beside Colab's own torch and names the GPU; `drive=True` keeps data and "
-    "runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it does nothing."
+    "On Colab this cell fetches the repository, installs the package beside Colab's own torch and names the GPU; "
+    "`drive=True` keeps data and runs in Google Drive, so that a run which Colab cuts off goes on. Anywhere else it "
+    "does nothing."
 )
 COLAB_CODE = """\
 import sys
 
 if "google.colab" in sys.modules:
-    %pip install --quiet "spider_utils @ git+{repository}"
+    !test -d /content/spine || git clone --quiet --depth 1 {repository} /content/spine
+    %pip install --quiet -e /content/spine
+    sys.path.insert(0, "/content/spine")
     from spider_utils.runs import colab
 
     colab.setup(drive=False)"""
@@ -134,12 +141,19 @@ def set_address(folder: Path, repository: str | None) -> None:
 
 
 def cleaned(notebook: NotebookNode) -> NotebookNode:
-    """Leave only what is the same on every machine: no times, no widget state, nothing written to stderr."""
-    notebook.metadata = nbformat.from_dict({**HEADER, "language_info": {"name": "python"}})
+    """Leave only what is the same on every machine: no times, no widget state, nothing written to stderr.
+
+    What the notebook was made from (`tools.made_from`) stays. Solutions are folded, in JupyterLab, Colab and the site.
+    """
+    made = {MADE_FROM: notebook.metadata[MADE_FROM]} if MADE_FROM in notebook.metadata else {}
+    notebook.metadata = nbformat.from_dict({**HEADER, "language_info": {"name": "python"}, **made})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     for number, cell in enumerate(notebook.cells, start=1):
         cell.id = f"cell-{number:02d}"
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if "tags" in cell.metadata else {})
+        tags = list(cell.metadata.get("tags", []))
+        tags += [FOLDED_TAG] if SOLUTION_TAG in tags and FOLDED_TAG not in tags else []
+        folded = FOLDED if SOLUTION_TAG in tags else {}
+        cell.metadata = nbformat.from_dict(({"tags": tags} if tags else {}) | folded)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
             for output in cell.outputs:
@@ -230,10 +244,11 @@ def _texts(output: NotebookNode) -> list[str]:
 
 
 def all_errors(folder: Path, repository: str | None) -> list[str]:
-    """Return what --check prints: pairing first, then each notebook's outputs, then the README's table."""
+    """Return what --check prints: pairing, then each notebook's outputs and what they are of, the README's table."""
     errors = pairing_errors(folder, repository)
     for path in sorted(folder.glob(f"{PATTERN}.ipynb")):
-        errors += [f"{path.stem}: {error}" for error in output_errors(nbformat.read(path, as_version=4))]
+        notebook = nbformat.read(path, as_version=4)
+        errors += [f"{path.stem}: {error}" for error in (*output_errors(notebook), *changed(notebook))]
     if readme_table(folder, repository) not in README.read_text(encoding="utf-8"):
         errors.append("README.md: its table of notebooks is not theirs; run `make notebooks`")
     return errors
@@ -248,7 +263,8 @@ def make_notebooks(folder: Path, repository: str | None, prefixes: list[str]) ->
             notebook = read_source(path, repository)
             # written before the long part, to lose no edit made meanwhile
             path.write_text(paired_text(notebook), encoding="utf-8")
-            nbformat.write(cleaned(execute(notebook, folder, Path(runs))), path.with_suffix(".ipynb"))
+            executed = recorded(notebook, partial(execute, folder=folder, runs=Path(runs)))
+            nbformat.write(numbered(cleaned(executed)), path.with_suffix(".ipynb"))
 
 
 def main() -> int:

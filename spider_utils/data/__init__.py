@@ -17,12 +17,12 @@ __getattr__, __dir__, __all__ = make_face(
         "read_gradings": "spider",  # SPIDER's radiological gradings
         "GRADINGS": "spider",  # the file that holds them
         "label_lists": "survey",  # each series' label values
+        "spider_geometries": "geometry",  # how SPIDER's own volumes are sampled
         # labels
         "CLASSES": "labels",  # names of the classes 0..3
         "FOREGROUND": "labels",  # those without background
         "apta_greys": "preprocess",  # masks as the paper's route leaves them, in grey
         "apta_stages": "apta",  # pass by pass, what the authors' repair makes of them
-        "compare_labels": "survey",  # that route beside the labels themselves
         # slices
         "INTENSITIES": "preprocess",  # ways to scale intensities
         "scale_intensity": "intensity",  # one of them
@@ -31,10 +31,8 @@ __getattr__, __dir__, __all__ = make_face(
         "COUNTS": "store",  # the store's columns of pixels a class
         "neighbour_rows": "store",  # the rows of a slice and its neighbours
         # filters and splits
+        "audit": "preprocess",  # why each slice is kept or dropped
         "filter_table": "filters",  # what each named slice filter keeps
-        "largest_shares": "filters",  # the largest class of each slice
-        "run_ends": "filters",  # where each series' kept run ends
-        "verdicts": "filters",  # which filters the released slices refute
         "SplitSettings": "splits",  # who trains, who is tested
     },
 )

@@ -228,6 +228,13 @@ def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
     return {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
 
 
+def audit(series: Sequence[Series], settings: PreprocessSettings) -> pd.DataFrame:
+    """Return the audit that a store of these series would have, without writing one (see `audit_rows`)."""
+    stacks = ((one, read_stack(one)) for one in progress(series, desc="audit", unit="series"))
+    parts = [audit_rows(one, stack.index, preprocess_stack(stack, settings)) for one, stack in stacks]
+    return pd.concat(parts, ignore_index=True)
+
+
 def audit_rows(series: Series, index: np.ndarray, done: Processed) -> pd.DataFrame:
     """Return the audit of one series, a row a slice: what it holds, why it is kept or dropped, and in `keeps_<name>`
     whether each named filter would keep it.

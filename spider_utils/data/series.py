@@ -47,6 +47,11 @@ class SliceStack:
     index: np.ndarray  # (D,) int, a slice's number along the left-right axis
     coding: str
 
+    @property
+    def aspect(self) -> float:
+        """Row over column spacing, as a picture needs it; 1 where the spacing is not known."""
+        return self.pixel_mm[0] / self.pixel_mm[1] if self.pixel_mm else 1.0
+
     def classes(self) -> np.ndarray | None:
         """Return the four classes, (D, H, W) uint8, or None without a mask. Raises SpiderError on an unknown label."""
         if self.labels is None:

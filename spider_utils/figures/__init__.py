@@ -21,12 +21,10 @@ __getattr__, __dir__, __all__ = make_face(
         "audit_strips": "data",
         # labels and filters
         "apta_stages_figure": "labels",
-        "grey_codes": "labels",
-        "label_comparison": "labels",
-        "filter_bars": "labels",
         # the references, and copied masks
         "reference_audit": "reference",
         "reference_examples": "reference",
+        "copied_mask": "reference",
         "copying_dice": "reference",
         "dice_by_distance": "reference",
         # networks

@@ -29,6 +29,7 @@ from spider_utils.figures.style import (
     CLASS_COLOURS,
     DECK,
     ERROR_COLOURS,
+    LINE_COLOURS,
     class_patches,
     error_patches,
     finish,
@@ -42,6 +43,7 @@ from spider_utils.figures.volumes import rendered
 UNCLEAR_COLOUR = "#888888"  # of a row whose interval holds 0
 SHOWN_VIEWS = {"from the left": "from the left", "vertebrae as glass": "as glass"}  # of surface.VIEWS, and their titles
 NARROWEST = 0.6  # of the widest panel: a panel has room for its title
+LARGE = 13  # points; 18 on a slide
 FEW = 6  # rows, whose values are told beside them
 DRAWN = (56, 124)  # rows and columns of a drawn shape
 SHORT = {"true positive": "right", "false positive": "too much", "false negative": "missed"}  # for a slide
@@ -72,7 +74,7 @@ def score_rows(
                 tell(axes, paper, y, form, **told)
     if mark is not None:
         axes.axvline(mark, color="#000000", linestyle=":", linewidth=1.5, zorder=0)
-    axes.tick_params(axis="y", labelsize=12 if few else 10.5)
+    axes.tick_params(axis="y", labelsize=LARGE if few else 10.5)
     axes.set_ylim(len(rows) - 0.5, -0.75)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(5))
@@ -135,10 +137,53 @@ def volume_views(image: np.ndarray, classes: np.ndarray, spacing: tuple[float, f
     return pictures(panels, source=source, patches=class_patches(names), aspects=aspects)
 
 
-def errors(image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, *, source: str) -> Figure:
+def errors(
+    image: np.ndarray,
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    *,
+    source: str,
+    titles: Sequence[str] = ("reference", "prediction", "errors"),
+) -> Figure:
     """A slice (H, W) cropped to its spine: reference and predicted classes, and hits and errors."""
     painted = paint_pair(image, reference, prediction, foreground_box(reference, prediction))
-    return pictures(list(painted.items()), source=source, patches=error_patches(SHORT))
+    panels = list(zip(titles, painted.values(), strict=True))
+    return pictures(panels, source=source, patches=error_patches(SHORT))
+
+
+def patient_points(before: np.ndarray, after: np.ndarray, names: tuple[str, str], *, source: str) -> Figure:
+    """One point a patient: its score (n,) with one network against its score with another, of the same patients.
+
+    Above the line the second network is better. `names`: of the two networks.
+    """
+    figure, ((axes,),) = new_figure(size=DECK, grid="both")
+    better = after > before
+    for rows, colour, text in ((better, LINE_COLOURS[0], "better"), (~better, LINE_COLOURS[1], "not better")):
+        axes.plot(before[rows], after[rows], "o", color=colour, markersize=7, label=f"{text}: {rows.sum()}")
+    ends = min(before.min(), after.min()) - 0.01, max(before.max(), after.max()) + 0.01
+    axes.plot(ends, ends, color="#000000", linewidth=1)
+    axes.set(xlim=ends, ylim=ends, aspect="equal")
+    axes.set_xlabel(f"Dice, {names[0]}", fontsize=LARGE)
+    axes.set_ylabel(f"Dice, {names[1]}", fontsize=LARGE)
+    axes.locator_params(nbins=4)
+    axes.tick_params(labelsize=LARGE)
+    axes.legend(loc="lower right", fontsize=LARGE)
+    return finish(figure, source=source)
+
+
+def over_epochs(lines: Mapping[str, pd.DataFrame], *, source: str) -> Figure:
+    """Dice over the length of training: a line a table of epoch, value, ci_low, ci_high, by its name."""
+    figure, ((axes,),) = new_figure(size=DECK, grid="both")
+    for colour, (name, table) in zip((LINE_COLOURS[1], LINE_COLOURS[0]), lines.items(), strict=False):
+        table = table.sort_values("epoch")
+        axes.fill_between(table["epoch"], table["ci_low"], table["ci_high"], color=colour, alpha=0.25, linewidth=0)
+        axes.plot(table["epoch"], table["value"], "o-", color=colour, linewidth=3, label=name)
+    axes.set_xlabel("epochs", fontsize=LARGE)
+    axes.set_ylabel("Dice (95 % interval)", fontsize=LARGE)
+    axes.tick_params(labelsize=LARGE)
+    axes.locator_params(nbins=5)
+    axes.legend(loc="lower right", fontsize=LARGE)
+    return finish(figure, source=source)
 
 
 def what_scores_see() -> Figure:

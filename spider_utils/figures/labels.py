@@ -1,52 +1,28 @@
-"""Figures of notebook 02 on the two ways to labels, and on which slices the named filters keep."""
+"""Figures of notebook 02 on the two ways to labels."""
 
 from collections.abc import Sequence
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.data.series import SEQUENCES
 from spider_utils.figures.painting import paint_flat
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     ERROR_COLOURS,
-    LINE_COLOURS,
-    SEQUENCE_COLOURS,
     class_patches,
     finish,
-    found_in,
     new_figure,
-    spoken,
 )
 
 WINDOW = 72  # pixels, edge of the part of a slice that is shown enlarged
-REFUTED_COLOUR = ERROR_COLOURS["false positive"]
 DIFFERENCES = {  # of APTA's labels from the direct ones
     "only direct": ERROR_COLOURS["false negative"],
     "only APTA": ERROR_COLOURS["false positive"],
     "another class": "#F0E442",
 }
-COUNTED = {  # column of the comparison -> what is counted
-    "enough_direct": "enough classes, direct",
-    "enough_apta": "enough classes, APTA",
-    "lost_canal": "canal lost",
-    "invented_canal": "canal invented",
-    "invented_discs": "disc invented",
-    "painted_red": "whole slice vertebra",
-}
-
-
-def grey_codes(grey: np.ndarray, classes: np.ndarray, title: str, *, source: str) -> Figure:
-    """A mask (H, W) as a picture viewer shows its grey values, and the classes 0..3 that they stand for."""
-    figure, ((stored, decoded),) = new_figure(1, 2)
-    values = ", ".join(str(value) for value in np.unique(grey))
-    _show(stored, grey, f"The file: grey {values}")
-    _show(decoded, _painted(classes), "Its classes")
-    return finish(figure, title, source=source, legend=class_patches())
 
 
 def apta_stages_figure(
@@ -80,59 +56,6 @@ def apta_stages_figure(
     legend = class_patches() + [Patch(color=colour, label=name) for name, colour in DIFFERENCES.items()]
     title = f"From grey values back to classes: the passes of APTA{painted}"
     return finish(figure, title, source=source, legend=legend)
-
-
-def label_comparison(table: pd.DataFrame, *, source: str) -> Figure:
-    """Dice of APTA's labels against the direct ones by class and sequence, and what APTA loses and invents.
-
-    `table`: what labelling.compare_labels returns. The boxes (median, quartiles, 5 to 95 %) are over the slices that
-    hold enough classes directly; the bars count all slices.
-    """
-    figure, ((scores, counts),) = new_figure(1, 2, width_ratios=(1.2, 1))
-    central = table[table["enough_direct"]]
-    sequences = found_in(central["sequence"], SEQUENCES)
-    width = 0.8 / max(len(sequences), 1)
-    for place, sequence in enumerate(sequences):
-        part = central[central["sequence"] == sequence]
-        values = [part[f"dice_{name}"].dropna().to_numpy() for name in FOREGROUND]
-        positions = np.arange(len(FOREGROUND)) + (place - (len(sequences) - 1) / 2) * width
-        look = {"widths": width * 0.8, "whis": (5, 95), "sym": "", "patch_artist": True, "manage_ticks": False}
-        boxes = scores.boxplot(values, positions=positions, **look)
-        for box in boxes["boxes"]:
-            box.set(facecolor=SEQUENCE_COLOURS[sequence], alpha=0.75)
-        for line in boxes["medians"]:
-            line.set(color="black", linewidth=2)
-    scores.set_xticks(range(len(FOREGROUND)), FOREGROUND)
-    scores.set(ylabel="Dice, APTA against direct", title=f"{len(central)} slices with enough classes")
-    scores.grid(axis="y", alpha=0.3)
-    bars = counts.barh(list(COUNTED.values()), [table[name].sum() for name in COUNTED], color=LINE_COLOURS[0])
-    counts.bar_label(bars, padding=4)
-    counts.invert_yaxis()
-    counts.set(xlabel="Slices", title=f"all {len(table)} slices")
-    counts.margins(x=0.15)
-    legend = [Patch(color=SEQUENCE_COLOURS[name], label=spoken(name), alpha=0.75) for name in sequences]
-    return finish(figure, "What the route over grey values does to labels", source=source, legend=legend)
-
-
-def filter_bars(table: pd.DataFrame, *, source: str) -> Figure:
-    """Bars of the share of slices that each named filter keeps; refuted ones in another colour and hatched.
-
-    `table`: what filters.filter_table or filters.verdicts returns.
-    """
-    figure, ((axes,),) = new_figure()
-    names = [name.replace("_", " ") for name in table["filter"]]
-    refuted = table["verdict"].eq("refuted") if "verdict" in table else pd.Series(False, index=table.index)
-    colours = [REFUTED_COLOUR if no else LINE_COLOURS[0] for no in refuted]
-    bars = axes.barh(names, 100 * table["share"], color=colours, height=0.65)
-    for bar, no in zip(bars, refuted, strict=True):
-        bar.set_hatch("//" if no else "")
-    counts = zip(table["kept"], table["of"], refuted, strict=True)
-    axes.bar_label(bars, [f"{kept} of {of}{', refuted' if no else ''}" for kept, of, no in counts], padding=5)
-    axes.invert_yaxis()
-    axes.set(xlabel="Slices kept, % of those with enough classes", xlim=(0, 118), xticks=range(0, 101, 20))
-    drops = Patch(facecolor=REFUTED_COLOUR, hatch="//", label="refuted: drops slices that were released")
-    legend = [Patch(color=LINE_COLOURS[0], label="not refuted"), drops] if "verdict" in table else []
-    return finish(figure, "What each named filter keeps", source=source, legend=legend)
 
 
 def _show(axes: Axes, picture: np.ndarray, title: str) -> None:

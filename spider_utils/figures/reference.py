@@ -1,20 +1,25 @@
 """Figures of notebook 02 on the masks themselves: their conventions, and what copying one to its neighbour scores."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from spider_utils.data.labels import FOREGROUND
+from spider_utils.data.labels import CLASSES, FOREGROUND
+from spider_utils.evaluate.metrics import dice, overlap_counts
 from spider_utils.figures.forest import class_points, intervals, paper_points, score_entries
-from spider_utils.figures.painting import paint_classes, show_slice
+from spider_utils.figures.painting import foreground_box, paint_classes, paint_errors, show_slice, show_slices
 from spider_utils.figures.style import (
+    CLASS_COLOURS,
     LINE_COLOURS,
     SCORE_COLOURS,
     SCORED,
     class_patches,
+    error_patches,
     finish,
     new_figure,
     point_entry,
@@ -23,6 +28,12 @@ from spider_utils.masks.conventions import close_up
 
 CONVENTIONS = {"gap": (LINE_COLOURS[0], "o"), "touching": (LINE_COLOURS[1], "s")}
 MOST_NAMES = 42  # more series than this are drawn without their names
+COPY_NAMES = {  # of the errors of a copied mask
+    "true positive": "same",
+    "false positive": "only copied, or another class",
+    "false negative": "only its own",
+}
+COPY_MARGIN = 24  # pixels beside the spine
 
 
 def reference_audit(
@@ -79,6 +90,40 @@ def reference_examples(examples: Sequence[tuple[str, np.ndarray, np.ndarray]], *
         _show_example(axes, *example)
     title = "The series whose references differ most, close up"
     return finish(figure, title, source=source, legend=class_patches())
+
+
+def copied_mask(
+    numbers: tuple[int, int], images: np.ndarray, masks: np.ndarray, *, source: str, aspect: float = 1.0
+) -> Figure:
+    """The mask of one slice copied to its neighbour, beside the neighbour's own mask, with the Dice of the two.
+
+    `numbers`: of the two slices; `images`, `masks`: (2, H, W), classes 0..3; `aspect`: row over column spacing. The
+    title's Dice is the mean of the classes that either mask has; the legend's are those of the classes.
+    """
+    scores = [
+        dice(*overlap_counts(masks[1] == CLASSES.index(name), masks[0] == CLASSES.index(name))) for name in FOREGROUND
+    ]
+    mean, (first, second) = float(np.nanmean(scores)), numbers
+    box = slice(None), foreground_box(*masks, margin=COPY_MARGIN)[1]
+    pictures = {
+        f"slice {first}\nand its mask": paint_classes(images[0], masks[0]),
+        f"slice {second}\nunder that mask": paint_classes(images[1], masks[0]),
+        f"slice {second}\nand its own mask": paint_classes(images[1], masks[1]),
+        f"both compared\nDice {mean:.2f}": paint_errors(images[1], masks[1], masks[0]),
+    }
+    figure = show_slices([(title, picture[box]) for title, picture in pictures.items()], aspects=[aspect] * 4)
+    copy, compared = figure.axes[1], figure.axes[3]
+    compared.title.set_fontweight("bold")
+    arrow = {"arrowstyle": "-|>", "linewidth": 3, "color": LINE_COLOURS[1], "mutation_scale": 22}
+    place: dict[str, Any] = {"xycoords": copy.transAxes, "textcoords": copy.transAxes, "annotation_clip": False}
+    copy.annotate("", (-0.02, 0.5), (-0.34, 0.5), arrowprops=arrow, **place)
+    copy.text(-0.18, 0.53, "copied", transform=copy.transAxes, ha="center", color=LINE_COLOURS[1])
+    legend = [
+        Patch(color=CLASS_COLOURS[name], label=f"{name} {score:.2f}")
+        for name, score in zip(FOREGROUND, scores, strict=True)
+    ]
+    title = f"No network: a mask copied from the neighbouring slice scores a Dice of {mean:.2f}"
+    return finish(figure, title, source=source, legend=[*legend, *error_patches(COPY_NAMES)])
 
 
 def copying_dice(

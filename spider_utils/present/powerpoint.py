@@ -41,7 +41,6 @@ TITLE_BOX = (MARGIN, 0.35, FULL, 1.2)
 PICTURE_BOX = (SLIDE_WIDTH - MARGIN - SCALE * DECK[0], 1.7, SCALE * DECK[0], SCALE * DECK[1])
 TEXT_BOX = (MARGIN, 1.8, PICTURE_BOX[0] - MARGIN - 0.25, 5.1)
 CARDS_BOX = (MARGIN, 1.75, FULL, 5.15)
-WIDE_PICTURE_BOX = (MARGIN, 1.6, FULL, 5.3)
 COVER_TITLE_BOX, COVER_TEXT_BOX = (MARGIN, 0.9, TEXT_BOX[2], 3.5), (MARGIN, 4.55, TEXT_BOX[2], 2.3)
 FOOT_BOX = (SLIDE_WIDTH - MARGIN - 2.5, 6.95, 2.5, 0.45)
 BAR_BOX = (0.0, 0.0, 0.18, SLIDE_HEIGHT)
@@ -78,7 +77,7 @@ def _write_slide(page: Page, slide: Slide, number: int) -> None:
     _paragraphs(page.shapes.title.text_frame, [slide.title], COVER_POINTS if cover else TITLE_POINTS, bold=True)
     _bar(page, QUIET if slide.backup else ACCENT)
     if slide.figure:
-        _picture(page, slide.figure, slide.title, WIDE_PICTURE_BOX if slide.wide else PICTURE_BOX)
+        _picture(page, slide.figure, slide.title, PICTURE_BOX)
     if slide.cards:
         _cards(page, slide)
     left, top, width, height = text_box
@@ -93,8 +92,13 @@ def _write_slide(page: Page, slide: Slide, number: int) -> None:
 
 
 def _notes(slide: Slide) -> str:
+    """Return what the speaker sees: the time, what to say, the short version, and where the numbers are from."""
+    parts = [f"[{slide.seconds} seconds]"] if slide.seconds else []
+    parts += [slide.notes]
+    parts += [f"In the 60-second version: {slide.short}"] if slide.short else []
     places = ["the paper's Table 2" if name == PAPER else f"results/{name}" for name in slide.sources]
-    return f"{slide.notes}\n\nThe numbers are read from {', '.join(places)}." if places else slide.notes
+    parts += [f"The numbers are read from {', '.join(places)}."] if places else []
+    return "\n\n".join(parts)
 
 
 def _widen(presentation: Deck) -> None:
@@ -148,6 +152,7 @@ def _cards(page: Page, slide: Slide) -> None:
     left, top, full, height = CARDS_BOX
     size = ((full - GAP * (slide.columns - 1)) / slide.columns, (height - GAP * (rows - 1)) / rows)
     points = {1: COVER_POINTS, 2: LINE_POINTS, 3: CARD_POINTS}.get(rows, SMALLEST_POINTS)
+    points = LINE_POINTS if slide.columns == 1 else points
     for number, (heading, sentence) in enumerate(slide.cards):
         column, row = divmod(number, rows)
         place = (left + column * (size[0] + GAP), top + row * (size[1] + GAP), *size)

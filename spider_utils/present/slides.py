@@ -12,6 +12,7 @@ from spider_utils.present.numbers import RESULTS, Numbers, read_numbers
 
 SLIDES = Path(__file__).with_name("slides.yaml")
 FIGURES = REPOSITORY / "figures"
+SENTENCES = ("title", "notes", "short")
 
 
 @dataclass(frozen=True)
@@ -25,9 +26,9 @@ class Slide:
     cards: tuple[tuple[str, str], ...] = ()  # a heading, and its sentence
     columns: int = 1  # of cards
     figure: Path | None = None
-    wide: bool = False  # the figure takes the slide's whole width, without text
+    seconds: int = 0  # how long it is spoken to
+    short: str = ""  # its sentence in the version of 60 seconds
     backup: bool = False  # shown only when somebody asks
-    place: str = ""  # of slides with the same place the first complete one is shown
     sources: tuple[str, ...] = ()  # the files below results/ that its numbers are read from
 
 
@@ -40,13 +41,11 @@ def read_slides(
     or a number that does not exist.
     """
     numbers = read_numbers(results)
-    slides, left_out, taken = [], {}, set()
+    slides, left_out = [], {}
     for entry in yaml.safe_load(path.read_text(encoding="utf-8")):
         unknown = set(entry) - {one.name for one in fields(Slide)}
         if unknown:
             raise SpiderError(f"{path}: slide '{entry['title']}' has the unknown key {', '.join(sorted(unknown))}")
-        if entry.get("place") in taken:
-            continue
         lacks = numbers.missing(_written(entry))
         picture = figures / f"{entry['figure']}.png" if "figure" in entry else None
         if picture and not picture.is_file():
@@ -55,12 +54,11 @@ def read_slides(
             left_out[entry["title"]] = ", ".join(lacks)
             continue
         slides.append(_filled(entry, numbers, picture))
-        taken |= {entry["place"]} if "place" in entry else set()
     return slides, left_out
 
 
 def _filled(entry: dict[str, Any], numbers: Numbers, picture: Path | None) -> Slide:
-    texts: dict[str, Any] = {name: numbers.fill(" ".join(entry[name].split())) for name in ("title", "notes")}
+    texts: dict[str, Any] = {name: numbers.fill(" ".join(entry.get(name, "").split())) for name in SENTENCES}
     pairs: dict[str, Any] = {
         name: tuple((numbers.fill(first), numbers.fill(second)) for first, second in entry.get(name, ()))
         for name in ("big", "cards")
@@ -72,11 +70,11 @@ def _filled(entry: dict[str, Any], numbers: Numbers, picture: Path | None) -> Sl
         lines=tuple(numbers.fill(line) for line in entry.get("lines", ())),
         figure=picture,
         sources=tuple(dict.fromkeys(numbers.files[name] for name in named)),
-        **{name: entry[name] for name in ("columns", "wide", "backup", "place") if name in entry},
+        **{name: entry[name] for name in ("columns", "seconds", "backup") if name in entry},
     )
 
 
 def _written(entry: dict[str, Any]) -> str:
     """Put all texts of a slide together."""
     pairs = [text for name in ("big", "cards") for pair in entry.get(name, ()) for text in pair]
-    return "\n".join([entry["title"], entry["notes"], *entry.get("lines", ()), *pairs])
+    return "\n".join([*(entry.get(name, "") for name in SENTENCES), *entry.get("lines", ()), *pairs])

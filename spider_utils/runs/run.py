@@ -212,8 +212,8 @@ def open_run(
 
     What is None is taken from the run folder and, where it is new, from the defaults: source "sample", profile
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
-    `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown parameter, and when
-    the folder was begun with another source or profile.
+    `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown
+    parameter, and when the folder was begun with another source or profile.
     """
     path = Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")
     path = path.resolve()

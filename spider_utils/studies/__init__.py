@@ -10,8 +10,8 @@ __getattr__, __dir__, __all__ = make_face(
     {
         # copying: a mask without a network
         "copying_table": "copying",
-        "every_slice_once": "copying",  # every held-out slice with the one whose mask is copied
         "neighbour_overlap": "copying",  # Dice of slices 1 to 3 apart
+        "typical_neighbours": "copying",  # two slices to show
         "NEIGHBOUR": "copying",  # the split by slice, LEAKY
         "OTHER_PATIENT": "copying",  # the split by patient
         # reference: how masks were drawn

@@ -14,6 +14,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.bootstrap import REPLICATES
@@ -116,6 +117,23 @@ def copying_scores(
     references = (masks[row] for row in pairs["row"])
     copies = (masks[donor] if donor >= 0 else nothing for donor in pairs["donor"])
     return _overlap_scores(count_overlap(references, copies, table.iloc[pairs["row"]]))
+
+
+def typical_neighbours(masks: np.ndarray, table: pd.DataFrame) -> tuple[int, int] | None:
+    """Choose the neighbouring slices whose masks' Dice (mean of the foreground's classes) is the median of all pairs.
+
+    Returns the row numbers of the slice whose mask is copied and of the next one; of an even number of pairs the lower
+    of the two in the middle; None where no two slices are neighbours.
+    """
+    pairs = slices_apart(table, 1)
+    if pairs.empty:
+        return None
+    scores = copying_scores(masks, table, pairs).table
+    means = scores[scores["class"].isin(FOREGROUND)].groupby(["series", "slice_index"])["dice"].mean()
+    keys = pd.MultiIndex.from_frame(table.iloc[pairs["row"]][["series", "slice_index"]])
+    values = means.reindex(keys).to_numpy()  # NaN where neither slice shows a class: sorted last
+    chosen = pairs.iloc[np.argsort(values, kind="stable")[max(0, np.isfinite(values).sum() - 1) // 2]]
+    return int(chosen["row"]), int(chosen["donor"])
 
 
 def copying_table(

@@ -22,6 +22,10 @@ SHOWN = 1.4  # times as large on a slide
 SMALLEST = 7.0  # points, of the source; all else is larger
 
 
+POINTS = np.array([0.8, 0.85, 0.9]), np.array([0.82, 0.84, 0.91])
+CURVE = pd.DataFrame({"epoch": [40, 5, 10], "value": [0.93, 0.88, 0.9], "ci_low": 0.84, "ci_high": 0.94})
+
+
 def texts(figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
 
@@ -54,6 +58,8 @@ def figures():
         "volume": deck.volume_views(np.stack([image] * 4), np.stack([classes] * 4), (4, 1, 1), source="chu"),
         "metrics": deck.what_scores_see(),
         "focal": deck.focal_weight(),
+        "points": deck.patient_points(*POINTS, ("one", "other"), source="released"),
+        "epochs": deck.over_epochs({"leaky": CURVE, "honest": CURVE.assign(value=0.85)}, source="released"),
         "network": network_diagram(stages, brief=True),
     }
 
@@ -85,6 +91,18 @@ def test_rows_tell_value_and_paper(drawn):
     told = texts(drawn["rows"])
     assert "0.890" in told and "0.970" in told and "paper" in told
     assert "0.890" not in texts(drawn["many"]), "many rows stand too close for numbers"
+
+
+def test_patients_stand_where_their_two_scores_are_and_are_counted(drawn):
+    (axes,) = drawn["points"].axes
+    better, other, _ = axes.lines
+    assert better.get_xydata().tolist() == [[0.8, 0.82], [0.9, 0.91]] and other.get_xydata().tolist() == [[0.85, 0.84]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["better: 2", "not better: 1"]
+
+
+def test_epochs_run_from_left_to_right(drawn):
+    line = drawn["epochs"].axes[0].lines[0]
+    assert line.get_xydata().tolist() == [[5, 0.88], [10, 0.9], [40, 0.93]]
 
 
 def test_labels_are_counted_with_the_background(drawn):

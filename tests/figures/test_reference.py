@@ -103,10 +103,47 @@ def test_dice_by_distance_draws_each_class_and_counts_pairs():
         np.testing.assert_allclose(line.get_ydata(orig=False), [0.97, 0.94, 0.91])
 
 
+def neighbours() -> tuple[np.ndarray, np.ndarray]:
+    """Two slices whose masks differ a little: (2, H, W) each."""
+    _, image, mask = example()
+    moved = np.roll(mask, 2, axis=0)
+    return np.stack([image, image]), np.stack([mask, moved])
+
+
+def test_a_copied_mask_carries_the_dice_of_both_masks():
+    images, masks = neighbours()
+    figure = reference.copied_mask((58, 59), images, masks, source="sample")
+    found = texts(figure)
+    by_class = {}
+    for name in FOREGROUND:  # from sets of pixels, not from the package's counts
+        copied, own = ({tuple(at) for at in np.argwhere(mask == CLASSES.index(name))} for mask in masks)
+        by_class[name] = 2 * len(copied & own) / (len(copied) + len(own))
+        assert f"{name} {by_class[name]:.2f}" in found
+    mean = sum(by_class.values()) / len(by_class)
+    assert 0.85 < mean < 0.95 and any(text.endswith(f"Dice of {mean:.2f}") for text in found)
+    titles = [axes.get_title() for axes in figure.axes]
+    assert titles[0] == "slice 58\nand its mask" and titles[3] == f"both compared\nDice {mean:.2f}"
+    assert titles[1].startswith("slice 59") and titles[2].startswith("slice 59")
+
+
+def test_a_copied_mask_is_painted_on_the_next_slice():
+    images, masks = neighbours()
+    images = np.stack([images[0], images[0][::-1]])
+    copied, under, own, _ = (
+        axes.images[0].get_array() for axes in reference.copied_mask((1, 2), images, masks, source="sample").axes
+    )
+    assert copied.shape == under.shape == own.shape and copied.shape[1] < masks.shape[2]
+    assert not np.array_equal(copied, under) and not np.array_equal(under, own)
+    outside = np.any(np.asarray(under) != np.asarray(own), axis=2)  # same MRI: only the masks differ
+    assert 0 < outside.mean() < 0.05
+
+
 def every_figure() -> dict:
+    images, masks = neighbours()
     long = [example("162_t2_SPACE: narrowest gap"), example("110_t2_SPACE: widest gap"), example("241: most islands")]
     return {
         "audit": reference.reference_audit(audit_table(), long, source="released"),
+        "copied mask": reference.copied_mask((58, 59), images, masks, source="sample"),
         "audit of many": reference.reference_audit(audit_table(90), long, source="spider"),
         "one example": reference.reference_audit(audit_table(3), long[:1], source="phantom"),
         "examples": reference.reference_examples(long, source="released"),

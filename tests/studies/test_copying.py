@@ -19,6 +19,7 @@ from spider_utils.studies.copying import (
     neighbour_overlap,
     other_patients_slice,
     slices_apart,
+    typical_neighbours,
 )
 
 
@@ -171,6 +172,23 @@ def test_neighbour_overlap_is_that_of_the_pairs():
     assert pooled == pytest.approx(dice_of(masks[[0, 1, 3]], masks[[1, 2, 4]], 3))
     wide = overlap.query("apart == 1 and aggregation == 'pooled'").set_index("class")["value"]
     assert wide["foreground"] == pytest.approx(wide[list(FOREGROUND)].mean())
+
+
+def test_typical_neighbours_have_the_median_dice():
+    table = make_table({"1_t2": [1, 2, 4], "2_t2": [7, 8, 9], "3_t2": [5]})
+    masks = make_masks(table)
+    masks[1], masks[4] = masks[0], masks[3]  # two perfect pairs; the third is the lowest, so the median is perfect
+    assert typical_neighbours(masks, table) in ((0, 1), (3, 4))
+    masks = make_masks(table)
+    pairs = [(0, 1), (3, 4), (4, 5)]
+    means = [np.mean([dice_of(masks[a], masks[b], label) for label in (1, 2, 3)]) for a, b in pairs]
+    assert len(set(means)) == 3
+    assert typical_neighbours(masks, table) == pairs[means.index(sorted(means)[1])]
+
+
+def test_typical_neighbours_need_neighbours():
+    table = make_table({"1_t2": [1, 3], "2_t2": [2]})
+    assert typical_neighbours(make_masks(table), table) is None
 
 
 def test_copying_table_names_both_kinds_and_says_which_leaks(tmp_path):

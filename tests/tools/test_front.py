@@ -10,12 +10,13 @@ from PIL import Image
 from spider_utils.evaluate.paper import PAPER_TABLE
 from tools.figures import HERO
 from tools.front import INDEX, RESULTS, index_block, one_of, result_block, sequence_table
+from tools.headline import card
 from tools.links import dead_links, headings, pages
 from tools.notebooks import FOLDER, README, ROOT, readme_table, repository_address
 
 TEXT = README.read_text(encoding="utf-8")
 WORDS = 1200
-FIRST_WORDS = 480  # of picture, commands and result: what the first screen holds
+FIRST_WORDS = 500  # of picture, commands and result: what the first screen holds
 
 
 def lines_of_the_table() -> list[list[str]]:
@@ -52,7 +53,7 @@ def test_every_score_of_the_table_stands_in_results():
     """Read once more, by other code."""
     rows = lines_of_the_table()
     assert len(rows) == 6
-    for title, *values, made in rows:
+    for title, *values, _, made in rows:
         if title.startswith("the paper ("):
             theirs = PAPER_TABLE[PAPER_TABLE["sequence"] == "T2_SPACE"].set_index("class")["dice"]
             expected = [theirs[name] for name in ("vertebrae", "canal", "discs")]
@@ -71,6 +72,24 @@ def test_every_score_of_the_table_stands_in_results():
             assert len(own), (title, column)
             if interval:
                 assert interval in own[["ci_low", "ci_high"]].to_numpy().tolist()
+
+
+def test_the_card_tells_every_headline_dice_with_what_it_was_made_with():
+    """Values read once more: the card's rows from the studies' own pages, which other code writes."""
+    table = pd.read_csv(RESULTS / "headline.csv")
+    text = INDEX.read_text(encoding="utf-8")
+    assert card(table) in text
+    own = table[table["folder"].notna()]
+    assert own[["name", "network", "patients", "slices", "split", "command"]].notna().all().all()
+    assert own.loc[own["network"] != "none", ["width", "size", "epochs", "seed"]].notna().all().all()
+    for row in own.itertuples():
+        page = (RESULTS / row.folder / "README.md").read_text(encoding="utf-8")
+        page += (RESULTS / row.folder / "copying.csv").read_text() if row.network == "none" else ""
+        told = f"{row.mean:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+        assert told in page or str(row.mean) in page, row.name
+        assert row.command == (RESULTS / row.folder / "command.txt").read_text(encoding="utf-8").strip()
+    leaky = own["split"].str.contains("LEAKY")
+    assert leaky.tolist() == sorted(leaky), "honest lines first"
 
 
 def test_honest_lines_stand_before_leaky_ones_and_the_paper_last():
