@@ -30,7 +30,7 @@ FIND_PYTHON = set -e; python=""; \
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
-	@echo "make run        run the seven notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
+	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
 	@echo "make test       ruff, mypy, the unit tests, and the committed notebooks run again and compared"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"

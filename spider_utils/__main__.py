@@ -120,7 +120,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Execute the seven notebooks, or those that are still to do, and show the scores."""
+    """Execute the nine notebooks, or those that are still to do, and show the scores."""
     overrides = {name: scalar(name, value) for name, value in options.overrides}
     from spider_utils.commands.notebooks import print_results, run_notebooks
 

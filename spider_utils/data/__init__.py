@@ -13,6 +13,8 @@ __getattr__, __dir__, __all__ = make_face(
         "read_stack": "sources",  # a series as slices in the common pose, with its labels
         "sample_stack": "sources",  # the same, of the embedded sample by its name
         "read_volume": "volumes",  # any volume as a SimpleITK image, checked
+        "write_labels": "volumes",  # a label map as a file
+        "from_pose": "pose",  # a label map of the common pose on its volume's own grid
         "read_gradings": "spider",  # SPIDER's radiological gradings
         "GRADINGS": "spider",  # the file that holds them
         "label_lists": "survey",  # each series' label values

@@ -32,6 +32,7 @@ __getattr__, __dir__, __all__ = make_face(
         "compare_networks": "network",
         "nested_grid": "variants",
         "attention_overlay": "variants",
+        "input_channels": "variants",
         # learning
         "feature_maps": "model",
         "activation_curves": "model",
@@ -39,9 +40,10 @@ __getattr__, __dir__, __all__ = make_face(
         "focal_curves": "model",
         "focal_map": "model",
         "loss_terms": "model",
+        "wrong_predictions": "losses",
+        "distance_map": "losses",
         "training_curves": "model",
         "augmentation_levels": "augment",
-        "augmentation_changes": "augment",
         # scores
         "class_overlap": "scores",
         "contour_distances": "scores",
@@ -52,12 +54,6 @@ __getattr__, __dir__, __all__ = make_face(
         "distance_histogram": "results",
         "overlay_grid": "results",
         # studies
-        "differences": "study",
-        "roundtrip": "study",
-        "ablation_arms": "ablation",
-        "ablation_by_class": "ablation",
-        "patient_pairs": "ablation",
-        "sequence_gains": "by_sequence",
         # volumes
         "three_planes": "volumes",
         "surfaces": "volumes",

@@ -1,4 +1,4 @@
-"""Figures of notebook 04 on augmentation: what a level, and each of its changes, does to a slice and its mask."""
+"""Figures of augmentation: what a level does to a slice and its mask."""
 
 from collections.abc import Mapping, Sequence
 
@@ -28,18 +28,6 @@ def augmentation_levels(before: Pair, draws: Mapping[str, Sequence[Pair]], *, so
             _show_pair(axes, pair, f"{level}, draw {number}", before[0])
     title = "What a network sees of one slice in different epochs"
     return finish(figure, title, source=source, legend=class_patches())
-
-
-def augmentation_changes(before: Pair, changed: Mapping[str, Pair], *, source: str) -> Figure:
-    """A slice as it is, and after one named change each, with the masks' outlines."""
-    panels = {"as it is": before, **changed}
-    columns = (len(panels) + 1) // 2
-    figure, grid = new_figure(2, columns)
-    for axes in grid.flat[len(panels) :]:
-        axes.set_axis_off()
-    for axes, (name, pair) in zip(grid.flat, panels.items(), strict=False):
-        _show_pair(axes, pair, name, before[0])
-    return finish(figure, "The changes of “strong”, one at a time", source=source, legend=class_patches())
 
 
 def _show_pair(axes: Axes, pair: Pair, title: str, reference: np.ndarray) -> None:

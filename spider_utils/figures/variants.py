@@ -1,4 +1,4 @@
-"""Figures of notebook 03 on the networks beyond the paper's: U-Net++'s grid, and where attention gates let through."""
+"""Figures of the networks beyond the paper's: U-Net++'s grid, where attention gates let through, 2.5D's channels."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR, STAGE_COLOURS, draw_arrow, draw_box, stage_patches
-from spider_utils.figures.painting import show_slices
+from spider_utils.figures.painting import grey_levels, show_slices
 from spider_utils.figures.style import LINE_COLOURS, finish, new_figure
 from spider_utils.models.variants import NestedUNet
 
@@ -72,6 +72,19 @@ def attention_overlay(image: np.ndarray, maps: Sequence[np.ndarray], title: str,
     assert bar.solids is not None  # the bar of a picture is filled
     bar.solids.set_alpha(1)
     return finish(figure, title, source=source)
+
+
+def input_channels(images: np.ndarray, titles: Sequence[str], *, source: str) -> Figure:
+    """The slices (3, H, W) that a 2.5D network sees as channels, and how far the outer two differ, pixel by pixel.
+
+    The differences are drawn from black (alike) to white, on the slices' own scale of grey levels.
+    """
+    before, own, after = (grey_levels(image, images[1]) for image in images)
+    change = np.abs(after.astype(float) - before).astype(np.uint8)
+    panels = [*zip(titles, (before, own, after), strict=True), ("the outer two differ", change)]
+    panels = [(title, np.repeat(picture[..., None], 3, axis=2)) for title, picture in panels]
+    figure = show_slices(panels, size=(10.0, 4.2))
+    return finish(figure, "2.5D: three neighbouring slices are the three channels", source=source)
 
 
 def _place(level: int, column: int) -> tuple[float, float]:

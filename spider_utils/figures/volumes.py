@@ -13,7 +13,6 @@ from matplotlib.patheffects import withStroke
 from scipy.ndimage import gaussian_filter, zoom
 from scipy.ndimage import label as label_pieces
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_classes
 from spider_utils.evaluate.agreement import bland_altman
 from spider_utils.figures.painting import foreground_box, grey_levels, paint_classes, show_slices
@@ -89,8 +88,12 @@ def surfaces(
 
     `spacing`: slice, row and column in mm. One panel a view, all of one scale, without perspective. Surfaces are
     smoothed, and between thick slices interpolated (see `surface.distance_fields`), so they are for looking at only.
-    Raises SpiderError where nothing is foreground.
+    Where nothing is foreground, the figure says so.
     """
+    if not classes.any():
+        figure, ((axes,),) = new_figure()
+        say_nothing(axes, "no voxel is foreground: there is no surface")
+        return finish(figure, title, source=source)
     names, pictures = rendered(classes, spacing, views)
     height = max(len(picture) for picture in pictures.values()) + round(BAR_ROOM_MM / SURFACE_MM)
     widths = [picture.shape[1] for picture in pictures.values()]
@@ -105,7 +108,7 @@ def rendered(
 ) -> tuple[tuple[str, ...], dict[str, np.ndarray]]:
     """Return the classes that are there, and the surfaces by the view's name, (H, W, 4) of 0..1 without empty margins.
 
-    Arguments and errors as in `surfaces`.
+    Arguments as in `surfaces`. Raises SpiderError where nothing is foreground.
     """
     fields = distance_fields(classes, spacing)
     colours = {name: to_rgb(CLASS_COLOURS[name]) for name in fields}
@@ -163,19 +166,26 @@ def measure_agreement(
 
     `table`: of `agreement.compare_measures`, of one series or several, discs and canal together. Lines are the
     bias and the limits of agreement (bias ± 1.96 SD), bands their 95 % intervals, which take levels of a patient as
-    independent; `other` names the second reading. Raises SpiderError where no pair of a measure is known.
+    independent; `other` names the second reading. A measure without any pair has a panel that says so.
     """
     figure, (panels,) = new_figure(1, len(measures), grid="both")
     for axes, measure in zip(panels, measures, strict=True):
         part = table[table["measure"] == measure].dropna(subset=["difference"])
         if part.empty:
-            raise SpiderError(f"agreement: expected pairs of {measure}, found none; measure both label maps")
+            say_nothing(axes, f"{MEASURE_NAMES[measure]}:\nnothing was measured on both")
+            continue
         unit = UNITS[part["unit"].iloc[0]]
         _draw_agreement(axes, part, unit)
         axes.set(title=f"{MEASURE_NAMES[measure]}, n = {len(part)}", xlabel=f"Mean of both, {unit}")
         axes.set_ylabel(f"{other} − reference, {unit}")
     legend = [point_entry(text, CLASS_COLOURS[name], marker) for name, (marker, text) in LEVEL_MARKS.items()]
     return finish(figure, title, source=source, legend=legend)
+
+
+def say_nothing(axes: Axes, text: str) -> None:
+    """Write into empty axes what cannot be shown."""
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.set_axis_off()
 
 
 def _draw_agreement(axes: Axes, part: pd.DataFrame, unit: str) -> None:

@@ -18,5 +18,7 @@ __getattr__, __dir__, __all__ = make_face(
         "audit_reference": "reference",  # a row a series
         "audit_summary": "reference",
         "examples": "reference",  # slices that show it
+        # paired: arms of a study patient by patient
+        "differs": "paired",  # whether a difference is shown: the one rule for better and worse
     },
 )

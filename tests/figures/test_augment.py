@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.contour import ContourSet
 
-from spider_utils.figures.augment import augmentation_changes, augmentation_levels
+from spider_utils.figures.augment import augmentation_levels
 from spider_utils.figures.painting import grey_levels
 from spider_utils.figures.style import CLASS_COLOURS
 from tests.helpers.figure_layout import check_layout
@@ -36,8 +36,8 @@ def test_levels_show_the_slice_and_every_draw():
 
 def test_changes_of_brightness_are_seen():
     image, mask = pair()
-    found = panels(augmentation_changes((image, mask), {"brighter": (image + 0.2, mask)}, source="phantom"))
-    before, after = (np.asarray(found[name].images[0].get_array(), float) for name in ("as it is", "brighter"))
+    found = panels(augmentation_levels((image, mask), {"brighter": [(image + 0.2, mask)]}, source="phantom"))
+    before, after = (np.asarray(found[name].images[0].get_array(), float) for name in ("none", "brighter, draw 1"))
     assert (after >= before).all() and after.mean() > before.mean() + 20
     assert grey_levels(image, image).min() == 0 and grey_levels(image, image).max() == 255
 
@@ -45,8 +45,8 @@ def test_changes_of_brightness_are_seen():
 def test_outlines_have_their_classes_colours_and_stand_at_the_masks_edges():
     image, mask = pair()
     mask[mask == 3] = 0  # no disc, no outline of one
-    found = panels(augmentation_changes((image, mask), {"same": (image, mask)}, source="phantom"))
-    outlines = [each for each in found["same"].get_children() if isinstance(each, ContourSet)]
+    found = panels(augmentation_levels((image, mask), {"same": [(image, mask)]}, source="phantom"))
+    outlines = [each for each in found["same, draw 1"].get_children() if isinstance(each, ContourSet)]
     assert [to_rgb(each.get_edgecolor()[0]) for each in outlines] == [
         to_rgb(CLASS_COLOURS[name]) for name in ("vertebrae", "canal")
     ]
@@ -57,6 +57,3 @@ def test_outlines_have_their_classes_colours_and_stand_at_the_masks_edges():
 def test_nothing_is_cut_or_covered():
     draws = {name: [pair(k) for k in range(3)] for name in ("light", "strong")}
     check_layout("levels", augmentation_levels(pair(), draws, source="released"))
-    changes = {name: pair(k) for k, name in enumerate(("gamma", "low resolution", "crop along the spine") * 3)}
-    changes |= {f"change {k}": pair(k) for k in range(6)}
-    check_layout("changes", augmentation_changes(pair(), changes, source="released"))

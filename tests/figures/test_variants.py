@@ -11,7 +11,7 @@ from matplotlib.image import AxesImage
 from matplotlib.text import Annotation
 
 from spider_utils.figures.network import PATH_COLOUR, SKIP_COLOUR
-from spider_utils.figures.variants import UP_COLOUR, attention_overlay, nested_grid
+from spider_utils.figures.variants import UP_COLOUR, attention_overlay, input_channels, nested_grid
 from spider_utils.models.build import build_model
 from tests.helpers.figure_layout import check_layout, texts
 
@@ -51,9 +51,21 @@ def test_gates_lie_over_the_slice_on_one_scale():
     assert {(*each.get_clim(), *each.get_extent()) for each in shown} == {(0, 1, -0.5, 23.5, 31.5, -0.5)}
 
 
+def test_channels_show_what_changes_between_the_outer_slices():
+    images = np.full((3, 20, 16), 100, np.uint8)
+    images[:, 0, 0], images[:, -1, -1] = 0, 200  # the scale of grey levels
+    images[2, 5:9, 4:8] = 180
+    figure = input_channels(images, ["slice 4", "slice 5", "slice 6"], source="sample")
+    shown = [np.asarray(axes.images[0].get_array()) for axes in figure.axes]
+    assert [axes.get_title() for axes in figure.axes][:3] == ["slice 4", "slice 5", "slice 6"]
+    assert np.array_equal(shown[3][..., 0] > 0, images[2] != images[0])
+
+
 def test_nothing_is_cut_or_covered():
     image = np.random.default_rng(0).integers(0, 256, (160, 128), np.uint8)
     maps = [np.full((160 // 2**k, 128 // 2**k), 0.1 * k) for k in range(5)]
     for deep in (True, False):
         check_layout("grid", nested_grid(build_model("unetpp", width=16, deep_supervision=deep)))
+    three = np.random.default_rng(0).integers(0, 256, (3, 160, 128), np.uint8)
+    check_layout("channels", input_channels(three, ["slice 64", "slice 65", "slice 66"], source="sample"))
     check_layout("gates", attention_overlay(image, maps, "Gates of one slice", source="released"))

@@ -10,7 +10,6 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND, four_classes
 from spider_utils.evaluate.agreement import bland_altman, compare_measures
 from spider_utils.figures import painting, style, volumes
@@ -187,10 +186,18 @@ def test_agreement_draws_bias_limits_and_every_pair():
     assert {"bias\n+0.50 mm", "bias\n−0.30 mm", "bias\n−0.3 mm²"} <= set(texts(figure))
 
 
-def test_agreement_needs_pairs():
+def test_what_cannot_be_shown_is_said():
+    """A network that finds nothing is a result, too."""
     table = agreement_table()
-    with pytest.raises(SpiderError, match="expected pairs of depth_mm"):
-        volumes.measure_agreement(table, source="phantom", measures=("depth_mm",))
+    figure = volumes.measure_agreement(table, source="phantom", measures=("height_mm", "depth_mm"))
+    assert "Disc depth:\nnothing was measured on both" in texts(figure)
+    assert "bias\n+0.50 mm" in texts(figure)
+    empty = volumes.surfaces(np.zeros((3, 20, 20), np.uint8), SPACING, "a volume", source="phantom")
+    assert "no voxel is foreground: there is no surface" in texts(empty)
+
+
+def test_agreement_of_one_pair_has_a_bias():
+    table = agreement_table()
     alone = table.groupby("measure").head(1)
     assert "bias\n+0.50 mm" in texts(volumes.measure_agreement(alone, source="phantom"))
 

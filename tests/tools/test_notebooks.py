@@ -1,4 +1,4 @@
-"""The committed notebooks: all seven there, paired with their .py, executed; and that these checks can fail."""
+"""The committed notebooks: all nine there, paired with their .py, executed; and that these checks can fail."""
 
 import shutil
 import subprocess
@@ -59,10 +59,10 @@ def replace(path, old, new):
     path.write_text(text.replace(old, new))
 
 
-def test_the_seven_notebooks_are_there():
+def test_the_nine_notebooks_are_there():
     names = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
-    assert [name[:3] for name in names] == ["01_", "02_", "03_", "04_", "05_", "06_", "07_"]
-    assert (names[0], names[-1]) == ("01_explore_data", "07_present")
+    assert [name[:3] for name in names] == [f"{number:02d}_" for number in range(1, 10)]
+    assert (names[0], names[-1]) == ("01_explore_data", "09_present")
 
 
 def test_the_committed_notebooks_are_paired_and_have_their_badges():
