@@ -23,10 +23,8 @@ __getattr__, __dir__, __all__ = make_face(
         "apta_stages_figure": "labels",
         # the references, and copied masks
         "reference_audit": "reference",
-        "reference_examples": "reference",
         "copied_mask": "reference",
         "copying_dice": "reference",
-        "dice_by_distance": "reference",
         # networks
         "network_diagram": "network",
         "compare_networks": "network",

@@ -15,6 +15,9 @@ from tools.notebooks import COLAB_TAG, FOLDED_TAG, FOLDER, SOLUTION_TAG
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 CELLS, LINES, COLUMNS, EXERCISES = 40, 15, 100, 3
 PICTURES = re.compile(r"!\[[^\]]*\]\(")
+CODE = re.compile(
+    r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|^## [^\n]*$|\*\*Figure [\d.]+\*\*", re.DOTALL | re.MULTILINE
+)  # and formulas, links, headings
 # What may stand typed in the notebooks' text: definitions and settings, never a measurement.
 TYPED = {
     "0.6": "the paper's share of the Focal loss",
@@ -93,7 +96,8 @@ def test_sections_are_in_order_and_end_with_a_summary(path):
 
 @in_each
 def test_there_are_three_exercises_with_solutions_that_check_themselves(path):
-    task = next(cell.source for cell in cells(path, "markdown") if re.search(r"^## \d\.\d+ Exercises$", cell.source, re.M))
+    head = re.compile(r"^## \d\.\d+ Exercises$", re.MULTILINE)
+    task = next(cell.source for cell in cells(path, "markdown") if head.search(cell.source))
     assert [int(number) for number in re.findall(r"^(\d)\. ", task, re.MULTILINE)] == [1, 2, 3]
     solutions = [cell for cell in cells(path, "code") if SOLUTION_TAG in cell.metadata.get("tags", [])]
     assert len(solutions) == EXERCISES
@@ -121,8 +125,7 @@ def test_its_outputs_are_of_the_code_and_tables_that_are_there_now(path):
 @in_each
 def test_no_number_is_typed_that_was_measured(path):
     """Outside code and formulas: decimals and per cents of the text are settings and definitions."""
-    text = re.sub(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)|^## .*$|\*\*Figure [\d.]+\*\*", " ", words(path),
-                  flags=re.DOTALL | re.MULTILINE)  # fmt: skip
+    text = CODE.sub(" ", words(path))
     found = {number for number in DECIMAL.findall(text) if not re.search(rf"(?:section|Figure) {number}", text)}
     assert found <= set(TYPED) | read_numbers().typed, sorted(found - set(TYPED))
 
