@@ -16,384 +16,341 @@
 # %% [markdown]
 # # 6 Error analysis
 #
-# **The question of this notebook: where does the network fail, and does the failure have a pattern?** Masks over the MRI, the worst slices, and
-# the scores by class, sequence, patient and position.
+# **The question of this notebook: where does the network fail, on which sequences, and why?** Afterwards you can say which structure, which patient and which
+# place of the spine go wrong, what the wrong pixels are, and which of the three sequences fails most. First the worst of 622 slices of patients that the
+# network had not met. Terms are explained in the [glossary](../docs/glossary.md).
+
+# %%
+import numpy as np
+from IPython.display import display
+
+from spider_utils import analysis, data, evaluate, figures, present, runs
+
+present.picture("errors_errors_example")
 
 # %% [markdown]
-# Parameters. `None` stands for what the profile, or the run folder, says.
+# The worst slice of 30 unseen patients (results of the repository): what is right and wrong, and its wrong pixels by place and by cause.
+#
+# **Parameters.** `None` stands for what the profile, or the run folder, says. Any other setting can go into `more`.
+#
+# | parameter | values | meaning |
+# | --- | --- | --- |
+# | `source` | `sample`, `phantom`, `released`, `pairs`, `spider`, or some joined by `+` | the data |
+# | `data_dir` | a folder | where they lie; the sample and the phantom need none |
+# | `run_dir` | a folder | the run's own; `None`: `runs/<source>_<profile>` |
+# | `profile` | `smoke`, `cpu`, `paper` | how much is computed: minutes, an hour, a GPU |
+# | `more` | a dict | any other setting, such as `{"bootstrap": 200}` |
 
 # %% tags=["parameters"]
-source = "sample"  # sample | phantom | released | pairs | spider, or some joined by +
-data_dir = None  # folder of the data; the sample and the phantom need none
-run_dir = None  # None: runs/<source>_<profile>
-profile = "smoke"  # smoke | cpu | paper
+source = "sample"
+data_dir = None
+run_dir = None
+profile = "smoke"
+more = None
+
+# %% [markdown]
+# ## 6.1 This run: a slice's own score
+#
+# The run folder is opened; network, predictions and scores are made where they are not there yet. The sections up to 6.5 are about its test patients.
+# A slice's score is the mean Dice of the structures that it shows.
 
 # %%
-from spider_utils import data, evaluate, runs, analysis, figures, present
-
-run = runs.open_run(run_dir, source, data_dir, profile)
+run = runs.open_run(run_dir, source, data_dir, profile, more)
 scores, metrics = run.scores()
-masks, table = run.predictions()
-print("predicted slices:", masks.shape, masks.dtype)
+predicted, rows = run.predictions()
+chosen = rows.index[rows["split"] == "test"].to_numpy()
+stored = rows.loc[chosen, "row"].to_numpy()
+images, reference = run.store().images[stored], run.store().masks[stored]
+prediction = predicted[chosen]
+tested = scores.table[scores.table["split"] == "test"]
+tested = tested[tested["class"].isin(data.FOREGROUND)]
+place = ["series", "patient", "sequence", "slice_index"]
+slices = tested.groupby(place, sort=False)["dice"].mean().reset_index()
+assert (slices[place].to_numpy() == rows.loc[chosen, place].to_numpy()).all()
+print("test slices:", len(slices), "| images", images.shape, "| masks", prediction.shape)
 
 # %% [markdown]
-# ## 6.1 A slice's own score
+# ## 6.2 The best and the worst slices
 #
-# From here on only the test patients. A slice's score is the mean Dice of its three structures.
+# Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. First of each patient the slice with the
+# highest Dice (without those that the next figure shows):
 
-# %%
-chosen = table.index[table["split"] == "test"].to_numpy()
-store = run.store()
-images, reference = (array[table.loc[chosen, "row"].to_numpy()] for array in (store.images, store.masks))
-prediction = masks[chosen]
-tested = scores.table[(scores.table["split"] == "test") & scores.table["class"].isin(data.FOREGROUND)]
-slices = tested.groupby(["series", "patient", "sequence", "slice_index"], sort=False)["dice"].mean().reset_index()
-print("test slices:", len(slices), "| images", images.shape)
-
-# %%
-assert len(slices) == len(chosen)
-assert (slices["series"].to_numpy() == table.loc[chosen, "series"].to_numpy()).all()
-assert (slices["slice_index"].to_numpy() == table.loc[chosen, "slice_index"].to_numpy()).all()
-
-
-# %% [markdown]
-# ## 6.2 The best slice of up to six patients
-#
-# Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. For the screen only,
-# slices are brightened (0.5 to 99.9 percentile, gamma 0.7).
 
 # %% tags=["nbval-ignore-output"]
 def overlays(numbers, heading):
     """Draw the slices with these numbers: reference, prediction and errors beside each other."""
-    rows = slices.loc[numbers]
-    titles = [f"{row.series}, slice {row.slice_index}: Dice {row.dice:.3f}" for row in rows.itertuples()]
-    arrays = (images[numbers], reference[numbers], prediction[numbers])
+    shown = slices.loc[numbers]
+    rows = shown.itertuples()
+    titles = [f"{one.series}, slice {one.slice_index}: {one.dice:.3f}" for one in rows]
+    arrays = images[numbers], reference[numbers], prediction[numbers]
     return figures.overlay_grid(*arrays, titles, heading, source=run.source)
 
 
-# %% [markdown]
-# Of each patient the slice with the highest Dice:
-
-# %% tags=["nbval-ignore-output"]
-best = slices.loc[slices.groupby("patient")["dice"].idxmax()].nlargest(6, "dice").index.to_numpy()
-figures.keep(overlays(best, "The best slice of each patient"), run.figures, "06_best")
-
-# %% [markdown]
-# **Figure 6.1** The best slice of up to six test patients.
+lowest = slices.loc[slices.groupby("patient")["dice"].idxmin()]
+worst = lowest.nsmallest(6, "dice").index.to_numpy()
+rest = slices.drop(worst) if len(slices) > len(worst) else slices
+best = rest.loc[rest.groupby("patient")["dice"].idxmax()].nlargest(6, "dice").index.to_numpy()
+figures.keep(overlays(best, "The best slice of each patient, by Dice"), run.figures, "06_best")
 
 # %% [markdown]
-# ## 6.3 The worst slices
+# **Figure 6.1** The best slice of up to six test patients. And those that a user would complain about.
 #
-# And the ones that a user would complain about: the worst slice of each patient, worst first.
+# **Predict:** will the worst slices lie in the middle of the body or at its sides?
 
 # %% tags=["nbval-ignore-output"]
-worst = slices.loc[slices.groupby("patient")["dice"].idxmin()].nsmallest(6, "dice").index.to_numpy()
-figures.keep(overlays(worst, "The worst slice of each patient"), run.figures, "06_worst")
+figure = overlays(worst, "The worst slice of each patient, by Dice")
+display(figures.keep(figure, run.figures, "06_worst"))
+arrays = images, reference, prediction, slices
+figures.show_widget(figures.browse_predictions(*arrays, source=run.source))
 
 # %% [markdown]
-# **Figure 6.2** The worst slice of up to six test patients. The very worst one, larger:
-
-# %% tags=["nbval-ignore-output"]
-one = worst[0]
-title = f"{slices.loc[one, 'series']}, slice {slices.loc[one, 'slice_index']}: Dice {slices.loc[one, 'dice']:.3f}"
-figures.keep(figures.error_overlay(images[one], reference[one], prediction[one], title, source=run.source), run.figures, "06_worst_one")
-
-# %% [markdown]
-# **Figure 6.3** The worst test slice. By hand, all of them, the worst first; patient, view and classes can be chosen:
-
-# %% tags=["nbval-ignore-output"]
-figures.show_widget(figures.browse_predictions(images, reference, prediction, slices, source=run.source))
-
-# %% [markdown]
-# ## 6.4 By class and sequence
+# **Figure 6.2** The worst slice of up to six test patients. In the sample they are T2 slices far from the midline before all others. Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
+# can be chosen.
 #
-# Mean over slices; with one sequence in the data there is one row.
+# ## 6.3 By class, sequence and patient
+#
+# Mean over slices; with one sequence in the data there is one row. Recall: how much of the structure was found; precision: how much of what was painted is
+# right. Then each patient's mean, since a mean over all hides how they differ.
 
 # %% tags=["nbval-ignore-output"]
-tested.pivot_table(index="sequence", columns="class", values=["dice", "recall", "precision"], aggfunc="mean").round(3)
+values = ["dice", "recall", "precision"]
+display(tested.pivot_table(index="sequence", columns="class", values=values).round(2))
+means = tested.groupby(["patient", "class"])["dice"].mean().reset_index()
+figures.keep(figures.scores_by_patient(means, source=run.source), run.figures, "06_by_patient")
 
 # %% [markdown]
-# ## 6.5 Which class is taken for which?
+# **Figure 6.3** Mean Dice over a patient's slices, worst patient first.
 #
-# Read along a row: where do this structure's pixels go? The matrix does not tell whether they lie on an edge; section 6.8 does.
+# ## 6.4 Which class is taken for which?
+#
+# Read along a row: where do this structure's pixels go?
 
 # %% tags=["nbval-ignore-output"]
 pairs = evaluate.confusion(reference, prediction)
+assert pairs.sum() == reference.size and pairs.shape == (4, 4)
 figures.keep(figures.confusion_matrix(pairs, source=run.source), run.figures, "06_confusion")
 
 # %% [markdown]
-# **Figure 6.4** Confusion matrix of the test pixels, each row in percent.
-
-# %%
-assert pairs.sum() == reference.size and pairs.shape == (4, 4)
-
-# %% [markdown]
-# ## 6.6 By patient
+# **Figure 6.4** Confusion matrix of the test pixels, each row in percent. In the sample most wrong pixels change places with the background, few with another structure.
 #
-# A mean over slices hides differences between patients.
+# ## 6.5 How far off is the contour?
+#
+# Distances from each pixel of the predicted contour to the reference's, by structure. What was missed altogether is not in them.
 
 # %% tags=["nbval-ignore-output"]
-by_patient = tested.groupby(["patient", "class"])["dice"].mean().reset_index()
-figures.keep(figures.scores_by_patient(by_patient, source=run.source), run.figures, "06_by_patient")
-
-# %% [markdown]
-# **Figure 6.5** Mean Dice over a patient's slices, worst patient first.
-
-# %% [markdown]
-# ## 6.7 By position in the series
-#
-# Towards the sides a slice shows less of the canal, and vertebrae where they are thin.
-
-# %% tags=["nbval-ignore-output"]
-placed = tested.assign(position=(evaluate.lateral_position(tested) + 1) / 2)
-figures.keep(figures.scores_by_position(placed, source=run.source), run.figures, "06_by_position")
-
-# %% [markdown]
-# **Figure 6.6** Dice against the slice's place in its series, from the first kept slice to the last.
-
-# %% [markdown]
-# ## 6.8 How far off is the contour?
-#
-# Distances from each pixel of the predicted contour to the nearest reference contour, by structure. They step by pixels, and what was missed
-# altogether is not in them.
-
-# %% tags=["nbval-ignore-output"]
-import numpy as np
-
 distances = scores.distances.merge(tested[["class", "unit"]], left_on="row", right_index=True)
-unit = tested["unit"].iloc[0]
+unit = tested["unit"].mode()[0]  # mm, or px where most slices do not know their pixel size
 inward = distances[(distances["direction"] == "prediction") & (distances["unit"] == unit)]
-repeated = {name: np.repeat(part["distance"], part["count"]).to_numpy() for name, part in inward.groupby("class")}
-repeated = {name: repeated[name] for name in data.FOREGROUND if name in repeated}  # without what was never predicted
+sides = {name: inward[inward["class"] == name] for name in data.FOREGROUND}
+repeated = {name: np.repeat(part["distance"], part["count"]) for name, part in sides.items()}
+repeated = {name: values.to_numpy() for name, values in repeated.items() if len(values)}
+for name, values in repeated.items():
+    print(f"{name}: {100 * (values <= 1).mean():.0f} % within 1 {unit}")
 missing = "No predicted contour meets one of the reference, so there are no distances."
-figures.keep(figures.distance_histogram(repeated, unit, source=run.source), run.figures, "06_distances") if repeated else missing
+drawn = figures.distance_histogram(repeated, unit, source=run.source) if repeated else None
+figures.keep(drawn, run.figures, "06_distances") if repeated else missing
 
 # %% [markdown]
-# **Figure 6.7** Boundary distances; the last bin holds everything beyond the 99th percentile.
+# **Figure 6.5** Boundary distances; the last bin holds everything beyond the 99th percentile.
+#
+# ## 6.6 Thirty patients: which structure fails?
+#
+# From here on: results of the repository, whatever data this run has. The study `errors` trains the shipped combination of network, loss and augmentation on
+# two thirds of 30 patients (622 T2 SPACE slices) and segments the rest, three times, so that each patient is segmented by a network that had not met it. One
+# seed, small networks; intervals are bootstrapped over patients.
+#
+# **Predict:** which structure is the hardest, the large vertebrae, the long canal or the thin discs?
+
+# %%
+print(present.command("errors"))
+display(present.picture("errors_errors_groups"))
+present.tell(
+    "**Figure 6.6** Dice by class, by the slice's place in its series, by the structure's size in "
+    "the slice, and by field strength.\n\nMean over patients: vertebrae {unseen_vertebrae}, canal "
+    "{unseen_canal}, **discs {unseen_discs}**. Discs come out lowest, and they are the thinnest: "
+    "one that is a pixel thinner all around already has a Dice of {eroded_discs}. The canal is "
+    "found worse at the sides ({side_canal_first} and {side_canal_last}) than in the middle third "
+    "({side_canal_middle}), and worse where it is small ({small_canal}) than where it is large "
+    "({large_canal}): a small canal is one that the slice only grazes, so place and size say in "
+    "part the same. Field strengths cannot be compared: all patients but one have the same."
+)
 
 # %% [markdown]
-# ## 6.9 Thirty real patients: which class fails?
+# ## 6.7 Where do the wrong pixels sit, and why are they wrong?
 #
-# From here to 6.15 this notebook is always about the 622 released T2 SPACE slices, whatever data the run has. The study `errors` trains the shipped
-# combination of network, loss and augmentation on two thirds of the patients and segments the rest, three times, so that every patient is
-# segmented by a network that had not met it; its tables lie under `results/errors` of the repository. Intervals are bootstrapped over patients.
+# Each wrong pixel belongs to one region (*posterior elements*: the vertebra's arch and processes, behind the canal) and has one cause, the first that fits.
+# *Reference error*: what an audit of the reference suspects (discs drawn without the gap to the vertebra, a missing top vertebra, specks). Then *wrong class*;
+# *missed part* and *extra island* (pieces that do not meet the other mask); *outgrowth* (a bulge or bite deeper than an edge); what is left is *boundary*.
 
 # %%
-import pandas as pd
-
-published = present.RESULTS / "errors"  # there in a checkout of the repository, not in an installed package
-names = ("by_group", "pathology", "where", "distance", "causes", "reference", "worst")
-tables = {name: pd.read_csv(published / f"errors_{name}.csv") for name in names} if published.is_dir() else {}
-print((published / "command.txt").read_text() if tables else "No results/ here: read this section in the repository.")
-
+display(present.picture("errors_errors_where"))
+present.tell(
+    "**Figure 6.7** The wrong pixels by region.\n\nThe posterior elements hold {where_posterior} "
+    "of all wrong pixels, the contact of disc and vertebra {where_contact}, the canal's walls "
+    "{where_walls}. Most errors are near an edge: {within_1} lie within one pixel of the "
+    "reference's contour, {within_2} within two."
+)
 
 # %%
-def told(rows, name="dice"):
-    """Rows of a table as text: value [interval], by the row's own interval."""
-    return [f"{row[name]:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for _, row in rows.iterrows()]
-
-
-def by(group):
-    """The Dice of each class by one grouping of patients or slices."""
-    rows = tables["by_group"].query("group == @group")
-    rows = rows.assign(told=told(rows))
-    return rows.pivot_table(index="value", columns="class", values="told", aggfunc="first", sort=False)
-
-
-by("all") if tables else None
+display(present.picture("errors_errors_causes"))
+present.tell(
+    "**Figure 6.8** The wrong pixels by cause.\n\nAbout half of the error is a line drawn a "
+    "little differently (boundary {cause_boundary}). Real mistakes are missed parts "
+    "({cause_missed}) and outgrowths ({cause_outgrowth}); the wrong class is rare "
+    "({cause_class}). The reference itself is suspected of {cause_reference}: {reference_top} of "
+    "its {reference_series} series lack the vertebra at the upper edge (notebook 2), and single "
+    "slices of more patients are suspected of it."
+)
 
 # %% [markdown]
-# Dice is the mean over a patient's slices, then over patients. Discs come out worst; they are also the thinnest structure, and one pixel off their
-# edge costs most (the reference less one pixel has a disc Dice of 0.91, section 5.8 and `results/reference`).
+# ## 6.8 Does degeneration matter?
 #
-# ![Dice of unseen patients by class, place and size](../figures/errors_errors_groups.png)
-#
-# **Figure 6.8** Dice of unseen patients by class, by the place of the slice, and by the size of the structure.
-#
-# ## 6.10 In which patients, slices and sizes?
+# Discs are graded by Pfirrmann from 1 (healthy) to 5 (collapsed). Each disc is scored alone, over its slices. Below two averages stand beside each other: over the
+# discs, and over patients (of each patient's mean), in which a patient with many worn discs counts once. The study tells the one over patients.
 
 # %%
-patients = tables["by_group"].query("group == 'patient' and `class` == 'foreground'").set_index("value")["dice"] if tables else None
-if tables:
-    low, high = patients.nsmallest(5).round(3), patients.nlargest(5).round(3)
-    print("lowest five patients: ", ", ".join(f"{name}: {value:.3f}" for name, value in low.items()))
-    print("highest five patients:", ", ".join(f"{name}: {value:.3f}" for name, value in high.items()))
+discs = present.table("errors/errors_by_disc").rename(columns={"Pfirrman grade": "grade"})
+discs = discs[discs["structure"] == "disc"].dropna(subset="grade").astype({"grade": int})
+grades = discs.groupby("grade").agg(
+    discs=("dice", "size"), patients=("patient", "nunique"), over_discs=("dice", "mean")
+)
+own = discs.groupby(["grade", "patient"])["dice"].mean()
+display(grades.assign(over_patients=own.groupby("grade").mean()).round(3))
+present.picture("errors_errors_pathology")
+
+# %%
+print(analysis.pathology_statement(present.table("errors/errors_pathology")))
+present.tell(
+    "**Figure 6.9** What a finding changes in the Dice of the disc and of the vertebra above it, "
+    "within patients.\n\nGrade 5: {worn_dice_interval}, mean over {worn_patients} patients with "
+    "{worn_discs} such discs; beside the same patients' other discs {worn_adjusted_interval}. A "
+    "collapsed disc is thin, which lowers its Dice by itself."
+)
 
 # %% [markdown]
-# By the place of the slice in the series (thirds, the middle one holds the canal's middle), and by the size of the structure in the slice
-# (quarters of all slices, by reference pixels):
+# ## 6.9 The ten worst slices
+#
+# **Predict:** do they come from ten patients?
 
 # %%
-by("lateral") if tables else None
-
-# %%
-by("size") if tables else None
+table = present.table("errors/errors_worst")
+columns = ["patient", "slice_index", "dice", "worst", "region", "cause", "cause_share"]
+display(table[columns].round(2))
+print("patients:", table["patient"].nunique(), "|", table.loc[0, "sentence"])
+present.picture("errors_errors_worst")
 
 # %% [markdown]
-# Small means a slice that only grazes the structure, so size and place tell in part the same. Scanner and field strength cannot be told apart
-# here: all series come from one maker, and all but one from one field strength.
+# **Figure 6.10** The ten worst slices. They come from few patients, and in most of them it is the canal that fails: cut off or drawn too far.
+#
+# ## 6.10 Does the network know when it fails?
+#
+# Calibration: of the pixels to which the network gives a probability of 0.8, are 80 % right? And does an uncertainty that needs no reference (one minus the Dice
+# that the network's own probabilities promise) put the bad slices first? The AUROC is the chance that it is higher on a bad slice than on another one.
 
 # %%
-by("field") if tables else None
+display(present.picture("errors_uncertainty"))
+present.tell(
+    "**Figure 6.11** Uncertainty against the slice's true Dice.\n\nIts probabilities are off by "
+    "{ece} on average, by {ece_near} near the structures. Its own uncertainty tells the worst "
+    "tenth of the slices from the rest with an AUROC of {uncertainty_auroc} (one half is chance): "
+    "the fifth of the slices that is most uncertain holds {uncertainty_found} of the worst tenth."
+)
 
 # %% [markdown]
-# ## 6.11 Where do the wrong pixels sit?
+# ## 6.11 Which sequence fails most?
 #
-# The share of wrong pixels that lie within so many pixels of the reference's boundary:
+# One network that has learnt from all three sequences (study `all_sequences`), on patients that it had not met. Far from the midline a slice shows no canal:
+# there the mean of three is not told. Pooled Dice:
 
 # %%
-near = tables["distance"].assign(told=told(tables["distance"], "share")) if tables else None
-near.pivot_table(index="class", columns="within", values="told", aggfunc="first", sort=False) if tables else None
+table = present.table("all_sequences/by_sequence").query("aggregation == 'pooled'")
+groups = ["sequence", "position", "slices", "patients"]
+shown = table.pivot_table(index=groups, columns="class", values="value", sort=False)
+display(shown[[*data.FOREGROUND, "foreground"]].round(3))
+present.picture("sequences_worst")
+
+# %%
+present.tell(
+    "**Figure 6.12** The worst T1 and T2 slices of the network that has learnt from T2 SPACE "
+    "alone: structures that are invented or lost far from the midline, a canal that is cut "
+    "off.\n\n**T2 fails most, above all far from the midline:** on vertebrae and discs its slices "
+    "without canal score {step_lateral} beside those with canal. Where the canal is seen, T2 has "
+    "{one_t2_interval} ({t2_canal_slices} slices), T1 {one_t1_interval} ({t1_slices} slices) and "
+    "T2 SPACE {one_space_interval}: with so few slices of T1 and T2, T1's interval meets both "
+    "others."
+)
 
 # %% [markdown]
-# And by region, each wrong pixel in exactly one: the share of the class's wrong pixels.
+# **Why? Is it resolution?** The paper says that T2 SPACE does best for its resolution. The study `resolution` makes its slices as coarse as T2's, in pixel and
+# thickness, and segments them with the same networks.
+#
+# **Predict:** how much Dice does that cost?
 
 # %%
-places = tables["where"].query("pixels > 0") if tables else None
-places = places.assign(told=told(places, "share")) if tables else None
-places.pivot_table(index="region", columns="class", values="told", aggfunc="first", sort=False).fillna("") if tables else None
+display(present.picture("resolution_resolution"))
+present.tell(
+    "**Figure 6.13** Left: T2 SPACE made coarser, beside T1 and T2. Right: what each step "
+    "changes, from T2 SPACE as it is to T2 far from the midline.\n\nMade as coarse as T2, T2 "
+    "SPACE changes by {step_resolution}: it scores no lower, so **resolution is not shown to be "
+    "the reason** (these networks see slices at half size). From there to T2 with canal it is "
+    "{step_contrast}. That step holds the contrast, the scanner, other patients, and how few T2 "
+    "slices were learnt from ({t2_slices} with masks in all, beside {space_slices} of T2 SPACE): "
+    "these **cannot be told apart** here."
+)
 
 # %% [markdown]
-# ![Where the wrong pixels sit](../figures/errors_errors_where.png)
+# ## 6.12 Exercises
 #
-# **Figure 6.9** The same as a picture.
-#
-# ## 6.12 Why are they wrong?
-#
-# Every wrong pixel has one cause. *Reference error* comes first: what the reference audit (`results/reference`) finds of a series, such as discs drawn
-# without the gap to the vertebra, a missing top vertebra, specks of false canal. Then *wrong class*, *missed part* and *extra island* (pieces
-# that do not meet the other mask), *outgrowth* (a bulge or bite deeper than an edge), and what is left is *boundary*.
+# 1. Which test patient's discs are worst, all the patient's pixels pooled?
+# 2. Shift a reference mask down by one pixel and take it for a prediction. What share of the wrong pixels lies within 1 pixel of the reference's contour? And by 6 pixels?
+# 3. Compute each structure's recall from the confusion matrix of 6.4.
 
-# %%
-causes = tables["causes"].assign(told=told(tables["causes"], "share")) if tables else None
-causes.pivot_table(index="cause", columns="class", values="told", aggfunc="first", sort=False) if tables else None
+# %% tags=["solution", "nbval-ignore-output"]
+# Solution 1: sums of TP, FP and FN by patient
+sums = tested[tested["class"] == "discs"].groupby("patient")[["tp", "fp", "fn"]].sum()
+pooled = 2 * sums["tp"] / (2 * sums["tp"] + sums["fp"] + sums["fn"])
+last, own = pooled.idxmin(), (slices["patient"] == pooled.idxmin()).to_numpy()
+disc = data.CLASSES.index("discs")
+true, found = reference[own] == disc, prediction[own] == disc
+assert np.isclose(pooled.min(), 2 * (true & found).sum() / (true.sum() + found.sum()))
+print(f"patient {last}: {pooled.min():.3f}")
+
+# %% tags=["solution"]
+# Solution 2: wrong is where the shifted mask differs, near where a neighbour is of another kind
+mask = reference[0] == data.CLASSES.index("vertebrae")
+shares = {}
+for shift in (1, 6):
+    moved = np.roll(mask, shift, axis=0)
+    wrong = moved != mask
+    near = np.zeros_like(mask)
+    for step, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)):
+        near |= np.roll(mask, step, axis) != mask
+    shares[shift] = (wrong & near).sum() / wrong.sum()
+assert shares[1] == 1 and shares[6] < 0.6
+print({shift: f"{100 * share:.0f} %" for shift, share in shares.items()})
+
+# %% tags=["solution", "nbval-ignore-output"]
+# Solution 3: the diagonal over the row's sum
+recall = np.diag(pairs) / pairs.sum(axis=1)
+sums = tested.groupby("class")[["tp", "fn"]].sum().loc[list(data.FOREGROUND)]
+assert np.allclose(recall[1:], sums["tp"] / (sums["tp"] + sums["fn"]))
+print(dict(zip(data.FOREGROUND, recall[1:].round(3).tolist(), strict=True)))
 
 # %% [markdown]
-# ![One of the worst slices](../figures/errors_errors_example.png)
+# ## 6.13 Summary
 #
-# **Figure 6.10** The very worst slice: hits and errors, wrong pixels by region, and by cause.
-#
-# Faults that are suspected of the reference itself, by patient and kind: slices, and the wrong pixels that they explain.
+# Results of the repository, on patients that the networks had not met; small networks, one seed.
 
 # %%
-faults = tables["reference"].groupby(["patient", "fault"])["wrong"].agg(["count", "sum"]) if tables else None
-faults.rename(columns={"count": "slices and classes", "sum": "pixels"}) if tables else None
-
-# %% [markdown]
-# ## 6.13 Does degeneration matter?
-#
-# Vertebrae and discs of each stack are numbered from below, scored one by one, and joined with SPIDER's gradings of the same disc (a vertebra with those of
-# the disc under it). `difference`: structures with the finding less those without, with an interval over patients; `adjusted`: the same within
-# patients that have both, which takes away that some patients are worse altogether; `detectable`: the smallest difference whose interval would not hold 0.
-
-# %%
-columns = ["structure", "finding", "grade", "structures", "patients", "dice", "difference", "difference_low", "difference_high", "adjusted", "adjusted_low", "adjusted_high", "detectable"]
-graded = tables["pathology"].query("structure == 'disc' and patients > 2") if tables else None
-graded[columns].round(3).reset_index(drop=True) if tables else None
-
-# %%
-print(analysis.pathology_statement(tables["pathology"]) if tables else "")
-
-# %% [markdown]
-# ![Dice of each vertebra and disc by level](../figures/errors_errors_levels.png)
-#
-# **Figure 6.11** Dice of each vertebra and disc by its level, counted from below; levels at the upper edge are few and cut off.
-#
-# ![Dice of discs and vertebrae by SPIDER's gradings](../figures/errors_errors_pathology.png)
-#
-# **Figure 6.12** The same as a picture; a narrow disc is also thin, which lowers its Dice by itself.
-#
-# ## 6.14 The ten worst slices
-#
-# The sentences are computed from the slice, its masks and the patient's gradings.
-
-# %%
-for number, sentence in enumerate(tables["worst"]["sentence"], start=1) if tables else ():
-    print(f"{number:2d}. {sentence}")
-
-# %% [markdown]
-# ![The ten worst slices](../figures/errors_errors_worst.png)
-#
-# **Figure 6.13** The ten worst slices; they come from few patients.
-#
-# ## 6.15 Does the network know when it fails?
-#
-# Calibration: of the pixels to which the network gives a probability of 0.8, are 80 % right? The expected calibration error (Guo et al. 2017) is the mean
-# gap; it is taken near the structures too, since most of a slice is easy background.
-
-# %%
-sure = {name: pd.read_csv(published / f"{name}.csv") for name in ("calibration", "uncertainty_summary")} if (published / "calibration.csv").is_file() else {}
-sure["calibration"][["region", "class", "ece", "ece_low", "ece_high", "brier", "confidence"]].round(4) if sure else None
-
-# %% [markdown]
-# `confidence`: mean probability less share of right pixels; above 0 is overconfident. And per slice: does an uncertainty that needs no reference put
-# the bad slices first? `expected_error` is one less the Dice that the network's own probabilities promise, `views` the disagreement of shifted and scaled looks,
-# `place` only the slice's distance from the middle of its series. `found_20`: the share of the worst tenth of slices among the fifth that is most uncertain.
-
-# %%
-columns = ["score", "spearman", "spearman_low", "spearman_high", "auroc", "auroc_low", "auroc_high", "found_20"]
-sure["uncertainty_summary"][columns].round(3) if sure else None
-
-# %% [markdown]
-# ![Does uncertainty find the worst slices](../figures/errors_uncertainty.png)
-#
-# **Figure 6.14** Uncertainty against the slice's true Dice.
-#
-# ## 6.16 Which sequence fails, in which structure, and where?
-#
-# The masks of 36 T2 slices of 28 patients and of 5 T1 slices (results of the repository again, whatever data this run has). Two networks segment
-# patients that they have not met: the one that has learnt from T2 SPACE alone (study `sequences`), and the one that has learnt from all three
-# (study `all_sequences`). Far from the midline a slice shows no canal: there the foreground's mean of three is not told. Pooled Dice:
-
-# %%
-places = {name: present.RESULTS / name / f"{table}.csv" for name, table in (("sequences", "sequences_summary"), ("all_sequences", "by_sequence"))}
-tables_16 = {name: pd.read_csv(path) for name, path in places.items() if path.is_file()}
-
-
-def pooled(name, index, **where):
-    """Pooled Dice of one of these tables as text, classes in columns."""
-    rows = tables_16[name].query("aggregation == 'pooled' and `class` != 'background'")
-    rows = rows.loc[np.logical_and.reduce([rows["aggregation"] == "pooled", *(rows[key] == value for key, value in where.items())])]
-    return rows.assign(told=told(rows, "value")).pivot_table(index=index, columns="class", values="told", aggfunc="first", sort=False).fillna("")
-
-
-pooled("sequences", ["sequence", "slices"], network="spine_t2space", patients="not met", metric="dice") if "sequences" in tables_16 else None
-
-# %%
-pooled("all_sequences", ["sequence", "position"]) if "all_sequences" in tables_16 else None
-
-# %% [markdown]
-# ![Dice of one network on each sequence](../figures/all_sequences_scores.png)
-#
-# **Figure 6.15** One network for all three sequences, on patients that it has not met.
-#
-# ![The worst T1 and T2 slices](../figures/sequences_worst.png)
-#
-# **Figure 6.16** The worst slices of the network of T2 SPACE: false structures far from the midline, a canal that is cut off, discs of T1.
-#
-# **Is it resolution?** The paper says that T2 SPACE scores best for its resolution. So its slices are made as coarse as T2's (study `resolution`: in-plane
-# pixel, slice thickness, both) and segmented by the same networks. `difference` is what each step changes, from T2 SPACE as it is to T2 far from the midline:
-
-# %%
-steps = present.RESULTS / "resolution" / "resolution_steps.csv"
-changes = pd.read_csv(steps) if steps.is_file() else None
-if changes is not None:
-    changes["told"] = [f"{row.difference:+.3f} [{row.ci_low:+.3f}, {row.ci_high:+.3f}]" for row in changes.itertuples()]
-changes.pivot_table(index=["step", "to"], columns="class", values="told", aggfunc="first", sort=False).fillna("") if steps.is_file() else None
-
-# %% [markdown]
-# ![T2 SPACE as coarse as T2](../figures/resolution_resolution.png)
-#
-# **Figure 6.17** Coarser slices of T2 SPACE score no worse with these networks, which see them at half resolution; what is left between them and T2 is contrast,
-# scanner, patients and how few T2 slices were learnt from, which cannot be told apart here. Far from the midline costs most.
-
-# %% [markdown]
-# ## 6.17 Summary
-
-# %% tags=["nbval-ignore-output"]
-by_class = tested.groupby("class")["dice"].mean()
-near = [100 * (values <= 1).mean() for values in repeated.values()] or [0]
-share = 100 * (reference != prediction).mean()
-print(f"1. {share:.1f} % of the test pixels are wrong; the weakest structure by slice is {by_class.idxmin()} (Dice {by_class.min():.3f}).")
-print(f"2. Of the predicted contours, {min(near):.0f} to {max(near):.0f} % lie within 1 {unit} of the reference, by structure.")
-print(f"3. Worst patient: {by_patient.groupby('patient')['dice'].mean().idxmin()}; look at its slices above before trusting a mean.")
+present.tell(
+    "1. **Which structure:** discs ({longer_discs}, pooled) before canal ({longer_canal}) and "
+    "vertebrae ({longer_vertebrae}); most of the error is a line drawn a little differently "
+    "({within_2} of the wrong pixels lie within two pixels of the contour).\n2. **Where:** behind "
+    "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "
+    "in collapsed discs (Pfirrmann 5: {worn_adjusted_interval} beside the patient's other "
+    "discs).\n3. **Which sequence:** T2 fails most, above all far from the midline "
+    "({step_lateral} on vertebrae and discs).\n4. **Why:** not shown to be resolution "
+    "({step_resolution}); contrast, scanner, patients and few T2 slices in training cannot be "
+    "told apart.\n5. **Does it know:** mostly. The most uncertain fifth of the slices holds "
+    "{uncertainty_found} of the worst tenth."
+)

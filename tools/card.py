@@ -31,7 +31,8 @@ patients.
 - `{all}` has learnt from {slices} slices of {patients} patients of one data set ({sequences};
   most of T1 and some of T2 with labels carried over from T2 SPACE), the other networks from T2 SPACE alone. Other
   sequences and regions of the spine, children, implants and fractures are unknown to them, and slices far from the
-  midline are few or none; there they fail without a warning.
+  midline are few or none; there they fail. `predict` notes what looks doubtful in a volume (`volumes.csv`), which is
+  not every failure.
 - A slice is seen at {width} × {height} pixels, stretched: sagittal, front at the left, head at the top, about as
   much of the body as SPIDER's slices show. It finds structures, not levels: no vertebra has a number.
 - It looks at a slice together with its two neighbours in the series; where a slice comes alone it does a little worse

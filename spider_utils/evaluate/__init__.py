@@ -8,7 +8,10 @@ __getattr__, __dir__, __all__ = make_face(
         # slices
         "METRICS": "metrics",  # every score, once
         "confusion": "metrics",  # pixels of reference and prediction, by class
-        "lateral_position": "scores",  # how far a slice lies from the middle of its series
+        "boundary_distances": "boundaries",  # of two masks: ASD, HD95 and NSD
+        # intervals
+        "patient_weights": "bootstrap",  # how often each patient counts in every draw
+        "interval": "bootstrap",  # of 95 %
         # tables
         "score_table": "tables",  # values with their intervals
         "beside_paper": "tables",  # ours and the paper's

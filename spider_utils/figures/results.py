@@ -11,7 +11,7 @@ from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.data.series import SEQUENCES
 from spider_utils.evaluate.metrics import METRICS
 from spider_utils.figures.forest import class_points, paper_points, score_entries
-from spider_utils.figures.painting import foreground_box, paint_pair, show_slice, show_slices
+from spider_utils.figures.painting import foreground_box, paint_pair, show_slice
 from spider_utils.figures.style import (
     CLASS_COLOURS,
     FOREGROUND_COLOUR,
@@ -87,17 +87,6 @@ def aggregation_compare(
     return finish(figure, title, source=source, legend=legend)
 
 
-def error_overlay(
-    image: np.ndarray, reference: np.ndarray, prediction: np.ndarray, title: str, *, source: str
-) -> Figure:
-    """One slice (H, W): reference classes, predicted classes, and the foreground's hits and errors."""
-    painted = paint_pair(image, reference, prediction)
-    figure = show_slices(
-        [({"errors": "hits and errors"}.get(name, name), picture) for name, picture in painted.items()]
-    )
-    return finish(figure, title, source=source, legend=class_patches() + error_patches())
-
-
 def overlay_grid(
     images: Sequence[np.ndarray],
     references: Sequence[np.ndarray],
@@ -146,25 +135,6 @@ def scores_by_patient(scores: pd.DataFrame, *, metric: str = "dice", source: str
     axes.set(xlabel="Patient, from worst to best", ylabel=METRICS[metric].title)
     title, legend = f"{METRICS[metric].title} by patient", axes.get_legend_handles_labels()[0]
     return finish(figure, title, source=source, legend=legend)
-
-
-def scores_by_position(scores: pd.DataFrame, *, metric: str = "dice", source: str) -> Figure:
-    """One metric against a slice's lateral position in its series: points, and the mean of each tenth of the way.
-
-    `scores`: one row a slice and class with position (0 first kept slice, 1 last), class and the metric.
-    """
-    figure, (row,) = new_figure(1, len(FOREGROUND), grid="both", sharey=True)
-    edges = np.linspace(0, 1, 11)
-    for axes, name in zip(row, FOREGROUND, strict=True):
-        part = scores[scores["class"] == name].dropna(subset=[metric])
-        axes.plot(100 * part["position"], part[metric], ".", color=CLASS_COLOURS[name], alpha=0.5, markersize=7)
-        means = part[metric].groupby(pd.cut(part["position"], edges, include_lowest=True), observed=False).mean()
-        axes.plot(100 * (edges[:-1] + edges[1:]) / 2, means, "o-", color="#000000", markersize=5)
-        axes.set(title=name, xlim=(-3, 103), xticks=(0, 25, 50, 75, 100))
-    row[0].set_ylabel(METRICS[metric].title)
-    row[1].set_xlabel("Position in the series, % (first kept slice to last)")
-    title = f"{METRICS[metric].title} by slice position (black: mean of each tenth)"
-    return finish(figure, title, source=source)
 
 
 def confusion_matrix(counts: np.ndarray, *, source: str) -> Figure:

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import SimpleITK as sitk
 
@@ -16,6 +17,7 @@ from spider_utils.data.phantom import make_phantom
 from spider_utils.data.preprocess import (
     PreprocessSettings,
     apta_greys,
+    audit,
     choose_slices,
     grey_masks,
     make_store,
@@ -134,6 +136,19 @@ def test_every_storage_order_gives_the_same_store_pixel_for_pixel(tmp_path):
         np.testing.assert_array_equal(store.images, stores[0].images)
         np.testing.assert_array_equal(store.masks, stores[0].masks)
         assert store.table.equals(stores[0].table)
+
+
+def test_an_audit_alone_is_that_of_the_store(tmp_path):
+    make_folder(tmp_path / "data")
+    series = find_series("spider", tmp_path / "data")
+    store = make_store(series, SMALL, tmp_path / "store")
+    pd.testing.assert_frame_equal(audit(series, SMALL), store.audit, check_dtype=False)
+
+
+def test_a_stacks_aspect_is_row_over_column_spacing():
+    blank = np.zeros((1, 2, 2), np.float32)
+    assert SliceStack(blank, None, (0.6, 0.4), 3.0, np.arange(1), "spider").aspect == pytest.approx(1.5)
+    assert SliceStack(blank, None, None, None, np.arange(1), "classes").aspect == 1
 
 
 def test_store_holds_what_the_audit_kept(tmp_path):

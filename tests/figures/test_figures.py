@@ -129,15 +129,6 @@ def test_error_masks_split_the_union_of_both_foregrounds():
     assert (sum(mask.astype(int) for mask in masks.values()) == ((reference > 0) | (prediction > 0))).all()
 
 
-def test_error_overlay_shows_the_painted_errors():
-    image, reference = slice_and_classes()
-    prediction = np.roll(reference, 3, axis=0)
-    figure = results.error_overlay(image, reference, prediction, "a slice", source="phantom")
-    shown = figure.axes[2].images[0].get_array()
-    assert (np.asarray(shown) == painting.paint_errors(image, reference, prediction)).all()
-    assert {patch.get_text() for patch in figure.legends[0].get_texts()} >= {"canal", "true positive", "false negative"}
-
-
 def test_foreground_box_holds_the_foreground_and_the_whole_slice_without_one():
     mask = np.zeros((100, 90), np.uint8)
     assert painting.foreground_box(mask) == (slice(0, 100), slice(0, 90))
@@ -303,7 +294,6 @@ def every_figure() -> dict:
     series = series.assign(pixel_mm_row=[0.6, 0.7, np.nan], slice_mm=[4.0, 3.3, np.nan])
     volume = np.stack([image] * 5).astype(np.float32)
     steps = [("stored", image, None), ("classes", image, classes)]
-    scores = pd.DataFrame({"class": FOREGROUND * 4, "position": np.linspace(0, 1, 12), "dice": 0.8})
     maps = {"block": np.random.default_rng(0).random((8, 12, 10))}
     distances = dict.fromkeys(FOREGROUND, np.array([0.0, 1, 2]))
     three = [image] * 3, [classes] * 3, [classes] * 3, ["a", "b", "c"]
@@ -324,7 +314,6 @@ def every_figure() -> dict:
         "focal map": model.focal_map(image, classes, image / 255, 4.0, **phantom),
         "maps": model.feature_maps(image, maps, **phantom),
         "overlays": results.overlay_grid(*three, "Three slices", **phantom),
-        "position": results.scores_by_position(scores, **phantom),
         "distances": results.distance_histogram(distances, "mm", **phantom),
         "sequences": results.score_points(metrics_table(("T1", "T2", "T2_SPACE")), **phantom),
     }

@@ -59,7 +59,7 @@ PROSE_TYPED = {  # decimals of the pages' running text that are settings or vers
     "0.01": "how far copied vertebrae and canals lie below the paper's, tested below",
 }
 NUMBER_WORDS = {  # whole numbers that may be typed, and why
-    *("1", "2", "3", "4", "5", "16", "512", "128", "160"),  # grades, classes, channels, sizes
+    *("0", "1", "2", "3", "4", "5", "16", "512", "128", "160"),  # no difference, grades, classes, channels, sizes
     *("55", "16"),  # the paper's
     *("95", "100"),  # per cent
     *("2015", "2021", "2024", "2025", "11", "20", "264", "100635"),  # years and volumes of what is cited
