@@ -32,7 +32,9 @@ figures.overlay(example, classes, "What goes in, and what must come out", source
 # **Figure 3.1** One slice of a real spine (T2 SPACE, a high-resolution MRI sequence; patient 41 of SPIDER). In goes one grey value a pixel, out must
 # come one of four classes a pixel: 0 background, 1 vertebrae, 2 spinal canal, 3 discs. This is *segmentation*.
 #
-# **Parameters.** `None` stands for what the profile, or the run folder, says.
+# ## Parameters
+#
+# `None` stands for what the profile, or the run folder, says.
 #
 # | parameter | values | meaning |
 # | --- | --- | --- |

@@ -31,7 +31,9 @@ figures.slice_grid(images, masks, titles, source="sample", heading="What is lear
 # %% [markdown]
 # **Figure 4.1** Slices of six patients, with the masks that the network is to give. No two spines are alike, and what was learnt on some must hold for others.
 #
-# **Parameters.** `None` stands for what the profile, or the run folder, says.
+# ## Parameters
+#
+# `None` stands for what the profile, or the run folder, says.
 #
 # | parameter | values | meaning |
 # | --- | --- | --- |
