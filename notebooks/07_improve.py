@@ -83,19 +83,19 @@ trainings.groupby("fold")[["epochs", "train_slices", "held_out_slices", "seed"]]
 #
 # Before anything new: is each choice of the paper a good one? The study `choices` takes them back one at a time, twice as long as above.
 #
+# **Figure 7.2**, below: foreground Dice compared with the paper's text, paired by patient; 30 patients, one seed, small networks.
+#
 # **Predict:** which hurts more, training without the Dice loss or without the Focal loss?
 
 # %%
 present.picture("choices_arms", width=800)
 
 # %%
-present.tell("""**Figure 7.2** Foreground Dice compared with the paper's text, paired by patient;
-30 patients, one seed, small networks.
-
-The Focal loss alone changes Dice by {focal_alone_interval}, He's initialisation by {he_interval},
-the network of the authors' code by {author_code_interval}: the Dice loss, Glorot's rule and the
-text's network are worth something. The Dice loss alone ({dice_alone_interval}) and ReLU
-({relu_interval}) show no difference, by the interval alone: this study has no p values. A milder γ of 0.4 is better by {gamma_04_interval}.""")
+present.tell("""The Focal loss alone changes Dice by {focal_alone_interval}, He's
+initialisation by {he_interval}, the network of the authors' code by {author_code_interval}:
+the Dice loss, Glorot's rule and the text's network are worth something. The Dice loss alone
+({dice_alone_interval}) and ReLU ({relu_interval}) show no difference, by the interval alone:
+this study has no p values. A milder γ of 0.4 is better by {gamma_04_interval}.""")
 
 # %% [markdown]
 # ## 7.3 Attention gates: which pixels of the skip connection count
@@ -108,6 +108,8 @@ text's network are worth something. The Dice loss alone ({dice_alone_interval}) 
 # convolutions; $\sigma$: the logistic function, so that the gate $\alpha$ lies between 0 and 1. At $\alpha = 1$ the skip is as before, at 0
 # the pixel is left out. Here are the gates of the **trained** network that this package ships, `spine_t2space`. It has learnt from the patients of
 # the sample too, so the picture says how gates work, not how good they are.
+#
+# **Figure 7.3**, below: what each gate lets through. Level 1 is the full resolution.
 #
 # **Predict:** will the gates be open on the spine and shut elsewhere?
 
@@ -125,12 +127,12 @@ figure = figures.attention_overlay(inputs[0, 1].numpy(), gates, heading, source=
 figures.keep(figure, run.figures, "07_attention")
 
 # %%
-present.tell("""**Figure 7.3** What each gate lets through; level 1 is the full resolution. So a
-gate is no map of the spine, it opens where the detail of its level helps: on the sample's slice,
-level 1 on canal and discs, level 2 on vertebrae, level 4 beside them.
+present.tell("""A gate is no map of the spine. On the sample's slice level 1 opens on canal and
+discs, level 2 on vertebrae, and level 4 beside the spine: each passes another part of the
+picture.
 
-**Worth:** {attention_interval} Dice, for {attention_cost} times the multiply-adds of the paper's
-network.""")
+**Worth:** {attention_interval} Dice, for {attention_cost} times the multiply-adds of the
+paper's network.""")
 
 # %% [markdown]
 # ## 7.4 2.5D: the neighbours as channels
@@ -141,6 +143,8 @@ network.""")
 # $$\mathbf{x}_k = (I_{k-1},\, I_k,\, I_{k+1}) \in \mathbb{R}^{3 \times H \times W}$$
 #
 # $I_k$: slice $k$ of the series. Only the first convolution grows: three channels in place of one.
+#
+# **Figure 7.4**, below: the three channels of one input, and what the middle slice alone would not tell.
 
 # %%
 titles = [f"slice {number}" for number in store.table["slice_index"].iloc[around[row]]]
@@ -148,11 +152,8 @@ figure = figures.input_channels(store.images[around[row]], titles, source=run.so
 figures.keep(figure, run.figures, "07_channels")
 
 # %%
-present.tell("""**Figure 7.4** The three channels of one input, and what the middle slice alone
-would not tell.
-
-**Worth:** {neighbours_interval} Dice. The shipped network, with its neighbours taken away, changes by
-{without_neighbours_interval}.""")
+present.tell("""**Worth:** {neighbours_interval} Dice. The shipped network, with its neighbours
+taken away, changes by {without_neighbours_interval}.""")
 
 # %% [markdown]
 # ## 7.5 U-Net++ and residual blocks
@@ -164,6 +165,8 @@ would not tell.
 #
 # $H$: a block of two convolutions; $U$: upsampling; $[\cdot]$: joined as channels. *Residual blocks* (He et al. 2016) add a block's
 # input to its output, $y = f(x) + x$, so that a block has only to learn a change.
+#
+# **Figure 7.5**, below: what the U-Net joins by one long skip goes through a row of blocks in U-Net++.
 
 # %%
 nested = models.build_model("unetpp", width=8)
@@ -171,11 +174,9 @@ print(f"{models.count_parameters(nested):,} parameters at width 8")
 figures.keep(figures.nested_grid(nested), run.figures, "07_unetpp")
 
 # %%
-present.tell("""**Figure 7.5** U-Net++: what the U-Net joins by one long skip goes through a row
-of blocks.
-
-**Worth:** U-Net++ {unetpp_interval} Dice: no difference shown, for {unetpp_cost} times the
-multiply-adds, since its new blocks work at high resolution. Residual blocks {residual_interval}: worse.""")
+present.tell("""**Worth:** U-Net++ {unetpp_interval} Dice: no difference shown, for
+{unetpp_cost} times the multiply-adds, since its new blocks work at high resolution. Residual
+blocks {residual_interval}: worse.""")
 
 # %% [markdown]
 # ## 7.6 Tversky: which error costs more
@@ -216,6 +217,8 @@ figures.keep(figure, run.figures, "07_tversky")
 #
 # $q$: one of $N$ pixels; $p_c(q)$: the probability given to class $c$; $\varphi_c(q)$: the distance of $q$ to the boundary of $c$ in the reference, negative
 # inside. Probability far outside is dear, probability deep inside pays. It has no scale of its own, so it is mixed into the combined loss.
+#
+# **Figure 7.7**, below: the distance map φ of the vertebrae on this slice.
 
 # %%
 distance = train.losses.signed_distance(target, 4)[0, data.CLASSES.index("vertebrae")].numpy()
@@ -223,12 +226,11 @@ figure = figures.distance_map(image, distance, "vertebrae", source=run.source)
 figures.keep(figure, run.figures, "07_boundary")
 
 # %%
-present.tell("""**Figure 7.7** The distance map φ of the vertebrae on this slice.
-
-**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added {boundary_interval} Dice
-and focal Tversky {focal_tversky_interval}: no difference shown. Tversky {tversky_interval} and
-generalised Dice {generalised_interval}: worse. Cross-entropy + Dice, the plain sum that nnU-Net
-trains with, {ce_dice_interval}: better, the largest gain of all.""")
+present.tell("""**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added
+{boundary_interval} Dice and focal Tversky {focal_tversky_interval}: no difference shown.
+Tversky {tversky_interval} and generalised Dice {generalised_interval}: worse. Cross-entropy +
+Dice, the plain sum that nnU-Net trains with, {ce_dice_interval}: better, the largest gain of
+all.""")
 
 # %% [markdown]
 # ## 7.8 Augmentation: never the same slice twice
@@ -236,6 +238,8 @@ trains with, {ce_dice_interval}: better, the largest gain of all.""")
 # The paper names no augmentation. With it, each epoch moves the slice a little and changes its grey values,
 # $(I, M) \mapsto (g(I \circ \tau),\, M \circ \tau)$: the mask $M$ moves with its image $I$ ($\tau$, drawn anew each time), the grey curve $g$
 # changes the image alone. Slices are never flipped: a spine has a front and a top. *Light* turns by up to 5 degrees; *strong* also bends, crops and shades.
+#
+# **Figure 7.8**, below: one slice as it is, and three draws of either level with the outlines of their masks.
 
 # %%
 one_image = torch.from_numpy(image[None, None] / 255).float()
@@ -249,11 +253,9 @@ figure = figures.augmentation_levels((image / 255, mask), draws, source=run.sour
 figures.keep(figure, run.figures, "07_augmentation")
 
 # %%
-present.tell("""**Figure 7.8** One slice as it is, and three draws of either level with the
-outlines of their masks.
-
-**Worth:** light {light_interval} Dice, better. Strong {strong_interval}, worse after so few
-epochs: what is harder to learn needs a longer training, so this says nothing about a long one.""")
+present.tell("""**Worth:** light {light_interval} Dice, better. Strong {strong_interval}, worse
+after so few epochs: what is harder to learn needs a longer training, so this says nothing
+about a long one.""")
 
 # %% [markdown]
 # ## 7.9 Side by side, and together
@@ -290,20 +292,19 @@ present.picture("shipped_pairs", width=800)
 #
 # One more wish: T1 and T2 too. The study `one_network` adds T1 and T2 slices to the training, labels carried over from a patient's T2 SPACE by
 # *registration* (laying one scan over the other), and random grey curves or resolutions.
+#
+# **Figure 7.10**, below: what each way changes compared with T1 and T2 slices added, sequence by sequence. Few T1 and T2 patients make wide intervals.
 
 # %%
 present.picture("one_network_gains")
 
 # %%
-present.tell("""**Figure 7.10** What each way changes compared with T1 and T2 slices added,
-sequence by sequence. Few T1 and T2 patients make wide intervals.
-
-Without T1 and T2 slices, Dice changes by {only_space_t1_interval} on T1 and
-{only_space_t2_interval} on T2. Carried-over labels add {carried_t1_interval} on T1 ({t1_patients}
-patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}: no difference
-shown. Trained longer and larger, one network for all three scores {one_t1_interval} on T1,
-{one_t2_all_interval} on T2 and {one_space_interval} on T2 SPACE, all on patients that it has not
-met.""")
+present.tell("""Without T1 and T2 slices, Dice changes by {only_space_t1_interval} on T1 and
+{only_space_t2_interval} on T2. Carried-over labels add {carried_t1_interval} on T1
+({t1_patients} patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}:
+no difference shown. Trained longer and larger, one network for all three scores
+{one_t1_interval} on T1, {one_t2_all_interval} on T2 and {one_space_interval} on T2 SPACE, all
+on patients that it has not met.""")
 
 # %% [markdown]
 # ## 7.10 Exercises

@@ -193,7 +193,7 @@ pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean().unstac
 
 # %% [markdown]
 # SPIDER's challenge scores structure by structure: each vertebra and disc of the reference against the predicted one that overlaps it most. A structure counts
-# as *detected* from a Dice of 0.1. (For volumes of patients, what nnU-Net reached on SPIDER's sequestered patients stands beside it.)
+# as *detected* from a Dice of $0.1$. (For volumes of patients, what nnU-Net reached on SPIDER's sequestered patients stands beside it.)
 
 # %% tags=["nbval-ignore-output"]
 results = [
@@ -244,6 +244,8 @@ pd.DataFrame(list(rows.values()), index=list(rows))[columns].round(2)
 #
 # The network's slices are smaller than the scan's. Suppose a *perfect* network: it answers with the reference itself, at its own size. Whatever is lost, is lost
 # on the way. The study `roundtrip` did this with a PHANTOM in many orders and flips of the axes.
+#
+# **Predict:** which structure loses most on the way: vertebrae, canal or discs?
 
 # %%
 print(present.command("roundtrip"))
@@ -256,7 +258,12 @@ present.picture("roundtrip_roundtrip", width=800)
 # ## 8.8 Another site
 #
 # Would it work on another hospital's scanner? There is a small answer: two T2 TSE scans of one other site (Chu et al. 2015) with masks of the vertebral
-# *bodies*. So no Dice can be told, but the share of each body that is called vertebra.
+# *bodies*. So no Dice can be told, but the share of each body that is called vertebra (`mean` and `lowest` are over a scan's bodies).
+#
+# **Predict:** the network has learnt from T2 SPACE of other scanners. Will it find the vertebrae?
+#
+# **Figure 8.8**, below the table: the network for all sequences, `spine_all_sequences`, on both scans, with intensities scaled as in training and
+# laid over the training slices' scale.
 
 # %%
 bodies = present.table("bodies/bodies_summary")
@@ -267,14 +274,10 @@ bodies.round(3)
 present.picture("bodies_bodies", width=800)
 
 # %%
-present.tell("""**Figure 8.8** The network for all sequences, `spine_all_sequences`, on both
-scans, with intensities scaled as in training and laid over the training slices' scale. `mean` and
-`lowest` of the table are over a scan's bodies.
-
-The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the bodies; without a
-common scale {bodies_04_unscaled} of the second scan's, since the bright fat of a T2 TSE presses
-bone into the dark. The common scale was brought in after these two scans had failed, so they are
-no untouched test. Two scans are two scans.""")
+present.tell("""The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the
+bodies; without a common scale {bodies_04_unscaled} of the second scan's, since the bright fat
+of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
+had failed, so they are no untouched test. Two scans are two scans.""")
 
 # %% [markdown]
 # ## 8.9 Exercises
@@ -318,5 +321,5 @@ the label map has the scan's own grid.
 2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the
 reference and the numbering.
 3. On two scans of one other site the default network finds {bodies_02} and {bodies_04} of the
-vertebral bodies, once intensities are on a common scale. That shows that it can work, not that it
-does.""")
+vertebral bodies, once intensities are on a common scale. That shows that it can work, not that
+it does.""")

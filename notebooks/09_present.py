@@ -53,6 +53,8 @@ run = runs.open_run(run_dir, source, data_dir, profile, more)
 #
 # Several Dice values of this project stand in texts, and they are not the same experiment. This card tells them apart: each with its network, patients,
 # size in pixels, epochs, seed and split, and the command that makes it.
+#
+# **Predict:** which row is the highest of those that say what to expect on a new patient?
 
 # %%
 import pandas as pd
@@ -197,6 +199,6 @@ for one in found:
 # %%
 main = [one for one in slides if not one.backup]
 print(f"1. {len(main)} slides and {len(slides) - len(main)} for questions, all with speaker notes.")
-print(f"2. {len(numbers.texts)} numbers, each read from a file: run a study again, and they change.")
+print(f"2. {len(numbers.texts)} numbers, each read from a file; a new run changes them.")
 print("3. The card of section 9.1 says which Dice is which, and the command that makes it.")
 print("4. Answers to an examiner's questions stand in docs/questions.md, with the same numbers.")
