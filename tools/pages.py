@@ -186,7 +186,7 @@ def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> 
     slices, missed = dice["slices"].iloc[0], paired.drop_duplicates("arm")
     return (
         f"Foreground Dice: pixels pooled over {slices} slices of {dice['patients'].iloc[0]} unseen patients, each held "
-        f"out once. Differences: each patient's own score less its score with “{titles[paired['reference'].iloc[0]]}”, "
+        f"out once. Differences: each patient's own score minus that with “{titles[paired['reference'].iloc[0]]}”, "
         f"the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test{adjusted}. By Dice "
         f"with an interval without 0 and p < {LEVEL}, better: {above}; worse: {below}{rest}. The patients of a fold "
         f"share one network and an arm has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such "

@@ -125,7 +125,7 @@ def resolution_page(folder: Path) -> list[str]:
         markdown_table(heads, lines),
         told,
         markdown_table(["T2 SPACE", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"], gains),
-        "Each patient's own score less its score as it is, the mean over patients.",
+        "Each patient's own score minus its score as it is, the mean over patients.",
         markdown_table(["step", "from, to", *shown], changes),
         "What each step changes in the pooled Dice. One draw of patients serves both sides.",
     ]
@@ -179,7 +179,7 @@ def arms_page(folder: Path) -> list[str]:
     if not len(gains):
         return [markdown_table(heads, lines), told, beside_specialist(folder)]
     told += (
-        " The last column: the foreground Dice less the reference arm's, paired by patient; an interval that holds 0 "
+        " The last column: the foreground Dice minus the reference arm's, paired by patient; an interval that holds 0 "
         "shows no difference."
     )
     return [markdown_table([*heads, "difference"], lines), told]

@@ -85,8 +85,8 @@ def reliability_table(sums: BinSums) -> pd.DataFrame:
 
 
 def calibration_table(sums: BinSums) -> pd.DataFrame:
-    """Return region, class (of CURVES), pixels, ece, brier, and confidence (mean probability less frequency: above 0 is
-    too sure), each of the three with its 95 % bootstrap interval over patients (_low, _high).
+    """Return region, class (of CURVES), pixels, ece, brier, and confidence (mean probability minus frequency: above 0
+    is too sure), each of the three with its 95 % bootstrap interval over patients (_low, _high).
     """
     pixels, probability, right = (_drawn(getattr(sums, name)) for name in ("pixels", "probability", "right"))
     total = pixels.sum(axis=3)

@@ -1,8 +1,8 @@
 """Does disease make a disc, or the vertebra above it, harder to segment? Gradings against Dice, with their limits.
 
 A value is the mean over a patient's structures, then over patients, with the 95 % percentile bootstrap interval over
-patients. A *difference* is graded less all others: of the group means; and *adjusted*, which takes each structure less
-the mean of its level, compares within each patient that has both, and takes the mean over these patients, so that
+patients. A *difference* is graded minus all others: of the group means; and *adjusted*, which takes each structure
+minus the mean of its level, compares within each patient that has both, and takes the mean over these patients, so that
 neither a difficult patient nor a difficult level stands for the disease.
 """
 

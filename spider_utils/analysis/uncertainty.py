@@ -4,8 +4,8 @@ Of a slice, each higher where the network is less certain:
 
 - *entropy*: the mean entropy of the class probabilities, 0..1 (of log 4), in the predicted foreground and within BAND
   pixels of it. The rest of a slice is air and muscle that no network doubts.
-- *expected error*: 1 less the Dice to expect if the probabilities are right, see `expected_dice`.
-- *views*: 1 less the mean Dice of the masks of several test-time views with the mask of the slice as it is, after the
+- *expected error*: 1 minus the Dice to expect if the probabilities are right, see `expected_dice`.
+- *views*: 1 minus the mean Dice of the masks of several test-time views with the mask of the slice as it is, after the
   agreement of samples of Roy et al. (NeuroImage 195:11, 2019) and the views of Wang et al. (Neurocomputing 338:34,
   2019).
 - *place*: how far the slice lies from the middle of its series, 0..1. It needs no network: what uncertainty is to beat.
@@ -82,7 +82,7 @@ def expected_dice(probabilities: np.ndarray) -> np.ndarray:
 
 
 def view_spread(folds: list[Fold], store: SliceStore, unseen: Unseen, folder: Path | str) -> np.ndarray:
-    """Return 1 less the mean Dice of the masks of SPREAD_VIEWS with the mask of one look at the slice, (N,).
+    """Return 1 minus the mean Dice of the masks of SPREAD_VIEWS with the mask of one look at the slice, (N,).
 
     Masks are taken at the network's size, each slice's from the network that has not met its patient. Kept in
     `folder`, that of `unseen`, as views.npy.
@@ -140,10 +140,10 @@ def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
     """Return for each of the table's SCORES how well it tells the slices with a low Dice.
 
     Columns: score, slices, patients, and with their 95 % bootstrap intervals over patients (_low, _high): spearman
-    (rank correlation with 1 less Dice), within (the mean of the patients' own correlations: without what tells patients
-    apart), auroc (how often a slice of the worst tenth is less certain than another one), found_10 and found_20 (share
-    of the worst tenth among the most uncertain tenth and fifth; by chance 0.1 and 0.2). The worst tenth is that of the
-    patients drawn. Of the expected error also bias, the mean of expected less true Dice.
+    (rank correlation with 1 minus Dice), within (the mean of the patients' own correlations: without what tells
+    patients apart), auroc (how often a slice of the worst tenth is less certain than another one), found_10 and
+    found_20 (share of the worst tenth among the most uncertain tenth and fifth; by chance 0.1 and 0.2). The worst
+    tenth is that of the patients drawn. Of the expected error also bias, the mean of expected minus true Dice.
     """
     rows = []
     for score in (name for name in SCORES if name in table):

@@ -14,7 +14,7 @@ def compare_measures(reference: pd.DataFrame, other: pd.DataFrame) -> pd.DataFra
 
     Both are tables of `disc_heights` or both of `canal_diameters`, of one series or, with further columns that name it
     (such as series), of several. The result has those columns with label and name, and measure, unit ("mm", "mm2"),
-    reference, other, mean, difference (other less reference). What one table has and the other lacks is NaN.
+    reference, other, mean, difference (other minus reference). What one table has and the other lacks is NaN.
 
     Raises SpiderError where the tables have no measures in common or a table holds a structure twice.
     """
@@ -48,7 +48,7 @@ class Agreement:
     """How far two measurements of the same things agree; all but n in the measurements' own unit."""
 
     n: int  # pairs
-    bias: float  # mean difference, other less reference
+    bias: float  # mean difference, other minus reference
     sd: float  # standard deviation of the differences
     lower: float  # limits of agreement, bias - 1.96 SD and bias + 1.96 SD
     upper: float

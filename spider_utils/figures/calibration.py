@@ -82,7 +82,7 @@ def uncertainty(table: pd.DataFrame, summary: pd.DataFrame, *, source: str) -> F
     known = table[table[["dice", "expected_error"]].notna().all(axis=1)]
     scatter_dice(left, 1 - known["expected_error"].to_numpy(), known["dice"].to_numpy())
     one = numbers.loc["expected_error"]
-    left.set_title(f"Spearman {_told(one, 'spearman')}\nexpected less true: {one['bias']:+.3f}")
+    left.set_title(f"Spearman {_told(one, 'spearman')}\nexpected minus true: {one['bias']:+.3f}")
     looking(right, table, numbers)
     return finish(figure, "Does uncertainty find the failures? Unseen patients", source=source, bold=True)
 

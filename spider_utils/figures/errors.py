@@ -160,7 +160,7 @@ def pathology(table: pd.DataFrame, *, source: str) -> Figure:
         texts.append(f"{name[0]}{'' if name[1] == '1' and 'grade' not in name[0] else ' ' + name[1]}{counts}")
     axes.set_yticks(range(len(names)), texts, fontsize=10)
     axes.axvline(0, color="#666666", linewidth=1, linestyle="--")
-    axes.set(xlabel="Dice with the finding less without it,\nwithin patients, levels taken out")
+    axes.set(xlabel="Dice with the finding minus without it,\nwithin patients, levels taken out")
     legend = [_entry("discs", "the disc"), _entry("vertebrae", "the vertebra above it")]
     title = "Does disease make a structure harder? (95 % intervals over patients)"
     return finish(figure, title, source=source, legend=legend)

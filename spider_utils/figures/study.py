@@ -147,7 +147,7 @@ def differences(table: pd.DataFrame, dice: pd.DataFrame, *, source: str, aggrega
     forest(axes, chosen.assign(colour=chosen["title"].map(_colour)), "+.3f")
     axes.axvline(0, color="#000000", linewidth=1, zorder=0)
     base = titles[chosen["reference"].iloc[0]]
-    axes.set_xlabel(f"Foreground Dice less that of: {base}\n(pooled; 95 % intervals over patients, paired)")
+    axes.set_xlabel(f"Foreground Dice minus that of: {base}\n(pooled; 95 % intervals over patients, paired)")
     patients = int(chosen["patients"].iloc[0])
     return finish(figure, f"One thing changed at a time, {patients} patients, each held out once", source=source)
 

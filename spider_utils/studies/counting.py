@@ -41,7 +41,7 @@ SOURCE = "exported"  # where the slices come from (see style.SOURCE_NOTES)
 STRUCTURES = {"vertebrae": "num_vertebrae", "discs": "num_discs"}  # the columns of overview.csv
 SETUP = ["sequence", "masks", "field", "intensities"]
 PAIR = ("T1", "T2")
-LESS = " less "
+MINUS = " minus "
 
 
 @dataclass(frozen=True)
@@ -158,8 +158,8 @@ def summarise_counting(table: pd.DataFrame) -> pd.DataFrame:
     """Return how well counted and recorded numbers agree: a row a setup, group of patients and structure.
 
     Columns: sequence, masks, field, intensities, patients ("all", or those that the network has "not met"), structure,
-    slices; exact and within_one (shares of the slices), difference (mean of counted less recorded) and expected_dice
-    (mean), each with its 95 % bootstrap interval over patients (_low, _high). The rows of "T1 less T2" hold the
+    slices; exact and within_one (shares of the slices), difference (mean of counted minus recorded) and expected_dice
+    (mean), each with its 95 % bootstrap interval over patients (_low, _high). The rows of "T1 minus T2" hold the
     difference of both sequences' values, of the patients that have both.
     """
     rows = []
@@ -170,13 +170,13 @@ def summarise_counting(table: pd.DataFrame) -> pd.DataFrame:
             both = [own[own["sequence"] == name] for name in PAIR]
             common = np.intersect1d(*(one["patient"] for one in both))
             if len(common):
-                shown = dict(zip(SETUP, (LESS.join(PAIR), *setup), strict=True))
+                shown = dict(zip(SETUP, (MINUS.join(PAIR), *setup), strict=True))
                 rows += _rows_of(shown, patients, [one[one["patient"].isin(common)] for one in both])
     return pd.DataFrame(rows)
 
 
 def _rows_of(setup: dict, patients: str, parts: list[pd.DataFrame]) -> list[dict]:
-    """Return a row a structure for one part, or for the first of two parts less the second."""
+    """Return a row a structure for one part, or for the first of two parts minus the second."""
     rows = []
     for structure in STRUCTURES:
         values: dict[str, np.ndarray] = {}

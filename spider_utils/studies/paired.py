@@ -4,7 +4,7 @@ A patient's Dice is that of its pixels pooled, the mean of the three foreground 
 patient's slices, then over the three classes. A slice with a class in exactly one of the two masks has no distance
 of it; how often that happens is counted as `missed`, since an arm that misses more is spared its worst distances.
 
-Differences are arm less reference, patient by patient. The Wilcoxon signed-rank test (Wilcoxon 1945) asks whether they
+Differences are arm minus reference, patient by patient. The Wilcoxon signed-rank test (Wilcoxon 1945) asks whether they
 lie around 0; its p values are adjusted over all arms of a metric (Holm 1979), so that the chance of one false alarm
 among them stays below 5 %. Interval and test hold how patients differ, not how trainings do: the patients of a
 fold share one trained network, and another seed can move all of them together.
@@ -74,7 +74,7 @@ def paired_table(
     `patients` is what `patient_table` or `study_patients` returns; with several seeds a patient's value is the mean of
     them. `titles` and `kinds` name the arms. Columns: arm, title, kind, reference, metric, unit ("ratio", or that of
     the distance), n (patients that have the value in both arms; the others are left out), difference (their mean, arm
-    less reference), ci_low and ci_high (95 % percentile bootstrap over patients, the same draws for all arms; NaN
+    minus reference), ci_low and ci_high (95 % percentile bootstrap over patients, the same draws for all arms; NaN
     with one patient), p (Wilcoxon signed-rank, two-sided; 1 where no patient differs, NaN without patients), p_holm
     (over all arms of the metric), better and worse (patients), missed and reference_missed (see `patient_table`; over
     all patients, mean over seeds). Raises SpiderError when the reference arm is not there or units differ.

@@ -3,7 +3,7 @@
 Terms, all in pixels of the stored slice; what depends on its size is stated for 640 rows and scales with their number.
 
 - *Contour* of the discs: disc pixels with one of their four neighbours outside the discs; the image's edge is none.
-- *Gap*: from a contour pixel to the nearest vertebra pixel the distance of their centres less one, that is the
+- *Gap*: from a contour pixel to the nearest vertebra pixel the distance of their centres minus one, that is the
   background between them; 0 where they touch (one of the eight neighbours is a vertebra). Only contour pixels with a
   vertebra within 15 pixels count (they *face* one): the lower side of the lowest disc does not.
 - *Convention*: "touching" where the median gap is below TOUCHING_GAP, else "gap".
@@ -104,16 +104,16 @@ def audit_summary(audit: pd.DataFrame) -> pd.DataFrame:
         "islands a slice": "islands",
         "holes a slice": "holes",
         "discs of neighbouring slices: Dice": "next_discs",
-        "discs against themselves less 1 px: Dice": "eroded_dice",
-        "discs against themselves less 1 px: NSD at 1 px": "eroded_nsd_1",
-        "discs against themselves less 1 px: NSD at 2 px": "eroded_nsd_2",
+        "discs against themselves minus 1 px: Dice": "eroded_dice",
+        "discs against themselves minus 1 px: NSD at 1 px": "eroded_nsd_1",
+        "discs against themselves minus 1 px: NSD at 2 px": "eroded_nsd_2",
     }
     rows = []
     for measure, column in medians.items():
         values = audit[column].dropna()
         rows.append((measure, values.median(), values.min(), values.max(), len(values)))
     canal = audit.loc[speckled, "clean_canal_hd95"].dropna()
-    measure = "speckled canals less islands: HD95, px"
+    measure = "speckled canals without islands: HD95, px"
     rows.append((measure, canal.median(), canal.min(), canal.max(), len(canal)))
     counted = {
         "series whose discs touch the vertebrae": audit["convention"] == "touching",

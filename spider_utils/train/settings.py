@@ -52,7 +52,7 @@ class TrainSettings:
     gamma: float = 4.0  # exponent of the focal loss; paper, in one of two sentences
     focal_reduction: str = "mean"  # over pixels, or "sum" over the pixels of an image; ours
     dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"; ours
-    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 less this of a missed one; ours
+    fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 minus this of a missed one; ours
     boundary_share: float = 0.1  # of the boundary loss at the last epoch; ours
     augmentation: str = "none"  # paper: none stated. Or another of augment.LEVELS
     epoch_slices: int = 0  # slices drawn an epoch, those of rare sequences more often; 0: every slice once; ours

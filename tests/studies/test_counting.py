@@ -201,10 +201,10 @@ def test_the_table_and_its_summary_by_hand(cases, folder):
     assert rows.loc[("T1", "all", "vertebrae")].tolist() == [2, 0.5, 1, -0.5]
     assert rows.loc[("T2", "all", "vertebrae")].tolist() == [2, 1, 1, 0]
     assert rows.loc[("T1", "not met", "vertebrae")].tolist() == [1, 1, 1, 0]
-    assert rows.loc[("T1 less T2", "all", "vertebrae")].tolist() == [2, -0.5, 0, -0.5]
-    assert rows.loc[("T1 less T2", "all", "discs")].tolist() == [2, 0, 0, 0]
+    assert rows.loc[("T1 minus T2", "all", "vertebrae")].tolist() == [2, -0.5, 0, -0.5]
+    assert rows.loc[("T1 minus T2", "all", "discs")].tolist() == [2, 0, 0, 0]
     ends = summary.set_index(["sequence", "patients", "structure"])[["exact_low", "exact_high"]]
-    assert ends.loc[("T1 less T2", "all", "vertebrae")].tolist() == [-1, 0]  # of two patients, one, both or none
+    assert ends.loc[("T1 minus T2", "all", "vertebrae")].tolist() == [-1, 0]  # of two patients, one, both or none
     assert ends.loc[("T1", "not met", "vertebrae")].isna().all()
 
 
