@@ -25,6 +25,7 @@ from spider_utils.present.numbers import (
 )
 from spider_utils.present.powerpoint import SMALLEST_POINTS, TITLE_POINTS, deck_texts, write_deck
 from spider_utils.present.slides import FIGURES, SLIDES, read_slides
+from tests.helpers.typed_numbers import untraced
 from tools.notebooks import README, ROOT
 from tools.present import DECK, QUESTIONS, TEMPLATE, questions
 
@@ -56,6 +57,8 @@ PROSE_TYPED = {  # decimals of the pages' running text that are settings or vers
     "3.11": "Python",
     "0.001": "learning rate",
     "0.002": "learning rate of the profile smoke",
+    **dict.fromkeys(("55", "95", "100"), "per cent"),
+    "209": "slices of the sample, counted in its test",
     "0.01": "how far copied vertebrae and canals lie below the paper's, tested below",
 }
 NUMBER_WORDS = {  # whole numbers that may be typed, and why
@@ -326,10 +329,15 @@ def test_the_committed_answers_are_those_of_the_results(numbers):
 @pytest.mark.parametrize("page", PROSE, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_every_number_of_a_pages_running_text_is_a_result(numbers, page):
     """Outside the blocks that the tools write, and outside code."""
-    text = page.read_text(encoding="utf-8")
-    text = re.sub(r"<!-- (\w+): begin -->.*?<!-- \1: end -->|```.*?```|`[^`]*`", "", text, flags=re.DOTALL)
-    strange = set(numbers.strange(text)) - set(PROSE_TYPED)
-    assert not strange, f"{sorted(strange)}: neither in {REGISTRY.name} nor among the typed ones"
+    strange = untraced(page.read_text(encoding="utf-8"), numbers, PROSE_TYPED)
+    assert not strange, f"{strange}: neither in {REGISTRY.name} nor among the typed ones"
+
+
+def test_a_number_that_nobody_measured_is_found():
+    numbers = Numbers({"a": "0.890 of 30 patients"}, {"a": "x.csv"}, frozenset({"0.97"}))
+    text = "On 30 patients 0.890, not 0.97: 31 have 0.88. `x = 77` and T2, HD95, [a](b_44.md), $55$, Figure 12.\n# 66\n"
+    assert untraced(text, numbers, {}) == ["0.88", "31"]
+    assert untraced(text, numbers, {"31": "a reason", "0.88": "another"}) == []
 
 
 def test_copied_masks_lie_a_hundredth_below_the_papers_for_vertebrae_and_canal():
