@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -260,7 +260,7 @@ else:
 # 2. Count the pixels of the series of Figure 1.5 by class, from its mask alone. Do they agree with the survey's table?
 # 3. Which class is the rarest of the foreground on T2 SPACE (or on what your data hold), and how many background pixels come on one of its pixels?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: millimetres divided by millimetres a pixel
 pixel = spacing.groupby("sequence")["pixel_mm_row"].median()
 rows = (28 / pixel).round().astype(int)
@@ -268,14 +268,14 @@ listed = present.table("spider_series").set_index("sequence")["pixel_mm"]
 assert np.allclose(pixel["T2_SPACE"], listed["T2_SPACE"])
 print(rows.to_dict())
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: np.unique counts the values of the mask
 found, pixels = np.unique(classes, return_counts=True)
 row = table.set_index("series").loc[name]
 assert all(row[f"n_{data.CLASSES[k]}"] == n for k, n in zip(found, pixels, strict=True))
 print({data.CLASSES[k]: int(n) for k, n in zip(found, pixels, strict=True)})
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: the smallest share, and how often it goes into the background's
 part = share.iloc[-1]
 rarest = part[[f"{name} %" for name in data.FOREGROUND]].idxmin()

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -319,7 +319,7 @@ present.tell(
 # 2. Show from the store's table that the paper's second rule, as its text has it, keeps no slice of this data.
 # 3. Stretch a square of 100 × 100 pixels, in a slice as large as that of Figure 2.5, to the store's size. How wide and how high is it afterwards?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: count pixels in both masks and in either
 first, second = space.masks[list(pair or (0, 0))] == data.CLASSES.index("vertebrae")
 both, either = (first & second).sum(), (first | second).sum()
@@ -327,7 +327,7 @@ dice = 2 * both / (first.sum() + second.sum())
 assert np.isclose(dice, 2 * (both / either) / (1 + both / either))
 print(f"IoU {both / either:.3f}, Dice {dice:.3f}")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: highest over lowest count of a slice is at least 1, so never up to 0.55
 pixels = store.table[data.COUNTS].to_numpy()
 ratio = pixels.max(axis=1) / np.maximum(pixels.min(axis=1), 1)
@@ -335,7 +335,7 @@ kept = data.filter_table(store.audit).set_index("filter").loc["text_ratio", "kep
 assert (ratio <= 0.55).sum() == kept == 0
 print(f"the ratio is {ratio.min():.0f} or more")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: each axis is scaled by its own factor
 height, width = stack.image.shape[1:]
 square = np.zeros((1, height, width), np.uint8)

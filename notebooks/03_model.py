@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -336,13 +336,13 @@ shares.round(0).astype(int).add_suffix(" %")
 #    the Dice loss?
 # 3. From which interval does Glorot's rule draw the weights of this run's first convolution? Does a weight of the fresh network lie outside?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: each of 16 output channels has 9 weights for each of 8 input channels, and one bias.
 by_hand = 16 * (9 * 8 + 1)
 assert by_hand == models.count_parameters(torch.nn.Conv2d(8, 16, kernel_size=3))
 print(f"{by_hand:,} parameters")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: the Dice of either class is twice the overlap over the sum of both sizes.
 class_0 = 2 * (1 + 0.5) / (2 + 1.5)
 class_1 = 2 * (1 + 1) / (2 + 2.5)
@@ -352,7 +352,7 @@ logits = torch.stack([1 - p_1, p_1]).clamp_min(1e-9).log()[None]
 assert abs(train.losses.dice_loss(logits, reference).item() - by_hand) < 1e-5
 print(f"Dice loss {by_hand:.3f}")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: n_in is 9 times the input channels, n_out 9 times the output channels.
 first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
 a = np.sqrt(6 / (9 * first.in_channels + 9 * first.out_channels))

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -288,7 +289,7 @@ claims[["claim", "found", "verdict"]]
 # 2. A square of 10 × 10 pixels is predicted 3 pixels too far to the right. Say its HD95 and its ASD with paper and pencil, then check.
 # 3. Three patients have the Dice 0.80, 0.90 and 0.94. List all draws of three with replacement. How many different sets are there, and what is the interval?
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 1: the diagonal holds TP; the rest of a column is FP, the rest of a row FN
 side = rows[rows["split"] == "test"]
 truths = store.masks[side["row"].to_numpy()]
@@ -298,7 +299,7 @@ by_hand = pd.Series(2 * tp / (2 * tp + fp + fn), data.CLASSES)
 assert np.allclose(by_hand, pooled.loc["all"].loc[list(data.CLASSES), "dice"])
 print(by_hand.round(3).to_dict())
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 2: of 36 boundary pixels 14 lie 3 away: the left column, and 4 of the right one
 square = np.zeros((20, 20), bool)
 square[5:15, 3:13] = True
@@ -307,7 +308,7 @@ side_columns, corners = 10 * 3 + 4 * 3, 2 * (2 + 1) + 2 * (1 + 2)
 assert moved.hd95 == 3 and np.isclose(moved.asd, (side_columns + corners) / 36)
 print(f"HD95 {moved.hd95:g}, ASD {moved.asd:g}")
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 3: 27 draws are equally likely; one of them has the worst patient three times
 from itertools import product
 

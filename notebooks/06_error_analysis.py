@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -69,12 +70,12 @@ slices = tested.groupby(place, sort=False)["dice"].mean().reset_index()
 assert (slices[place].to_numpy() == rows.loc[chosen, place].to_numpy()).all()
 print("test slices:", len(slices), "| images", images.shape, "| masks", prediction.shape)
 
+
 # %% [markdown]
 # ## 6.2 The best and the worst slices
 #
 # Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. First of each patient the slice with the
 # highest Dice (without those that the next figure shows):
-
 
 # %% tags=["nbval-ignore-output"]
 def overlays(numbers, heading):
@@ -305,7 +306,7 @@ present.tell(
 # 2. Shift a reference mask down by one pixel and take it for a prediction. What share of the wrong pixels lies within 1 pixel of the reference's contour? And by 6 pixels?
 # 3. Compute each structure's recall from the confusion matrix of 6.4.
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 1: sums of TP, FP and FN by patient
 sums = tested[tested["class"] == "discs"].groupby("patient")[["tp", "fp", "fn"]].sum()
 pooled = 2 * sums["tp"] / (2 * sums["tp"] + sums["fp"] + sums["fn"])
@@ -315,7 +316,7 @@ true, found = reference[own] == disc, prediction[own] == disc
 assert np.isclose(pooled.min(), 2 * (true & found).sum() / (true.sum() + found.sum()))
 print(f"patient {last}: {pooled.min():.3f}")
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 2: wrong is where the shifted mask differs, near where a neighbour is of another kind
 mask = reference[0] == data.CLASSES.index("vertebrae")
 shares = {}
@@ -329,7 +330,7 @@ for shift in (1, 6):
 assert shares[1] == 1 and shares[6] < 0.6
 print({shift: f"{100 * share:.0f} %" for shift, share in shares.items()})
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 3: the diagonal over the row's sum
 recall = np.diag(pairs) / pairs.sum(axis=1)
 sums = tested.groupby("class")[["tp", "fn"]].sum().loc[list(data.FOREGROUND)]

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -313,7 +314,7 @@ on patients that it has not met.""")
 # 2. Adjust the p values of the ablation's Dice by Holm's rule, by hand, and compare with the column `p_holm`.
 # 3. From `results/ablation/patients.csv` compute the mean paired difference of `attention` and its bootstrap interval.
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 1: Tversky with 0.5 is Dice
 torch.manual_seed(1)
 logits, truth = torch.randn(2, 4, 64, 64), torch.randint(0, 4, (2, 64, 64))
@@ -323,7 +324,7 @@ tversky = train.losses.tversky_loss(logits, truth, 0.5).item()
 assert abs(tversky - (1 - dice.mean().item())) < 1e-4
 print(f"Tversky loss {tversky:.4f}, 1 minus Dice {1 - dice.mean().item():.4f}")
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 2: Holm by hand
 ordered = paired["p"].sort_values()
 m, adjusted, before = len(ordered), {}, 0.0
@@ -333,7 +334,7 @@ for k, (arm, p) in enumerate(ordered.items(), start=1):
 assert all(abs(adjusted[arm] - paired.loc[arm, "p_holm"]) < 1e-9 for arm in paired.index)
 print(f"{sum(p < 0.05 for p in adjusted.values())} of {m} adjusted p values are below 0.05")
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 3: a mean paired difference and its interval
 import numpy as np
 

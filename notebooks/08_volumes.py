@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -286,7 +287,7 @@ had failed, so they are no untouched test. Two scans are two scans.""")
 # 2. Which voxel lies nearest to the middle of the canal, and where in the patient is it? Go back from the place to the index.
 # 3. Compare the Dice of the vertebrae in 3D with the mean of the slices' Dice. Which one does a slice with little bone pull down?
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 1: a label's volume in ml
 canal = sitk.GetArrayFromImage(label_map) == 2
 ml = canal.sum() * np.prod(label_map.GetSpacing()) / 1000
@@ -295,7 +296,7 @@ shape.Execute(label_map)
 assert np.isclose(ml, shape.GetPhysicalSize(2) / 1000 if canal.any() else 0)
 print(f"canal: {canal.sum()} voxels, {ml:.1f} ml")
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 2: from the index to the place, and back
 index = np.argwhere(canal)[:, ::-1].mean(axis=0).round() if canal.any() else np.zeros(3)
 place = origin + direction @ (spacing * index)
@@ -304,7 +305,7 @@ assert np.allclose(back, index)
 assert label_map.TransformPhysicalPointToIndex(place.tolist()) == tuple(index.astype(int).tolist())
 print(f"index {index.astype(int).tolist()} lies at {place.round(1).tolist()} mm")
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 3: Dice in 3D, and the mean over slices
 reference, guess = stacks[one.name].classes() == 1, classes == 1
 both, sizes = (reference & guess).sum((1, 2)), reference.sum((1, 2)) + guess.sum((1, 2))

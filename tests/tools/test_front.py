@@ -16,7 +16,7 @@ from tools.notebooks import FOLDER, README, ROOT, readme_table, repository_addre
 
 TEXT = README.read_text(encoding="utf-8")
 WORDS = 1200
-FIRST_WORDS = 500  # of picture, commands and result: what the first screen holds
+FIRST_WORDS = 520  # of picture, commands and result: what the first screen holds
 
 
 def lines_of_the_table() -> list[list[str]]:
