@@ -63,8 +63,8 @@ print(f"{len(store)} slices; shown: {store.table['series'][row]}, {image.shape} 
 # - **Unseen patients.** The patients are dealt into three folds; each is held out once, and scored by a network that has not met him or her.
 # - **One change at a time.** Everything else is the same: folds, steps, slices, seed. A variant is called an *arm* of the study.
 # - **Paired by patient.** With $a_i$ the Dice of patient $i$ in an arm and $b_i$ with the paper's network, the result is
-#   $$\bar d = \frac{1}{n} \sum_{i=1}^{n} (a_i - b_i),$$
-#   so that a difficult patient is difficult for both. The 95 % interval comes from drawing patients with replacement (bootstrap).
+#   $\bar d = \frac{1}{n} \sum_{i=1}^{n} (a_i - b_i)$, so that a difficult patient is difficult for both. The 95 % interval comes from drawing
+#   patients with replacement (bootstrap).
 # - **Many arms, one doubt.** Of twenty useless arms one would look good by chance (p below 0.05). Holm's rule multiplies the $k$-th smallest of
 #   $m$ p values by $m - k + 1$ and never lets it fall below the one before.
 #
