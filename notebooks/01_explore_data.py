@@ -30,6 +30,9 @@ present.picture("readme_hero", width=1000)
 # **Figure 1.1** Three patients, seen from the side: head at the top, belly at the left. Each slice of MRI stands beside its *mask*, in which people have
 # marked vertebrae, spinal canal and discs, pixel by pixel. To make such a mask is *segmentation*, and what this course teaches a network to do.
 #
+# Two names stand everywhere. *SPIDER* is a public set of lumbar MRI with such masks, from four hospitals (van der Graaf et al. 2024). *The paper* is Ahmed et al. (2025):
+# it trains a U-Net on slices of SPIDER, and this course rebuilds it. *Released* are the T2 SPACE slices that its authors published, *pairs* other slices with masks.
+#
 # ## Parameters
 #
 # | parameter | values | meaning |
@@ -37,7 +40,7 @@ present.picture("readme_hero", width=1000)
 # | `source` | `sample`, `released`, `pairs`, `spider`, `phantom`, or some joined by `+` | which data: `sample` is real and comes with the package, `phantom` is synthetic, the others need a folder |
 # | `data_dir` | a folder, or None | where the data lie; the sample and the phantom need none |
 # | `run_dir` | a folder, or None | what the notebooks make is kept here; None: `runs/<source>_<profile>` |
-# | `profile` | `smoke`, `cpu`, `paper` | all other settings: minutes on two cores, a night, the paper's |
+# | `profile` | `smoke`, `cpu`, `paper` | all other settings: minutes on two cores, an hour, the paper's for a GPU |
 # | `more` | a dictionary, or None | any other setting, `{"patients": 5}`; the names are those of `spider_utils/runs/profiles` |
 #
 # None means: what the profile, or the run folder, says.
@@ -238,7 +241,7 @@ figures.keep(figures.class_balance(table, source=run.source), run.figures, "01_c
 # **Figure 1.7** Share of all pixels (left) and of the *foreground*, all but the background (right).
 #
 # The program that sees nothing has the accuracy of the first column, and finds no disc at all. So accuracy says little here; scores are counted class by
-# class ([notebook 2](02_preprocess.ipynb)), and the loss gives rare classes weight ([notebook 3](03_model.ipynb)).
+# class ([notebook 2](02_preprocess.ipynb)), and a part of the *loss* (what training makes smaller) counts each class alike ([notebook 3](03_model.ipynb)).
 #
 # ## 1.7 What the radiologists recorded
 #
@@ -291,7 +294,7 @@ print(f"{figures.spoken(share.index[-1])}: {rarest.removesuffix(' %')}, {ratio:.
 present.tell(
     "1. SPIDER has {spider_scans} series of {spider_patients} patients; {spider_space} series are "
     "T2 SPACE.\n"
-    "2. T1 shows fat, T2 shows fluid. T2 SPACE has the contrast of T2, acquired in 3D: slices "
+    "2. On T1 fat is bright and fluid dark, on T2 fluid is bright. T2 SPACE has the contrast of T2, acquired in 3D: slices "
     "{space_thickness} thick, where those of T1 are {t1_thickness}.\n"
     "3. The numbers in a mask become four classes: background, vertebrae, canal, discs.\n"
     "4. Most of a slice is background, so accuracy says little: scores are counted class by class."

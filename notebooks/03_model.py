@@ -78,7 +78,7 @@ print(f"input: {settings.train_height} x {settings.train_width} (height x width)
 #
 # A U-Net goes down to see more, and up again to say where. It is made of one block, used again and again. In words: a 3 × 3 *convolution* makes each new
 # pixel a weighted sum of the nine pixels around it, in all channels. *Batch normalisation* brings each channel to mean 0 and spread 1 over
-# the batch. *Leaky ReLU* bends the result (3.5). *Dropout* sets some values to 0 at random during training, which hinders memorising. All this twice.
+# the batch. *Leaky ReLU* bends the result (3.5). *Dropout* sets some values to 0 at random during training, which hinders memorising. The first three come twice, dropout between.
 #
 # On the way down *max pooling* keeps the largest of 2 × 2 pixels. On the way up a *transposed convolution* makes 2 × 2 pixels of one. The *skip
 # connection* joins to it what the way down had at the same size (`torch.cat`). The last layer gives *logits*: four numbers a pixel, the largest wins.
@@ -175,7 +175,7 @@ figures.keep(figures.compare_networks(both, fresh_slices), run.figures, "03_text
 # %% [markdown]
 # **Figure 3.5** One tile a layer, down at the left of each network, up at the right. The text normalises before each of its Leaky ReLUs. The code has ReLU, and one
 # batch normalisation a block. It does not pool before its 512 channels. Where the text is silent, as on the size of transposed convolutions,
-# `paper_text` is the usual U-Net. With the weights of a Keras build of the same description `author_code` gives the same softmax; a test checks it.
+# `paper_text` is the usual U-Net. With the same weights `author_code` gives what the authors' Keras network gives; a test checks it.
 #
 # The same as numbers; the code's two counts of parameters are those of the public Keras model:
 

@@ -94,7 +94,7 @@ pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 # The *training* side is learnt from. The *validation* side chooses: the epoch that is kept, the learning rate, the end. So its score is the best of many and
 # flatters. The *test* side is looked at once, in [notebook 5](05_evaluate.ipynb): a number that nothing was chosen by.
 #
-# Where patients are dealt, no number stands in two rows. Where slices are dealt at random, patients stand in two rows or in all: that split **leaks**, and
+# Where patients are dealt, no patient's number stands in two rows. Where slices are dealt at random, patients stand in two rows or in all: that split **leaks**, and
 # is named so.
 
 # %%
@@ -170,7 +170,7 @@ figures.keep(curves, run.figures, "04_training_curves")
 # **Figure 4.2** Loss and learning rate (left), IoU on the validation side (right), if there is one. The star is the epoch whose weights are kept: with `plateau` the one
 # with the highest validation mean IoU, with `cosine` the last.
 #
-# A network that memorises, which is called *over-fitting*, shows here: its training loss goes on falling while the validation loss turns and rises. The other way round
+# A network that memorises, which is called *over-fitting*, shows here: its training loss goes on falling while the validation loss turns and rises. Curves that stay close prove nothing: the other way round
 # is no proof. Curves that nearly overlap would also overlap if neighbouring slices of one patient stood on both sides.
 
 # %% tags=["nbval-ignore-output"]

@@ -243,7 +243,7 @@ made.convert_dtypes().astype(object).fillna("-")
 #
 # From here on: results of the repository, about the 622 released slices of 30 patients, whatever data this run has. The study `leakage` trains the same network
 # for as many steps on as many slices and changes the split alone: **by patient**, then by slice **at random (LEAKY)**, as the authors' public training script
-# deals 10 % of the slices. Every slice is held out once in each. Then no network at all: the mask of the nearest training slice is copied.
+# deals 10 % of the slices. Every slice is held out once in each (networks: 3 folds). Then no network at all: the mask of the nearest training slice is copied (10 folds, as the script's 90 / 10).
 # [Notebook 2](02_preprocess.ipynb) shows such a slice, its neighbour, and the copied mask.
 #
 # **Predict:** how far will a copied mask come, without a look at the image?
@@ -264,8 +264,8 @@ present.tell(
     "mask of another patient it is {copied_other_patient}. The small network scores "
     "{leaky_interval} under the random split and **{unseen_interval}** on unseen patients, a "
     "difference of {leak_gain_interval} after {unseen_epochs} epochs ({leak_gain_early} after "
-    "five, {leak_gain_strong} with strong augmentation, which prevents memorising).\n\n**On a new "
-    "patient** expect about {unseen_about} from it, and {run_foreground_interval} from the "
+    "five, {leak_gain_strong} with strong augmentation, which hinders memorising).\n\n**On a new "
+    "patient's** T2 SPACE expect about {unseen_about} from it on average, and {run_foreground_interval} from the "
     "paper's network at half width and half size ({run_patients} patients, "
     "`results/released_cpu`). A longer trained combination of better parts reached "
     "{longer_interval}."
@@ -274,7 +274,7 @@ present.tell(
 # %% [markdown]
 # ## 5.10 Which claims hold
 #
-# Each claim of the paper, and of its user's page, that can be put to a test, with a verdict. The evidence of every row stands in
+# Each claim of the paper (and of the page of the person who asked for this course), with a verdict. The evidence of every row stands in
 # [results/claims.md](../results/claims.md), its command in `results/claims.csv`. First the count of the verdicts, then all of them:
 
 # %%
@@ -337,6 +337,6 @@ present.tell(
     "{run_discs}); the paper reports about 0.97.\n2. Under a random split over slices a copied "
     "mask scores {copied_foreground}; that the paper's number comes from such a split is not "
     "stated.\n3. A random split is worth {leak_gain_interval} to a small network: a score tells "
-    "little without its split.\n4. Of {claims_all} claims that were put to a test "
+    "little without its split.\n4. Of {claims_all} claims {claims_untestable} cannot be tested here; "
     "{claims_reproduced} are reproduced (5.10 counts the others)."
 )

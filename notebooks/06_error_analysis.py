@@ -105,7 +105,7 @@ arrays = images, reference, prediction, slices
 figures.show_widget(figures.browse_predictions(*arrays, source=run.source))
 
 # %% [markdown]
-# **Figure 6.2** The worst slice of up to six test patients. In the sample they are T2 slices far from the midline before all others. Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
+# **Figure 6.2** The worst slice of up to six test patients. In the sample they are mainly T2 slices far from the body's middle plane (the *midline*). Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
 # can be chosen.
 #
 # ## 6.3 By class, sequence and patient
@@ -207,7 +207,7 @@ present.tell(
 # ## 6.8 Does degeneration matter?
 #
 # Discs are graded by Pfirrmann from 1 (healthy) to 5 (collapsed). Each disc is scored alone, over its slices. Below two averages stand beside each other: over the
-# discs, and over patients (of each patient's mean), in which a patient with many worn discs counts once. The study tells the one over patients.
+# discs, and over patients (of each patient's mean), in which a patient with many worn discs counts once. The study reports the one over patients.
 
 # %%
 discs = present.table("errors/errors_by_disc").rename(columns={"Pfirrman grade": "grade"})
@@ -225,7 +225,8 @@ present.tell(
     "**Figure 6.9** What a finding changes in the Dice of the disc and of the vertebra above it, "
     "within patients.\n\nGrade 5: {worn_dice_interval}, mean over {worn_patients} patients with "
     "{worn_discs} such discs; beside the same patients' other discs {worn_adjusted_interval}. A "
-    "collapsed disc is thin, which lowers its Dice by itself."
+    "collapsed disc is thin, which lowers its Dice by itself. Thirteen findings were looked at "
+    "without a correction for their number, so some intervals may leave out 0 by chance."
 )
 
 # %% [markdown]
@@ -241,7 +242,7 @@ print("patients:", table["patient"].nunique(), "|", table.loc[0, "sentence"])
 present.picture("errors_errors_worst")
 
 # %% [markdown]
-# **Figure 6.10** The ten worst slices. They come from few patients, and in most of them it is the canal that fails: cut off or drawn too far.
+# **Figure 6.10** The ten worst slices. They come from few patients. The table says which class is worst in each, and what the largest cause is: the reference itself in one patient.
 #
 # ## 6.10 Does the network know when it fails?
 #
@@ -274,7 +275,8 @@ present.picture("sequences_worst")
 present.tell(
     "**Figure 6.12** The worst T1 and T2 slices of the network that has learnt from T2 SPACE "
     "alone: structures that are invented or lost far from the midline, a canal that is cut "
-    "off.\n\n**T2 fails most, above all far from the midline:** on vertebrae and discs its slices "
+    "off.\n\n**T2 scores lowest, above all far from the midline,** where it alone has slices: on "
+    "vertebrae and discs those "
     "without canal score {step_lateral} beside those with canal. Where the canal is seen, T2 has "
     "{one_t2_interval} ({t2_canal_slices} slices), T1 {one_t1_interval} ({t1_slices} slices) and "
     "T2 SPACE {one_space_interval}: with so few slices of T1 and T2, T1's interval meets both "
@@ -345,12 +347,12 @@ print(dict(zip(data.FOREGROUND, recall[1:].round(3).tolist(), strict=True)))
 # %%
 present.tell(
     "1. **Which structure:** discs ({longer_discs}, pooled) before canal ({longer_canal}) and "
-    "vertebrae ({longer_vertebrae}); most of the error is a line drawn a little differently "
-    "({within_2} of the wrong pixels lie within two pixels of the contour).\n2. **Where:** behind "
+    "vertebrae ({longer_vertebrae}) on T2 SPACE; half of the error is a line drawn a little "
+    "differently ({cause_boundary}).\n2. **Where:** behind "
     "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "
     "in collapsed discs (Pfirrmann 5: {worn_adjusted_interval} beside the patient's other "
-    "discs).\n3. **Which sequence:** T2 fails most, above all far from the midline "
-    "({step_lateral} on vertebrae and discs).\n4. **Why:** not shown to be resolution "
+    "discs).\n3. **Which sequence:** T2 scores lowest, above all far from the midline "
+    "({step_lateral} on vertebrae and discs); with canal it is not shown to differ from T1.\n4. **Why:** not shown to be resolution "
     "({step_resolution}); contrast, scanner, patients and few T2 slices in training cannot be "
     "told apart.\n5. **Does it know:** mostly. The most uncertain fifth of the slices holds "
     "{uncertainty_found} of the worst tenth."

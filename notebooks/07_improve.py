@@ -230,7 +230,7 @@ figures.keep(figure, run.figures, "07_boundary")
 present.tell("""**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added
 {boundary_interval} Dice and focal Tversky {focal_tversky_interval}: no difference shown.
 Tversky {tversky_interval} and generalised Dice {generalised_interval}: worse. Cross-entropy +
-Dice, the plain sum that nnU-Net trains with, {ce_dice_interval}: better, the largest gain of
+Dice, the plain sum that nnU-Net (the field's standard tool) trains with, {ce_dice_interval}: better, the largest gain of
 all.""")
 
 # %% [markdown]
@@ -294,7 +294,7 @@ present.picture("shipped_pairs", width=800)
 # One more wish: T1 and T2 too. The study `one_network` adds T1 and T2 slices to the training, labels carried over from a patient's T2 SPACE by
 # *registration* (laying one scan over the other), and random grey curves or resolutions.
 #
-# **Figure 7.10**, below: what each way changes compared with T1 and T2 slices added, sequence by sequence. Few T1 and T2 patients make wide intervals.
+# **Figure 7.10**, below: what each way changes, against the network with T1 and T2 slices added, sequence by sequence. Few T1 and T2 patients make wide intervals.
 
 # %%
 present.picture("one_network_gains")
@@ -357,4 +357,4 @@ present.tell("""1. Of {ablation_arms} single changes four are shown to help: att
 {shipped_better} of {shipped_patients} patients.
 3. One network reads T1, T2 and T2 SPACE once it has seen slices of all three.
 4. All of this: {shipped_patients} patients, one seed, small networks. Another seed can move a
-difference of a hundredth.""")
+difference of a hundredth, which is as much as any change gained.""")

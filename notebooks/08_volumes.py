@@ -194,7 +194,7 @@ pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean().unstac
 
 # %% [markdown]
 # SPIDER's challenge scores structure by structure: each vertebra and disc of the reference against the predicted one that overlaps it most. A structure counts
-# as *detected* from a Dice of $0.1$. (For volumes of patients, what nnU-Net reached on SPIDER's sequestered patients stands beside it.)
+# as *detected* from a Dice of $0.1$. (For volumes of patients, what nnU-Net, the field's standard tool, reached on patients whose masks SPIDER keeps secret stands beside it.)
 
 # %% tags=["nbval-ignore-output"]
 results = [
@@ -237,7 +237,7 @@ pd.DataFrame(list(rows.values()), index=list(rows))[columns].round(2)
 # **Figure 8.6** Disc height and canal diameter: prediction minus reference, over the mean of both. Where a network has found nothing, no pair is left, and the
 # panel says so.
 #
-# **What this is not good for.** Limits of agreement of some millimetres are as wide as the difference between a healthy and a worn disc. The intervals take the
+# **What this is not good for.** A decision about a patient needs limits that are narrow beside what is measured; nobody has shown that here. The limits take the
 # levels of a patient as independent, which they are not. The reference is itself a drawing with a convention, masks have steps of a
 # pixel, and levels are only counted from below. So: a start for a reader's own measurement, never a decision about a patient.
 #
@@ -275,9 +275,9 @@ bodies.round(3)
 present.picture("bodies_bodies", width=800)
 
 # %%
-present.tell("""The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the
-bodies; without a common scale {bodies_04_unscaled} of the second scan's, since the bright fat
-of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
+present.tell("""The default network, `spine_t2space`, calls {bodies_02} and {bodies_04} of a body
+vertebra on average; without a common scale {bodies_04_unscaled} of the second scan's, perhaps
+since the bright fat of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
 had failed, so they are no untouched test. Two scans are two scans.""")
 
 # %% [markdown]
@@ -321,6 +321,6 @@ present.tell("""1. A header's origin, spacing and direction cosines say where ea
 the label map has the scan's own grid.
 2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the
 reference and the numbering.
-3. On two scans of one other site the default network finds {bodies_02} and {bodies_04} of the
-vertebral bodies, once intensities are on a common scale. That shows that it can work, not that
+3. On two scans of one other site the default network calls {bodies_02} and {bodies_04} of a
+vertebral body vertebra on average, once intensities are on a common scale. That shows that it can work, not that
 it does.""")
