@@ -145,7 +145,7 @@ spacing.groupby("sequence").median().round(3)
 figures.keep(figures.spacing_scatter(spacing, source="spider"), run.figures, "01_spacing")
 
 # %% [markdown]
-# **Figure 1.4** Pixel size and distance of slices in SPIDER's training volumes. T1 and T2 are sharp within a slice and coarse across; T2 SPACE is nearly
+# **Figure 1.4** Pixel size and distance of slices in SPIDER's training volumes. T1 and T2 are sharp within a slice and coarse across; T2 SPACE is about half
 # as fine across as within.
 
 # %%
@@ -294,7 +294,8 @@ print(f"{figures.spoken(share.index[-1])}: {rarest.removesuffix(' %')}, {ratio:.
 present.tell(
     "1. SPIDER has {spider_scans} series of {spider_patients} patients; {spider_space} series are "
     "T2 SPACE.\n"
-    "2. On T1 fat is bright and fluid dark, on T2 fluid is bright. T2 SPACE has the contrast of T2, acquired in 3D: slices "
+    "2. On T1 fat is bright and fluid dark, on T2 fluid is bright. T2 SPACE has the contrast of "
+    "T2, acquired in 3D: slices "
     "{space_thickness} thick, where those of T1 are {t1_thickness}.\n"
     "3. The numbers in a mask become four classes: background, vertebrae, canal, discs.\n"
     "4. Most of a slice is background, so accuracy says little: scores are counted class by class."

@@ -235,7 +235,8 @@ present.tell(
     "- {reference_top} series lack the vertebra at the upper edge in more than half of their "
     "slices. In others single slices lack it: the error analysis "
     "([notebook 6](06_error_analysis.ipynb)), which counts slices in which a network drew it, "
-    "finds {top_fault_slices} such slices, in {top_fault_series} series, those {reference_top} among them.\n"
+    "finds {top_fault_slices} such slices, in {top_fault_series} series, those {reference_top} "
+    "among them.\n"
     "- A disc against itself minus one pixel all around has a Dice of {eroded_discs}, though "
     "its NSD at 1 pixel is {eroded_discs_nsd}. Thin structures are judged hard."
 )
@@ -305,7 +306,8 @@ figures.keep(figures.copying_dice(copied, names, beside, **look), run.figures, "
 # %%
 present.tell(
     "On the {released_slices} released slices: masks of slices one apart (about {space_distance}) "
-    "have a Dice of {apart_1}, two apart {apart_2}, three apart {apart_3}. Under a random split, 90 / 10, "
+    "have a Dice of {apart_1}, two apart {apart_2}, three apart {apart_3}. Under a random split, "
+    "90 / 10, "
     "over slices a copied mask scores {copied_foreground}, of discs {copied_discs} beside the "
     "paper's {paper_discs_short}; another patient's mask {copied_other_patient}. That the paper's "
     "number comes from such a split is not stated; its authors' public script deals slices at "

@@ -265,7 +265,8 @@ present.tell(
     "{leaky_interval} under the random split and **{unseen_interval}** on unseen patients, a "
     "difference of {leak_gain_interval} after {unseen_epochs} epochs ({leak_gain_early} after "
     "five, {leak_gain_strong} with strong augmentation, which hinders memorising).\n\n**On a new "
-    "patient's** T2 SPACE expect about {unseen_about} from it on average, and {run_foreground_interval} from the "
+    "patient's** T2 SPACE expect about {unseen_about} from it on average, and "
+    "{run_foreground_interval} from the "
     "paper's network at half width and half size ({run_patients} patients, "
     "`results/released_cpu`). A longer trained combination of better parts reached "
     "{longer_interval}."
@@ -337,6 +338,7 @@ present.tell(
     "{run_discs}); the paper reports about 0.97.\n2. Under a random split over slices a copied "
     "mask scores {copied_foreground}; that the paper's number comes from such a split is not "
     "stated.\n3. A random split is worth {leak_gain_interval} to a small network: a score tells "
-    "little without its split.\n4. Of {claims_all} claims {claims_untestable} cannot be tested here; "
+    "little without its split.\n4. Of {claims_all} claims {claims_untestable} cannot be tested "
+    "here; "
     "{claims_reproduced} are reproduced (5.10 counts the others)."
 )

@@ -225,8 +225,8 @@ present.tell(
     "**Figure 6.9** What a finding changes in the Dice of the disc and of the vertebra above it, "
     "within patients.\n\nGrade 5: {worn_dice_interval}, mean over {worn_patients} patients with "
     "{worn_discs} such discs; beside the same patients' other discs {worn_adjusted_interval}. A "
-    "collapsed disc is thin, which lowers its Dice by itself. Thirteen findings were looked at "
-    "without a correction for their number, so some intervals may leave out 0 by chance."
+    "collapsed disc is thin, which lowers its Dice by itself. Findings were looked "
+    "at without a correction for their number, so some intervals may leave out 0 by chance."
 )
 
 # %% [markdown]
@@ -352,7 +352,8 @@ present.tell(
     "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "
     "in collapsed discs (Pfirrmann 5: {worn_adjusted_interval} beside the patient's other "
     "discs).\n3. **Which sequence:** T2 scores lowest, above all far from the midline "
-    "({step_lateral} on vertebrae and discs); with canal it is not shown to differ from T1.\n4. **Why:** not shown to be resolution "
+    "({step_lateral} on vertebrae and discs); with canal it is not shown to differ from T1.\n4. "
+    "**Why:** not shown to be resolution "
     "({step_resolution}); contrast, scanner, patients and few T2 slices in training cannot be "
     "told apart.\n5. **Does it know:** mostly. The most uncertain fifth of the slices holds "
     "{uncertainty_found} of the worst tenth."

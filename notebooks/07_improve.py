@@ -230,7 +230,8 @@ figures.keep(figure, run.figures, "07_boundary")
 present.tell("""**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: Boundary added
 {boundary_interval} Dice and focal Tversky {focal_tversky_interval}: no difference shown.
 Tversky {tversky_interval} and generalised Dice {generalised_interval}: worse. Cross-entropy +
-Dice, the plain sum that nnU-Net (the field's standard tool) trains with, {ce_dice_interval}: better, the largest gain of
+Dice, the plain sum that nnU-Net (the field's standard tool) trains with, {ce_dice_interval}:
+better, the largest gain of
 all.""")
 
 # %% [markdown]

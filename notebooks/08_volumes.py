@@ -277,7 +277,8 @@ present.picture("bodies_bodies", width=800)
 # %%
 present.tell("""The default network, `spine_t2space`, calls {bodies_02} and {bodies_04} of a body
 vertebra on average; without a common scale {bodies_04_unscaled} of the second scan's, perhaps
-since the bright fat of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
+since the bright fat of a T2 TSE presses bone into the dark. The common scale was brought in
+after these two scans
 had failed, so they are no untouched test. Two scans are two scans.""")
 
 # %% [markdown]
@@ -322,5 +323,6 @@ the label map has the scan's own grid.
 2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the
 reference and the numbering.
 3. On two scans of one other site the default network calls {bodies_02} and {bodies_04} of a
-vertebral body vertebra on average, once intensities are on a common scale. That shows that it can work, not that
+vertebral body vertebra on average, once intensities are on a common scale. That shows that it
+can work, not that
 it does.""")
