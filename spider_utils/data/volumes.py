@@ -1,7 +1,7 @@
 """3D volumes in and label maps out: MetaImage, NIfTI and NRRD files and DICOM series.
 
-The format is told by the file's name and never guessed from its content. SimpleITK reads a truncated or damaged file, or
-one whose header lies, with at most a warning, so header and stored voxels are checked before it does (`data.headers`).
+The format is told by the file's name and never guessed from its content. SimpleITK reads a truncated or damaged file,
+or one whose header lies, with at most a warning, so header and stored voxels are checked before (`data.headers`).
 """
 
 from collections.abc import Callable

@@ -87,14 +87,22 @@ def steps_of(volume: sitk.Image) -> np.ndarray:
         (rb"Offset = \S+", b"Offset = 1e999", "3 numbers as Offset"),
         (rb"TransformMatrix = [^\n]+\n", b"", "9 numbers as TransformMatrix, found none"),
         (rb"ElementSpacing = [^\n]+\n", b"", "3 numbers as ElementSpacing, found none"),
-        (rb"ElementType = MET_SHORT", b"ElementType = MET_UCHAR", "210 bytes of voxels, as its header says, found more"),
+        (
+            rb"ElementType = MET_SHORT",
+            b"ElementType = MET_UCHAR",
+            "210 bytes of voxels, as its header says, found more",
+        ),
         (rb"ElementType = MET_SHORT", b"ElementType = MET_LONG", "an ElementType of "),
         (rb"BinaryDataByteOrderMSB = False\n", b"", "True or False as BinaryDataByteOrderMSB, found none"),
         (rb"BinaryData = True", b"BinaryData = False", "binary voxels"),
         (rb"Offset = ", b"Position = 1 2 3\nOffset = ", "one Offset, found 1 2 3 and -7.25 11.5 3"),
         (rb"Offset = ", b"HeaderSize = 5\nOffset = ", "HeaderSize 0, found 5"),
         (rb"Offset = ", b"DistanceUnits = cm\nOffset = ", "DistanceUnits mm, found cm"),
-        (rb"Offset = ", b"ElementToIntensityFunctionSlope = 2\nOffset = ", "ElementToIntensityFunctionSlope 1, found 2"),
+        (
+            rb"Offset = ",
+            b"ElementToIntensityFunctionSlope = 2\nOffset = ",
+            "ElementToIntensityFunctionSlope 1, found 2",
+        ),
     ],
 )
 def test_a_metaimage_that_lies_is_refused(tmp_path, old, new, message):
@@ -216,7 +224,9 @@ def test_a_sform_that_is_far_from_a_rotation_is_refused(tmp_path):
         assert "the spacing 0.5 x 0.75 x 3.3 mm (pixdim) in its sform, found 1 x 1.5 x 6.6 mm" in refusal(path)
 
 
-@pytest.mark.parametrize(("codes", "taken"), [((1, 1), "sform"), ((1, 2), "qform"), ((1, 4), "qform"), ((2, 1), "sform")])
+@pytest.mark.parametrize(
+    ("codes", "taken"), [((1, 1), "sform"), ((1, 2), "qform"), ((1, 4), "qform"), ((2, 1), "sform")]
+)
 def test_two_places_in_a_nifti_file_are_noted_and_the_taken_one_is_named(tmp_path, codes, taken):
     sform = sform_of(tmp_path / "b.nii")
     sform[2, 3] += 18

@@ -34,7 +34,9 @@ def unpacked(path: Path, header: Header) -> Iterator[bytes]:
     """
     with path.open("rb") as file:
         file.seek(header.begin)
-        yield from _inflated(path, file, header.packing) if header.packing else iter(lambda: file.read(CHUNK_BYTES), b"")
+        yield from (
+            _inflated(path, file, header.packing) if header.packing else iter(lambda: file.read(CHUNK_BYTES), b"")
+        )
 
 
 def _inflated(path: Path, file: BinaryIO, packing: str) -> Iterator[bytes]:

@@ -1,7 +1,7 @@
 """Headers of text: MetaImage (itk.org/Wiki/MetaIO/Documentation) and NRRD (teem.sourceforge.net/nrrd/format.html)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +53,9 @@ def read_mha(path: Path) -> Header:
     fields, head_bytes = _mha_fields(path)
     if fields["ElementDataFile"].upper() != "LOCAL":
         raise refusal(path, "the voxels inside the file", "none", "store it as one MHA file")
-    _check_dimensions(path, fields.get("NDims", ""), fields.get("DimSize", ""), fields.get("ElementNumberOfChannels", "1"))
+    _check_dimensions(
+        path, fields.get("NDims", ""), fields.get("DimSize", ""), fields.get("ElementNumberOfChannels", "1")
+    )
     _check_plain(path, fields, MHA_PLAIN)
     if not _is_true(path, fields, "BinaryData"):
         raise refusal(path, "binary voxels", "BinaryData = False", "store it as binary")
@@ -114,37 +116,45 @@ def read_nrrd(path: Path) -> Header:
 def _mha_fields(path: Path) -> tuple[dict[str, str], int]:
     """Return the fields of a MetaImage header by their usual names, and its length in bytes."""
     fields: dict[str, str] = {}
-    for line, end in _lines(path, "NDims"):
+    head = _head(path, b"NDims")
+    for line, end in _lines(head):
         key, _, value = re.sub(r"\s*[=:]\s*", "\n", line, count=1).partition("\n")
         _add(path, fields, MHA_ALIASES.get(key, key), value)
         if key == "ElementDataFile":
-            break
-    return fields, end
+            return fields, end
+    raise unreadable(path, head)
 
 
 def _nrrd_fields(path: Path) -> tuple[dict[str, str], int]:
     """Return the fields of a NRRD header, in small letters, and its length in bytes."""
     fields: dict[str, str] = {}
-    for line, end in _lines(path, "NRRD"):
+    head = _head(path, b"NRRD")
+    for line, end in _lines(head):
         if not line:
-            break
+            return fields, end
         key, colon, value = line.lower().partition(": ")
         if colon and not key.startswith("#"):
             _add(path, fields, NRRD_ALIASES.get(key.strip(), key.strip()), value.strip())
         if "data file" in fields:
             raise refusal(path, "the voxels inside the file", "none", "store it as one NRRD file")
-    return fields, end
+    raise unreadable(path, head)
 
 
-def _lines(path: Path, word: str) -> Iterator[tuple[str, int]]:
-    """Yield the lines of a header of text, each with its end in the file; it holds a word, or is none of its kind."""
+def _head(path: Path, word: bytes) -> bytes:
+    """Return the beginning of a file. Raises SpiderError unless it holds a word, as all of its kind do."""
     with path.open("rb") as file:
         head = file.read(TEXT_BYTES)
+    if word not in head:
+        raise unreadable(path, head)
+    return head
+
+
+def _lines(head: bytes) -> Iterator[tuple[str, int]]:
+    """Yield the lines of a header of text, each with its end in the file."""
     end = 0
-    while word.encode() in head and (newline := head.find(b"\n", end)) >= 0:
+    while (newline := head.find(b"\n", end)) >= 0:
         line, end = head[end:newline], newline + 1
         yield line.decode("latin-1").strip(), end
-    raise unreadable(path, head)
 
 
 def _add(path: Path, fields: dict[str, str], key: str, value: str) -> None:
@@ -163,7 +173,7 @@ def _check_dimensions(path: Path, dimensions: str, sizes: str, channels: str = "
         raise refusal(path, "a 3D volume with one value a voxel", found, "convert or remove it")
 
 
-def _check_plain(path: Path, fields: dict[str, str], plain: dict[str, tuple[str, ...]]) -> None:
+def _check_plain(path: Path, fields: dict[str, str], plain: Mapping[str, tuple[str, ...]]) -> None:
     for key, values in plain.items():
         if fields.get(key, values[0]) not in values:
             raise refusal(path, f"{key} {values[0]}", fields[key], "convert it")
