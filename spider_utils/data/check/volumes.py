@@ -13,7 +13,7 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.check.findings import ERROR, WARNING, Finding
 from spider_utils.data.labels import CANAL_LABEL, four_classes
-from spider_utils.data.pose import acquired_axis, sagittal_angle, to_pose
+from spider_utils.data.pose import acquired_axis, posed_grid, sagittal_angle
 from spider_utils.data.spider import geometry_differences
 from spider_utils.data.volumes import reading_notes
 
@@ -69,7 +69,7 @@ def implausible_spacing(where: str, image: sitk.Image) -> list[Finding]:
     """Look at the spacing in the common pose. That of an axial or coronal stack is `not_sagittal`'s."""
     if acquired_axis(image) in ("axial", "coronal"):
         return []
-    column_mm, row_mm, slice_mm = to_pose(image).GetSpacing()
+    _, (column_mm, row_mm, slice_mm) = posed_grid(image)
     found = []
     low, high = PIXEL_MM
     if not all(low <= value <= high for value in (row_mm, column_mm)):
@@ -83,8 +83,7 @@ def implausible_plane(where: str, image: sitk.Image) -> list[Finding]:
     """Look at height and width of the sagittal plane. An axial or coronal stack is `not_sagittal`'s."""
     if acquired_axis(image) in ("axial", "coronal"):
         return []
-    posed = to_pose(image)
-    width, height, _ = (count * step for count, step in zip(posed.GetSize(), posed.GetSpacing(), strict=True))
+    width, height, _ = (count * step for count, step in zip(*posed_grid(image), strict=True))
     low, high = PLANE_MM
     if all(low <= extent <= high for extent in (height, width)):
         return []
