@@ -38,9 +38,9 @@ def compare_labels(series: Sequence[Series], settings: PreprocessSettings) -> pd
 
     Columns: series, patient, sequence, slice_index; foreground (pixels of it in the direct labels), changed (pixels
     that differ), dice_<class> of both (NaN where neither has the class), lost_<class> (direct has it, APTA does not),
-    invented_<class> (the other way round), painted_red (pass 6 has turned canal and discs into vertebrae), enough_direct and
-    enough_apta (the slice holds min_classes classes). Series without a mask are left out. Raises SpiderError for
-    released masks, which APTA has made already.
+    invented_<class> (the other way round), painted_red (pass 6 has turned canal and discs into vertebrae),
+    enough_direct and enough_apta (the slice holds min_classes classes). Series without a mask are left out. Raises
+    SpiderError for released masks, which APTA has made already.
     """
     labelled = [one for one in series if one.mask_files]
     return pd.concat([_compare(one, settings) for one in progress(labelled, desc="labels")], ignore_index=True)

@@ -81,7 +81,7 @@ def refuse_other_order(prediction: Path, reference: Path, found: np.ndarray, tru
 
 
 def _rows(mask: np.ndarray) -> tuple[float, float, float]:
-    """Return the rows, from the head, that 5 % of a mask's voxels (D, H, W) lie above, their mean, and that of 95 %."""
+    """Return the row, from the head, with 5 % of a mask's voxels (D, H, W) above it, their mean, and that of 95 %."""
     voxels = mask.sum(axis=(0, 2))
     upper, lower = np.searchsorted(np.cumsum(voxels) / voxels.sum(), (0.05, 0.95))
     return float(upper), float(np.arange(len(voxels)) @ voxels / voxels.sum()), float(lower)

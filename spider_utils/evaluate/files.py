@@ -54,11 +54,11 @@ def score_files(
     the file cannot be written, or it cannot be told what a folder's label maps hold.
     """
     pairs, failed, unpaired = pair_volumes(prediction, reference)
-    held = tuple(folder_convention([pair[side] for pair in pairs.values()], convention) for side in (0, 1))
+    predicted, wanted = (folder_convention([pair[side] for pair in pairs.values()], convention) for side in (0, 1))
     tables, table = [], pd.DataFrame(columns=COLUMNS)
-    for name, files in progress(pairs.items(), desc="score", unit="volume"):
+    for name, (found, truth) in progress(pairs.items(), desc="score", unit="volume"):
         try:
-            tables.append(score_pair(*files, *held, convention is None).assign(volume=name))
+            tables.append(score_pair(found, truth, predicted, wanted, convention is None).assign(volume=name))
         except SpiderError as error:
             failed[name] = str(error)
             continue
@@ -99,10 +99,10 @@ def score_pair(prediction: Path, reference: Path, predicted: str, wanted: str, d
     """
     truth, labels, spacing = _read_pair(prediction, reference)
     numbered = [has_numbers(one, held) for one, held in ((truth, wanted), (labels, predicted))]
-    classes = [_classes(one, told) for one, told in zip((truth, labels), numbered, strict=True)]
+    classes, found = (_classes(one, told) for one, told in zip((truth, labels), numbered, strict=True))
     if doubt and not all(numbered):
-        refuse_other_order(prediction, reference, classes[1], classes[0])
-    scored = score_classes(*classes, spacing)
+        refuse_other_order(prediction, reference, found, classes)
+    scored = score_classes(classes, found, spacing)
     tables = [scored.rename(columns={"class": "structure"}).assign(score=CLASS_SCORE)]
     if numbered[0] and (numbered[1] or not labels.any()):
         structures = score_structures(truth, labels, spacing)

@@ -90,7 +90,7 @@ def test_padding_changes_nothing(shared_data, value):
 
 
 def test_black_slices_within_and_a_rim_of_one_value_change_nothing(shared_data):
-    """As a stitched scan has them, and one that was resampled obliquely; the rim may be far below or amid all values."""
+    """As a stitched scan has them, and one that was resampled obliquely; the rim is far below or amid all values."""
     volume = real_volumes(shared_data)[0].astype(np.float32)
     own = standardise(volume, RAMP)
     stitched = np.insert(volume, 4, 0, axis=0)

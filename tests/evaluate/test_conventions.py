@@ -30,7 +30,7 @@ def score(tmp_path: Path, prediction: np.ndarray, reference: np.ndarray, *more: 
     if main(["score", "--prediction", str(files[0]), "--reference", str(files[1]), "--out", str(out), *more]):
         return None
     table = pd.read_csv(out)
-    return table[table["volume"] == "P"].set_index(["score", "structure", "metric"])["value"]
+    return table[table["volume"] == "P"].set_index(["score", "structure", "metric"])["value"].sort_index()
 
 
 def only(labels: np.ndarray, *numbers: int) -> np.ndarray:
