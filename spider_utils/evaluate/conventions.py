@@ -75,8 +75,8 @@ def refuse_other_order(prediction: Path, reference: Path, found: np.ndarray, tru
     if set(best) == set(best.values()) and any(own != other for own, other in best.items()):
         lies = ", ".join(f"{own} in {CLASSES[other]}" for own, other in best.items())
         raise SpiderError(
-            f"{prediction}: expected 1 vertebrae, 2 canal, 3 discs, found {lies} of {reference}, as nnU-Net may number; "
-            "renumber one of them, or say --convention four"
+            f"{prediction}: expected 1 vertebrae, 2 canal, 3 discs, found {lies} of {reference}, as nnU-Net "
+            "may number; renumber one of them, or say --convention four"
         )
 
 
