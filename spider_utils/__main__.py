@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from spider_utils.common.command import exit_status
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import refuse_unwritable
 from spider_utils.data.sources import SOURCES, get_source
 
 SOURCE: dict[str, Any] = {
@@ -25,17 +27,17 @@ class OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    0; 1 where `check` finds errors in a data set; 2 after an error in one line; 130 when interrupted.
+    1 where `check` finds errors, or `predict` or `score` leave files out; else see `exit_status`.
     """
     options = make_parser().parse_args(arguments)
-    try:
-        return options.command(options) or 0
-    except SpiderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    place = getattr(options, "out", None) or getattr(options, "output", None)
+
+    def command() -> int | None:
+        if place:
+            refuse_unwritable(place, is_file=options.command in (check, score))
+        return options.command(options)
+
+    return exit_status(command)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -175,7 +177,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def predict(options: argparse.Namespace) -> None:
+def predict(options: argparse.Namespace) -> int:
     """Segment volumes or PNG slices: a label map each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
     from spider_utils.predict.slices import holds_slices, predict_folder
 
@@ -198,7 +200,11 @@ def predict(options: argparse.Namespace) -> None:
     total = len(written) + len(left_out)
     print(f"{len(written)} of {total} {what} segmented with {network}, label maps: {options.output}")
     if left_out:
-        raise SpiderError(f"{options.input}: {len(left_out)} of {total} {what} could not be segmented, see above")
+        print(
+            f"error: {options.input}: {len(left_out)} of {total} {what} could not be segmented, see above",
+            file=sys.stderr,
+        )
+    return 1 if left_out else 0
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -207,7 +213,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="CSV", help="table to write")
 
 
-def score(options: argparse.Namespace) -> None:
+def score(options: argparse.Namespace) -> int:
     """Score label maps of volumes in 3D: the four classes, and SPIDER's own score of numbered structures."""
     from spider_utils.evaluate.files import score_files, score_lines
 
@@ -220,7 +226,9 @@ def score(options: argparse.Namespace) -> None:
         print(*score_lines(scores.table), f"Table: {options.out}", sep="\n")
     if scores.failed:
         total = scores.scored + len(scores.failed)
-        raise SpiderError(f"{options.prediction}: {len(scores.failed)} of {total} volumes were not scored, see above")
+        problem = f"{len(scores.failed)} of {total} volumes were not scored, see above"
+        print(f"error: {options.prediction}: {problem}", file=sys.stderr)
+    return 1 if scores.failed else 0
 
 
 def add_carry_arguments(parser: argparse.ArgumentParser) -> None:
