@@ -68,6 +68,7 @@ def test_unknown_source_is_refused():
         style.note_source(style.new_figure()[0], "elsewhere")
 
 
+@pytest.mark.filterwarnings("ignore:Glyph")
 def test_a_name_with_control_characters_leaves_an_svg_that_can_be_read(tmp_path):
     figure = Figure()
     figure.text(0.5, 0.5, "a\0b\x1bc")
