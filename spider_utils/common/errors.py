@@ -15,7 +15,7 @@ REMEDIES = {  # by the number of the system's error
 }
 NO_MEMORY = f"there is too little memory; close other programs or take a larger machine, and {AGAIN}"
 OUT_OF_MEMORY = re.compile(r"can't allocate memory|not enough memory|out of memory", re.IGNORECASE)  # torch says so
-NOT_WRITTEN = re.compile(r"PytorchStreamWriter|unexpected pos \d+")  # torch, where a file cannot be written whole
+NOT_WRITTEN = re.compile(r"PytorchStreamWriter|unexpected pos \d+|File cannot be written")  # torch's and ITK's words
 CODE = re.compile(r"(?:\(os error |\[Errno )(\d+)")  # how Rust's libraries and Python tell the system's error
 
 
@@ -28,7 +28,8 @@ def in_one_line(error: BaseException) -> str | None:
 
     None for another error, which is a fault of this program and keeps its traceback.
     """
-    text = str(error).strip().partition("\n")[0]
+    lines = str(error).strip().splitlines() or [""]
+    text = next(filter(NOT_WRITTEN.search, lines), lines[0]).split("): ")[-1]  # ITK's words come after an address
     if isinstance(error, OSError):
         named = f"{error.filename}: " if error.filename else ""
         return f"{named}{error.strerror or text}; {REMEDIES.get(error.errno or 0, f'check it and {AGAIN}')}"

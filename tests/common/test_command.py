@@ -67,6 +67,10 @@ class SafetensorError(Exception):
         (MemoryError(), "there is too little memory"),
         (RuntimeError("[...] DefaultCPUAllocator: can't allocate memory: you tried"), "there is too little memory"),
         (OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"), "there is too little memory"),
+        (
+            RuntimeError("Exception thrown\nITK ERROR: MetaImageIO(0x5): File cannot be written: a.mha\nReason: full"),
+            "File cannot be written: a.mha; free some space",
+        ),
         (RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 640 vs 534"), "free some space"),
     ],
 )
