@@ -1,14 +1,11 @@
 """3D volumes in and label maps out: MetaImage, NIfTI and NRRD files and DICOM series.
 
-The format is told by the file's name and never guessed from its content. SimpleITK reads a truncated or damaged file of
-some formats with at most a warning, so the stored voxels are counted, and their checksum tested, before it does.
+The format is told by the file's name and never guessed from its content. SimpleITK reads a truncated or damaged file,
+or one whose header lies, with at most a warning, so header and stored voxels are checked before (`data.headers`).
 """
 
-import gzip
-import struct
-import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import SimpleITK as sitk
@@ -16,13 +13,19 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.data.dicom import dicom_files, read_dicom
+from spider_utils.data.headers.header import Header, check_header, check_name, place_as_read
+from spider_utils.data.headers.nifti import read_nifti, read_plainly
+from spider_utils.data.headers.stored import check_voxels
+from spider_utils.data.headers.text import read_mha, read_nrrd
 
 IMAGE_IO = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
 VOLUME_SUFFIXES = tuple(IMAGE_IO)
 DETACHED_SUFFIXES = (".mhd", ".nhdr")  # headers whose voxels lie in another file; found, and refused by name
-COSINE_TOLERANCE = 1e-2  # of an axis' length and of the cosine between two axes
-CHUNK_BYTES = 1 << 20
-NIFTI_HEADER_BYTES = 348
+HEADERS: dict[str, Callable[[Path], Header]] = {
+    ".mha": read_mha, ".nii": read_nifti, ".nii.gz": read_nifti, ".nrrd": read_nrrd,
+}  # fmt: skip
+NOTES = "spider_utils: notes"  # of an image's metadata, a line each
+SAME_MM = 0.1  # how far apart the two places of a voxel may be to be the same
 
 
 def volume_suffix(path: Path | str) -> str:
@@ -75,16 +78,20 @@ def find_volumes(source: Path | str) -> list[Path]:
 def read_volume(path: Path | str) -> sitk.Image:
     """Read a 3D volume, file or DICOM folder, with its spacing (mm), origin (mm) and direction cosines (LPS).
 
-    A NIfTI file may have more axes of length 1. Raises SpiderError when the file is missing, of another format,
-    unreadable, truncated or damaged, not 3D, says no orientation (NIfTI, NRRD), has a spacing that is not above 0 or
-    axes that are not at right angles, or holds NaN or infinity; for a DICOM folder also like `dicom.read_dicom`.
+    A NIfTI file may have more axes of length 1; where its qform and its sform differ, see `reading_notes`. Raises
+    SpiderError when the file is missing, of another format, unreadable, truncated, damaged or longer than its header
+    says, not 3D, says no spacing, orientation or place or contradicts itself, has a spacing that is not above 0 or axes
+    that are not at right angles, or holds NaN or infinity; for a DICOM folder also like `dicom.read_dicom`.
     """
     path = Path(path)
-    if path.is_dir():
-        volume = read_dicom(path)
-        _check_axes(path, volume.GetSpacing(), volume.GetDirection())
-    else:
-        volume = _read_file(path)
+    check_name(path)
+    try:
+        volume = read_dicom(path) if path.is_dir() else _read_file(path)
+    except OSError as error:
+        found = error.strerror or type(error).__name__
+        raise SpiderError(
+            f"{path}: expected a volume that can be read, found {found}; check it and its permissions"
+        ) from error
     voxels = sitk.GetArrayViewFromImage(volume)
     if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
         count = int((~np.isfinite(voxels)).sum())
@@ -98,6 +105,7 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
     Raises SpiderError for another suffix and where nothing can be written.
     """
     path = Path(path)
+    check_name(path)
     suffix = volume_suffix(path)
     if suffix not in IMAGE_IO:
         raise SpiderError(
@@ -113,6 +121,11 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
         ) from error
 
 
+def reading_notes(volume: sitk.Image) -> list[str]:
+    """Return what was doubtful about the header of a volume that `read_volume` has read, a text each."""
+    return volume.GetMetaData(NOTES).splitlines() if volume.HasMetaDataKey(NOTES) else []
+
+
 def _read_file(path: Path) -> sitk.Image:
     suffix = volume_suffix(path)
     if not path.is_file():
@@ -122,136 +135,24 @@ def _read_file(path: Path) -> sitk.Image:
             f"{path}: expected one file with header and voxels ({', '.join(VOLUME_SUFFIXES)}), found "
             f"{suffix or 'another suffix'}; convert it"
         )
+    header = HEADERS[suffix](path)
+    check_header(path, header)
+    check_voxels(path, header)
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[suffix])
     reader.SetFileName(str(path))
     try:
         reader.ReadImageInformation()
+        place = place_as_read(path, header, reader)
+        volume = reader.Execute()
     except RuntimeError as error:
-        raise SpiderError(
-            f"{path}: expected a {suffix} volume, found a header that cannot be read; fetch it again"
-        ) from error
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        size = " x ".join(str(number) for number in reader.GetSize())
-        raise SpiderError(
-            f"{path}: expected a 3D volume with one value a voxel, found {size} with {reader.GetNumberOfComponents()}; "
-            "convert or remove it"
-        )
-    _check_axes(path, reader.GetSpacing(), reader.GetDirection())
-    check = {".mha": _check_mha, ".nrrd": _check_nrrd}.get(suffix, _check_nifti)
-    check(
-        path, int(np.prod(reader.GetSize())), sitk.Image([1, 1, 1], reader.GetPixelIDValue()).GetSizeOfPixelComponent()
-    )
-    try:
-        return reader.Execute()
-    except RuntimeError as error:
-        raise SpiderError(
-            f"{path}: expected a {suffix} volume, found voxels that cannot be read; fetch it again"
-        ) from error
-
-
-def _check_axes(path: Path, spacing: tuple[float, ...], direction: tuple[float, ...]) -> None:
-    if not all(value > 0 for value in spacing):
-        found = " x ".join(f"{value:g}" for value in spacing)
-        raise SpiderError(f"{path}: expected spacings above 0 mm, found {found}; mend its header")
-    axes = np.array(direction).reshape(3, 3)
-    if not np.allclose(axes.T @ axes, np.eye(3), rtol=0, atol=COSINE_TOLERANCE):
-        found = ", ".join(f"{value:.4g}" for value in direction)
-        raise SpiderError(
-            f"{path}: expected three axes at right angles, found the direction cosines {found}; mend its header"
-        )
-
-
-def _check_mha(path: Path, voxels: int, voxel_bytes: int) -> None:
-    with path.open("rb") as file:
-        header = {}
-        for line in file:
-            key, _, value = line.decode("latin-1").partition("=")
-            header[key.strip()] = value.strip()
-            if key.strip() == "ElementDataFile":
-                break
-        if header.get("ElementDataFile") != "LOCAL":
-            raise SpiderError(f"{path}: expected the voxels inside the file, found none; store it as one MHA file")
-        if header.get("CompressedData", "").lower() == "true":
-            found = _inflated_bytes(path, file)
-        else:
-            found = path.stat().st_size - file.tell()
-    _check_count(path, voxels * voxel_bytes, found)
-
-
-def _check_nifti(path: Path, voxels: int, _: int) -> None:
-    """Check a NIfTI-1 file. Its voxels may be stored smaller than they are read, with a scale in the header."""
-    if volume_suffix(path) == ".nii.gz":
-        with gzip.open(path) as file:
-            header, found = _start_and_size(path, file)
-    else:
-        with path.open("rb") as file:
-            header, found = file.read(NIFTI_HEADER_BYTES), path.stat().st_size
-    _check_count(path, NIFTI_HEADER_BYTES, len(header))
-    order = "<" if struct.unpack_from("<i", header)[0] == NIFTI_HEADER_BYTES else ">"
-    bits = struct.unpack_from(f"{order}h", header, 72)[0]
-    offset = struct.unpack_from(f"{order}f", header, 108)[0]
-    if struct.unpack_from(f"{order}hh", header, 252) == (0, 0):  # codes of qform and sform: unknown
-        raise SpiderError(f"{path}: expected an orientation (qform or sform), found none; convert the series anew")
-    _check_count(path, int(offset) + voxels * bits // 8, found)
-
-
-def _check_nrrd(path: Path, voxels: int, voxel_bytes: int) -> None:
-    header = {}
-    with path.open("rb") as file:
-        for line in file:
-            if not line.strip():
-                break
-            key, _, value = line.decode("latin-1").partition(":")
-            header[key.strip().lower()] = value.strip().lower()
-        if "data file" in header or "datafile" in header:
-            raise SpiderError(f"{path}: expected the voxels inside the file, found none; store it as one NRRD file")
-        if not header.get("space") or "none" in header.get("space directions", "none"):
-            raise SpiderError(
-                f"{path}: expected an orientation (space and its directions), found none; convert it anew"
-            )
-        if header.get("encoding") in ("gzip", "gz"):
-            with gzip.GzipFile(fileobj=file) as inflated:
-                _, found = _start_and_size(path, inflated)
-        elif header.get("encoding") == "raw":
-            found = path.stat().st_size - file.tell()
-        else:
-            raise SpiderError(f"{path}: expected the encoding raw or gzip, found {header.get('encoding')}; convert it")
-    _check_count(path, voxels * voxel_bytes, found)
-
-
-def _check_count(path: Path, expected: int, found: int) -> None:
-    if found < expected:
-        raise SpiderError(
-            f"{path}: expected {expected} bytes of voxels, found {found}; it is truncated, fetch it again"
-        )
-
-
-def _start_and_size(path: Path, file: gzip.GzipFile) -> tuple[bytes, int]:
-    """Return the first bytes that a gzip stream inflates to and how many there are, its checksum tested."""
-    try:
-        start = file.read(NIFTI_HEADER_BYTES)
-        size = len(start)
-        while chunk := file.read(CHUNK_BYTES):
-            size += len(chunk)
-    except EOFError as error:
-        raise SpiderError(
-            f"{path}: expected a whole gzip stream, found a part; it is truncated, fetch it again"
-        ) from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise SpiderError(f"{path}: expected gzip-compressed voxels, found damaged ones; fetch it again") from error
-    return start, size
-
-
-def _inflated_bytes(path: Path, file: BinaryIO) -> int:
-    """Count the bytes that the rest of `file` inflates to; zlib checks them against the stream's own checksum."""
-    inflate = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)
-    count = 0
-    try:
-        while chunk := file.read(CHUNK_BYTES):
-            count += len(inflate.decompress(chunk))
-    except zlib.error as error:
-        raise SpiderError(f"{path}: expected zlib-compressed voxels, found damaged ones; fetch it again") from error
-    if not inflate.eof:
-        raise SpiderError(f"{path}: expected a whole zlib stream, found a part; it is truncated, fetch it again")
-    return count
+        if HEADERS[suffix] is not read_nifti:
+            found = "voxels that cannot be read"
+            raise SpiderError(f"{path}: expected a {suffix} volume, found {found}; fetch it again") from error
+        volume = read_plainly(path, header)  # ITK takes no axes that are only about at right angles
+        volume.SetMetaData(NOTES, "expected axes at right angles, found a rounded or sheared sform, brought to them")
+        return volume
+    if header.apart_mm > SAME_MM:
+        found = f"qform and sform up to {header.apart_mm:.3g} mm apart, taken is the {place.name}"
+        volume.SetMetaData(NOTES, f"expected one place in the patient, found {found}")
+    return volume

@@ -220,8 +220,10 @@ def test_a_volume_that_is_not_3d_is_refused(tmp_path, suffix, shape):
 
 def test_several_values_a_voxel_are_refused_and_one_time_point_is_read(tmp_path):
     colour = sitk.GetImageFromArray(np.zeros((3, 4, 5, 3), np.uint8), isVector=True)
-    sitk.WriteImage(colour, str(tmp_path / "colour.nrrd"))
-    assert "expected a 3D volume with one value a voxel, found 5 x 4 x 3 with 3" in refusal(tmp_path / "colour.nrrd")
+    for suffix, found in ((".nrrd", "3 x 5 x 4 x 3"), (".mha", "5 x 4 x 3 with 3"), (".nii", "5 x 4 x 3 x 1 x 3")):
+        sitk.WriteImage(colour, str(tmp_path / f"colour{suffix}"))
+        message = refusal(tmp_path / f"colour{suffix}")
+        assert f"expected a 3D volume with one value a voxel, found {found};" in message
     series = sitk.JoinSeries([noise_volume()])
     sitk.WriteImage(series, str(tmp_path / "one.nii.gz"))
     assert_same(read_volume(tmp_path / "one.nii.gz"), noise_volume(), tolerance=1e-6)
