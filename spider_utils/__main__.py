@@ -9,7 +9,6 @@ from typing import Any, NoReturn
 
 from spider_utils.common.command import exit_status
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import refuse_unwritable
 from spider_utils.data.sources import SOURCES, get_source
 
 NUMBER = r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
@@ -33,13 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(arguments)
     place = getattr(options, "out", None) or getattr(options, "output", None)
-
-    def command() -> int | None:
-        if place:
-            refuse_unwritable(place, is_file=options.command in (check, score))
-        return options.command(options)
-
-    return exit_status(command)
+    return exit_status(lambda: options.command(options), place, is_file=options.command in (check, score))
 
 
 def make_parser() -> argparse.ArgumentParser:

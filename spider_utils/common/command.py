@@ -6,10 +6,11 @@ import sys
 from collections.abc import Callable
 
 from spider_utils.common.errors import SpiderError, in_one_line
+from spider_utils.common.files import refuse_unwritable
 
 
-def exit_status(command: Callable[[], int | None]) -> int:
-    """Run a command and return its exit status.
+def exit_status(command: Callable[[], int | None], place: str | None = None, is_file: bool = False) -> int:
+    """Run a command, which writes to the folder or the one file `place`, and return its exit status.
 
     Its own, 0 for None; 2 after an error in one line; 130 when interrupted; 141 where what reads the output has ended
     (`| head`). A fault of this program keeps its traceback.
@@ -18,6 +19,8 @@ def exit_status(command: Callable[[], int | None]) -> int:
         if isinstance(stream, io.TextIOWrapper):  # its encoding may lack a letter, and a file's name be no UTF-8
             stream.reconfigure(errors="backslashreplace")
     try:
+        if place:
+            refuse_unwritable(place, is_file)
         status = command() or 0
         sys.stdout.flush()
         return status
