@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -30,6 +30,9 @@ present.picture("readme_hero", width=1000)
 # **Figure 1.1** Three patients, seen from the side: head at the top, belly at the left. Each slice of MRI stands beside its *mask*, in which people have
 # marked vertebrae, spinal canal and discs, pixel by pixel. To make such a mask is *segmentation*, and what this course teaches a network to do.
 #
+# Two names stand everywhere. *SPIDER* is a public set of lumbar MRI with such masks, from four hospitals (van der Graaf et al. 2024). *The paper* is Ahmed et al. (2025):
+# it trains a U-Net on slices of SPIDER, and this course rebuilds it. *Released* are the T2 SPACE slices that its authors published, *pairs* other slices with masks.
+#
 # ## Parameters
 #
 # | parameter | values | meaning |
@@ -37,7 +40,7 @@ present.picture("readme_hero", width=1000)
 # | `source` | `sample`, `released`, `pairs`, `spider`, `phantom`, or some joined by `+` | which data: `sample` is real and comes with the package, `phantom` is synthetic, the others need a folder |
 # | `data_dir` | a folder, or None | where the data lie; the sample and the phantom need none |
 # | `run_dir` | a folder, or None | what the notebooks make is kept here; None: `runs/<source>_<profile>` |
-# | `profile` | `smoke`, `cpu`, `paper` | all other settings: minutes on two cores, a night, the paper's |
+# | `profile` | `smoke`, `cpu`, `paper` | all other settings: minutes on two cores, an hour, the paper's for a GPU |
 # | `more` | a dictionary, or None | any other setting, `{"patients": 5}`; the names are those of `spider_utils/runs/profiles` |
 #
 # None means: what the profile, or the run folder, says.
@@ -142,7 +145,7 @@ spacing.groupby("sequence").median().round(3)
 figures.keep(figures.spacing_scatter(spacing, source="spider"), run.figures, "01_spacing")
 
 # %% [markdown]
-# **Figure 1.4** Pixel size and distance of slices in SPIDER's training volumes. T1 and T2 are sharp within a slice and coarse across; T2 SPACE is nearly
+# **Figure 1.4** Pixel size and distance of slices in SPIDER's training volumes. T1 and T2 are sharp within a slice and coarse across; T2 SPACE is about half
 # as fine across as within.
 
 # %%
@@ -238,7 +241,7 @@ figures.keep(figures.class_balance(table, source=run.source), run.figures, "01_c
 # **Figure 1.7** Share of all pixels (left) and of the *foreground*, all but the background (right).
 #
 # The program that sees nothing has the accuracy of the first column, and finds no disc at all. So accuracy says little here; scores are counted class by
-# class ([notebook 2](02_preprocess.ipynb)), and the loss gives rare classes weight ([notebook 3](03_model.ipynb)).
+# class ([notebook 2](02_preprocess.ipynb)), and a part of the *loss* (what training makes smaller) counts each class alike ([notebook 3](03_model.ipynb)).
 #
 # ## 1.7 What the radiologists recorded
 #
@@ -260,7 +263,7 @@ else:
 # 2. Count the pixels of the series of Figure 1.5 by class, from its mask alone. Do they agree with the survey's table?
 # 3. Which class is the rarest of the foreground on T2 SPACE (or on what your data hold), and how many background pixels come on one of its pixels?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: millimetres divided by millimetres a pixel
 pixel = spacing.groupby("sequence")["pixel_mm_row"].median()
 rows = (28 / pixel).round().astype(int)
@@ -268,14 +271,14 @@ listed = present.table("spider_series").set_index("sequence")["pixel_mm"]
 assert np.allclose(pixel["T2_SPACE"], listed["T2_SPACE"])
 print(rows.to_dict())
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: np.unique counts the values of the mask
 found, pixels = np.unique(classes, return_counts=True)
 row = table.set_index("series").loc[name]
 assert all(row[f"n_{data.CLASSES[k]}"] == n for k, n in zip(found, pixels, strict=True))
 print({data.CLASSES[k]: int(n) for k, n in zip(found, pixels, strict=True)})
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: the smallest share, and how often it goes into the background's
 part = share.iloc[-1]
 rarest = part[[f"{name} %" for name in data.FOREGROUND]].idxmin()
@@ -291,7 +294,8 @@ print(f"{figures.spoken(share.index[-1])}: {rarest.removesuffix(' %')}, {ratio:.
 present.tell(
     "1. SPIDER has {spider_scans} series of {spider_patients} patients; {spider_space} series are "
     "T2 SPACE.\n"
-    "2. T1 shows fat, T2 shows fluid. T2 SPACE has the contrast of T2, acquired in 3D: slices "
+    "2. On T1 fat is bright and fluid dark, on T2 fluid is bright. T2 SPACE has the contrast of "
+    "T2, acquired in 3D: slices "
     "{space_thickness} thick, where those of T1 are {t1_thickness}.\n"
     "3. The numbers in a mask become four classes: background, vertebrae, canal, discs.\n"
     "4. Most of a slice is background, so accuracy says little: scores are counted class by class."

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -235,13 +235,14 @@ present.tell(
     "- {reference_top} series lack the vertebra at the upper edge in more than half of their "
     "slices. In others single slices lack it: the error analysis "
     "([notebook 6](06_error_analysis.ipynb)), which counts slices in which a network drew it, "
-    "meets {top_fault_slices} of {top_fault_series} series, those {reference_top} included.\n"
+    "finds {top_fault_slices} such slices, in {top_fault_series} series, those {reference_top} "
+    "among them.\n"
     "- A disc against itself minus one pixel all around has a Dice of {eroded_discs}, though "
     "its NSD at 1 pixel is {eroded_discs_nsd}. Thin structures are judged hard."
 )
 
 # %% [markdown]
-# HD95 and NSD are distances between edges ([glossary](../docs/glossary.md)). So part of any honest score is the reference's own inconsistency: read NSD beside Dice. All numbers are in `results/reference`.
+# HD95 is a distance between edges, NSD the share of them that agree within a tolerance (notebook 5, [glossary](../docs/glossary.md)). So part of any honest score is the reference's own inconsistency: read NSD beside Dice. All numbers are in `results/reference`.
 #
 # ## 2.7 Who trains, who chooses, who is scored
 #
@@ -305,7 +306,8 @@ figures.keep(figures.copying_dice(copied, names, beside, **look), run.figures, "
 # %%
 present.tell(
     "On the {released_slices} released slices: masks of slices one apart (about {space_distance}) "
-    "have a Dice of {apart_1}, two apart {apart_2}, three apart {apart_3}. Under a random split "
+    "have a Dice of {apart_1}, two apart {apart_2}, three apart {apart_3}. Under a random split, "
+    "90 / 10, "
     "over slices a copied mask scores {copied_foreground}, of discs {copied_discs} beside the "
     "paper's {paper_discs_short}; another patient's mask {copied_other_patient}. That the paper's "
     "number comes from such a split is not stated; its authors' public script deals slices at "
@@ -319,7 +321,7 @@ present.tell(
 # 2. Show from the store's table that the paper's second rule, as its text has it, keeps no slice of this data.
 # 3. Stretch a square of 100 × 100 pixels, in a slice as large as that of Figure 2.5, to the store's size. How wide and how high is it afterwards?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: count pixels in both masks and in either
 first, second = space.masks[list(pair or (0, 0))] == data.CLASSES.index("vertebrae")
 both, either = (first & second).sum(), (first | second).sum()
@@ -327,7 +329,7 @@ dice = 2 * both / (first.sum() + second.sum())
 assert np.isclose(dice, 2 * (both / either) / (1 + both / either))
 print(f"IoU {both / either:.3f}, Dice {dice:.3f}")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: highest over lowest count of a slice is at least 1, so never up to 0.55
 pixels = store.table[data.COUNTS].to_numpy()
 ratio = pixels.max(axis=1) / np.maximum(pixels.min(axis=1), 1)
@@ -335,7 +337,7 @@ kept = data.filter_table(store.audit).set_index("filter").loc["text_ratio", "kep
 assert (ratio <= 0.55).sum() == kept == 0
 print(f"the ratio is {ratio.min():.0f} or more")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: each axis is scaled by its own factor
 height, width = stack.image.shape[1:]
 square = np.zeros((1, height, width), np.uint8)

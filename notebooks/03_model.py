@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -78,7 +78,7 @@ print(f"input: {settings.train_height} x {settings.train_width} (height x width)
 #
 # A U-Net goes down to see more, and up again to say where. It is made of one block, used again and again. In words: a 3 × 3 *convolution* makes each new
 # pixel a weighted sum of the nine pixels around it, in all channels. *Batch normalisation* brings each channel to mean 0 and spread 1 over
-# the batch. *Leaky ReLU* bends the result (3.5). *Dropout* sets some values to 0 at random during training, which hinders memorising. All this twice.
+# the batch. *Leaky ReLU* bends the result (3.5). *Dropout* sets some values to 0 at random during training, which hinders memorising. The first three come twice, dropout between.
 #
 # On the way down *max pooling* keeps the largest of 2 × 2 pixels. On the way up a *transposed convolution* makes 2 × 2 pixels of one. The *skip
 # connection* joins to it what the way down had at the same size (`torch.cat`). The last layer gives *logits*: four numbers a pixel, the largest wins.
@@ -175,7 +175,7 @@ figures.keep(figures.compare_networks(both, fresh_slices), run.figures, "03_text
 # %% [markdown]
 # **Figure 3.5** One tile a layer, down at the left of each network, up at the right. The text normalises before each of its Leaky ReLUs. The code has ReLU, and one
 # batch normalisation a block. It does not pool before its 512 channels. Where the text is silent, as on the size of transposed convolutions,
-# `paper_text` is the usual U-Net. With the weights of a Keras build of the same description `author_code` gives the same softmax; a test checks it.
+# `paper_text` is the usual U-Net. With the same weights `author_code` gives what the authors' Keras network gives; a test checks it.
 #
 # The same as numbers; the code's two counts of parameters are those of the public Keras model:
 
@@ -336,13 +336,13 @@ shares.round(0).astype(int).add_suffix(" %")
 #    the Dice loss?
 # 3. From which interval does Glorot's rule draw the weights of this run's first convolution? Does a weight of the fresh network lie outside?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: each of 16 output channels has 9 weights for each of 8 input channels, and one bias.
 by_hand = 16 * (9 * 8 + 1)
 assert by_hand == models.count_parameters(torch.nn.Conv2d(8, 16, kernel_size=3))
 print(f"{by_hand:,} parameters")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: the Dice of either class is twice the overlap over the sum of both sizes.
 class_0 = 2 * (1 + 0.5) / (2 + 1.5)
 class_1 = 2 * (1 + 1) / (2 + 2.5)
@@ -352,7 +352,7 @@ logits = torch.stack([1 - p_1, p_1]).clamp_min(1e-9).log()[None]
 assert abs(train.losses.dice_loss(logits, reference).item() - by_hand) < 1e-5
 print(f"Dice loss {by_hand:.3f}")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: n_in is 9 times the input channels, n_out 9 times the output channels.
 first = next(layer for layer in network.modules() if isinstance(layer, torch.nn.Conv2d))
 a = np.sqrt(6 / (9 * first.in_channels + 9 * first.out_channels))

@@ -1,7 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
-#     cell_metadata_filter: tags
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -94,7 +94,7 @@ pd.Series({name: values[name] for name in wanted}, name="value").to_frame()
 # The *training* side is learnt from. The *validation* side chooses: the epoch that is kept, the learning rate, the end. So its score is the best of many and
 # flatters. The *test* side is looked at once, in [notebook 5](05_evaluate.ipynb): a number that nothing was chosen by.
 #
-# Where patients are dealt, no number stands in two rows. Where slices are dealt at random, patients stand in two rows or in all: that split **leaks**, and
+# Where patients are dealt, no patient's number stands in two rows. Where slices are dealt at random, patients stand in two rows or in all: that split **leaks**, and
 # is named so.
 
 # %%
@@ -170,7 +170,7 @@ figures.keep(curves, run.figures, "04_training_curves")
 # **Figure 4.2** Loss and learning rate (left), IoU on the validation side (right), if there is one. The star is the epoch whose weights are kept: with `plateau` the one
 # with the highest validation mean IoU, with `cosine` the last.
 #
-# A network that memorises, which is called *over-fitting*, shows here: its training loss goes on falling while the validation loss turns and rises. The other way round
+# A network that memorises, which is called *over-fitting*, shows here: its training loss goes on falling while the validation loss turns and rises. Curves that stay close prove nothing: the other way round
 # is no proof. Curves that nearly overlap would also overlap if neighbouring slices of one patient stood on both sides.
 
 # %% tags=["nbval-ignore-output"]
@@ -230,7 +230,7 @@ pd.Series(about["best"]).round(4).to_frame("kept epoch")
 # 2. The learning rate is 0.001, `lr_factor` 0.5, `lr_patience` 2. The validation score goes 0.50, 0.60, 0.59, 0.60, 0.58. What is the learning rate after that?
 # 3. Train a tiny network for two epochs, and another for one epoch, then go on to the second. Are their weights the same?
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 1: only background has an intersection; the other three classes have IoU 0.
 accuracy = (masks == 0).float().mean().item()
 mean_iou = (accuracy + 0 + 0 + 0) / 4  # the union of background and everything is everything
@@ -239,7 +239,7 @@ iou = pairs.diagonal() / (pairs.sum(0) + pairs.sum(1) - pairs.diagonal())
 assert abs(iou.mean() - mean_iou) < 1e-6
 print(f"accuracy {accuracy:.2f}, mean IoU {mean_iou:.2f}: accuracy hides that nothing was found")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 2: epochs 3, 4 and 5 are no better than epoch 2; three are more than lr_patience.
 by_hand = 0.001 * 0.5
 weight = torch.nn.Parameter(torch.zeros(1))
@@ -250,7 +250,7 @@ for score in (0.50, 0.60, 0.59, 0.60, 0.58):
 assert adam.param_groups[0]["lr"] == by_hand
 print(f"learning rate {by_hand}")
 
-# %% tags=["solution", "hide-cell"] jupyter={"source_hidden": true} cellView="form"
+# %% tags=["solution", "hide-cell"]
 # Solution 3: yes; order and dropout depend on the seed and the epoch's number alone.
 from tempfile import TemporaryDirectory
 

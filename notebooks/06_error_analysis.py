@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -69,12 +70,12 @@ slices = tested.groupby(place, sort=False)["dice"].mean().reset_index()
 assert (slices[place].to_numpy() == rows.loc[chosen, place].to_numpy()).all()
 print("test slices:", len(slices), "| images", images.shape, "| masks", prediction.shape)
 
+
 # %% [markdown]
 # ## 6.2 The best and the worst slices
 #
 # Green is right, red-orange was predicted and is not there (or is another structure), blue is there and was missed. First of each patient the slice with the
 # highest Dice (without those that the next figure shows):
-
 
 # %% tags=["nbval-ignore-output"]
 def overlays(numbers, heading):
@@ -104,7 +105,7 @@ arrays = images, reference, prediction, slices
 figures.show_widget(figures.browse_predictions(*arrays, source=run.source))
 
 # %% [markdown]
-# **Figure 6.2** The worst slice of up to six test patients. In the sample they are T2 slices far from the midline before all others. Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
+# **Figure 6.2** The worst slice of up to six test patients. In the sample they are mainly T2 slices far from the body's middle plane (the *midline*). Below it, where the notebook runs: all of them by hand, the worst first; patient, view and classes
 # can be chosen.
 #
 # ## 6.3 By class, sequence and patient
@@ -206,7 +207,7 @@ present.tell(
 # ## 6.8 Does degeneration matter?
 #
 # Discs are graded by Pfirrmann from 1 (healthy) to 5 (collapsed). Each disc is scored alone, over its slices. Below two averages stand beside each other: over the
-# discs, and over patients (of each patient's mean), in which a patient with many worn discs counts once. The study tells the one over patients.
+# discs, and over patients (of each patient's mean), in which a patient with many worn discs counts once. The study reports the one over patients.
 
 # %%
 discs = present.table("errors/errors_by_disc").rename(columns={"Pfirrman grade": "grade"})
@@ -224,7 +225,8 @@ present.tell(
     "**Figure 6.9** What a finding changes in the Dice of the disc and of the vertebra above it, "
     "within patients.\n\nGrade 5: {worn_dice_interval}, mean over {worn_patients} patients with "
     "{worn_discs} such discs; beside the same patients' other discs {worn_adjusted_interval}. A "
-    "collapsed disc is thin, which lowers its Dice by itself."
+    "collapsed disc is thin, which lowers its Dice by itself. Findings were looked "
+    "at without a correction for their number, so some intervals may leave out 0 by chance."
 )
 
 # %% [markdown]
@@ -240,7 +242,7 @@ print("patients:", table["patient"].nunique(), "|", table.loc[0, "sentence"])
 present.picture("errors_errors_worst")
 
 # %% [markdown]
-# **Figure 6.10** The ten worst slices. They come from few patients, and in most of them it is the canal that fails: cut off or drawn too far.
+# **Figure 6.10** The ten worst slices. They come from few patients. The table says which class is worst in each, and what the largest cause is: the reference itself in one patient.
 #
 # ## 6.10 Does the network know when it fails?
 #
@@ -273,7 +275,8 @@ present.picture("sequences_worst")
 present.tell(
     "**Figure 6.12** The worst T1 and T2 slices of the network that has learnt from T2 SPACE "
     "alone: structures that are invented or lost far from the midline, a canal that is cut "
-    "off.\n\n**T2 fails most, above all far from the midline:** on vertebrae and discs its slices "
+    "off.\n\n**T2 scores lowest, above all far from the midline,** where it alone has slices: on "
+    "vertebrae and discs those "
     "without canal score {step_lateral} beside those with canal. Where the canal is seen, T2 has "
     "{one_t2_interval} ({t2_canal_slices} slices), T1 {one_t1_interval} ({t1_slices} slices) and "
     "T2 SPACE {one_space_interval}: with so few slices of T1 and T2, T1's interval meets both "
@@ -305,7 +308,7 @@ present.tell(
 # 2. Shift a reference mask down by one pixel and take it for a prediction. What share of the wrong pixels lies within 1 pixel of the reference's contour? And by 6 pixels?
 # 3. Compute each structure's recall from the confusion matrix of 6.4.
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 1: sums of TP, FP and FN by patient
 sums = tested[tested["class"] == "discs"].groupby("patient")[["tp", "fp", "fn"]].sum()
 pooled = 2 * sums["tp"] / (2 * sums["tp"] + sums["fp"] + sums["fn"])
@@ -315,7 +318,7 @@ true, found = reference[own] == disc, prediction[own] == disc
 assert np.isclose(pooled.min(), 2 * (true & found).sum() / (true.sum() + found.sum()))
 print(f"patient {last}: {pooled.min():.3f}")
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 2: wrong is where the shifted mask differs, near where a neighbour is of another kind
 mask = reference[0] == data.CLASSES.index("vertebrae")
 shares = {}
@@ -329,7 +332,7 @@ for shift in (1, 6):
 assert shares[1] == 1 and shares[6] < 0.6
 print({shift: f"{100 * share:.0f} %" for shift, share in shares.items()})
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 3: the diagonal over the row's sum
 recall = np.diag(pairs) / pairs.sum(axis=1)
 sums = tested.groupby("class")[["tp", "fn"]].sum().loc[list(data.FOREGROUND)]
@@ -344,12 +347,13 @@ print(dict(zip(data.FOREGROUND, recall[1:].round(3).tolist(), strict=True)))
 # %%
 present.tell(
     "1. **Which structure:** discs ({longer_discs}, pooled) before canal ({longer_canal}) and "
-    "vertebrae ({longer_vertebrae}); most of the error is a line drawn a little differently "
-    "({within_2} of the wrong pixels lie within two pixels of the contour).\n2. **Where:** behind "
+    "vertebrae ({longer_vertebrae}) on T2 SPACE; half of the error is a line drawn a little "
+    "differently ({cause_boundary}).\n2. **Where:** behind "
     "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "
     "in collapsed discs (Pfirrmann 5: {worn_adjusted_interval} beside the patient's other "
-    "discs).\n3. **Which sequence:** T2 fails most, above all far from the midline "
-    "({step_lateral} on vertebrae and discs).\n4. **Why:** not shown to be resolution "
+    "discs).\n3. **Which sequence:** T2 scores lowest, above all far from the midline "
+    "({step_lateral} on vertebrae and discs); with canal it is not shown to differ from T1.\n4. "
+    "**Why:** not shown to be resolution "
     "({step_resolution}); contrast, scanner, patients and few T2 slices in training cannot be "
     "told apart.\n5. **Does it know:** mostly. The most uncertain fifth of the slices holds "
     "{uncertainty_found} of the worst tenth."

@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -193,7 +194,7 @@ pd.concat(parts).groupby(["class", "metric"], sort=False)["value"].mean().unstac
 
 # %% [markdown]
 # SPIDER's challenge scores structure by structure: each vertebra and disc of the reference against the predicted one that overlaps it most. A structure counts
-# as *detected* from a Dice of $0.1$. (For volumes of patients, what nnU-Net reached on SPIDER's sequestered patients stands beside it.)
+# as *detected* from a Dice of $0.1$. (For volumes of patients, what nnU-Net, the field's standard tool, reached on patients whose masks SPIDER keeps secret stands beside it.)
 
 # %% tags=["nbval-ignore-output"]
 results = [
@@ -236,7 +237,7 @@ pd.DataFrame(list(rows.values()), index=list(rows))[columns].round(2)
 # **Figure 8.6** Disc height and canal diameter: prediction minus reference, over the mean of both. Where a network has found nothing, no pair is left, and the
 # panel says so.
 #
-# **What this is not good for.** Limits of agreement of some millimetres are as wide as the difference between a healthy and a worn disc. The intervals take the
+# **What this is not good for.** A decision about a patient needs limits that are narrow beside what is measured; nobody has shown that here. The limits take the
 # levels of a patient as independent, which they are not. The reference is itself a drawing with a convention, masks have steps of a
 # pixel, and levels are only counted from below. So: a start for a reader's own measurement, never a decision about a patient.
 #
@@ -274,9 +275,10 @@ bodies.round(3)
 present.picture("bodies_bodies", width=800)
 
 # %%
-present.tell("""The default network, `spine_t2space`, finds {bodies_02} and {bodies_04} of the
-bodies; without a common scale {bodies_04_unscaled} of the second scan's, since the bright fat
-of a T2 TSE presses bone into the dark. The common scale was brought in after these two scans
+present.tell("""The default network, `spine_t2space`, calls {bodies_02} and {bodies_04} of a body
+vertebra on average; without a common scale {bodies_04_unscaled} of the second scan's, perhaps
+since the bright fat of a T2 TSE presses bone into the dark. The common scale was brought in
+after these two scans
 had failed, so they are no untouched test. Two scans are two scans.""")
 
 # %% [markdown]
@@ -286,7 +288,7 @@ had failed, so they are no untouched test. Two scans are two scans.""")
 # 2. Which voxel lies nearest to the middle of the canal, and where in the patient is it? Go back from the place to the index.
 # 3. Compare the Dice of the vertebrae in 3D with the mean of the slices' Dice. Which one does a slice with little bone pull down?
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 1: a label's volume in ml
 canal = sitk.GetArrayFromImage(label_map) == 2
 ml = canal.sum() * np.prod(label_map.GetSpacing()) / 1000
@@ -295,7 +297,7 @@ shape.Execute(label_map)
 assert np.isclose(ml, shape.GetPhysicalSize(2) / 1000 if canal.any() else 0)
 print(f"canal: {canal.sum()} voxels, {ml:.1f} ml")
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 2: from the index to the place, and back
 index = np.argwhere(canal)[:, ::-1].mean(axis=0).round() if canal.any() else np.zeros(3)
 place = origin + direction @ (spacing * index)
@@ -304,7 +306,7 @@ assert np.allclose(back, index)
 assert label_map.TransformPhysicalPointToIndex(place.tolist()) == tuple(index.astype(int).tolist())
 print(f"index {index.astype(int).tolist()} lies at {place.round(1).tolist()} mm")
 
-# %% tags=["solution", "nbval-ignore-output"]
+# %% tags=["solution", "nbval-ignore-output", "hide-cell"]
 # Solution 3: Dice in 3D, and the mean over slices
 reference, guess = stacks[one.name].classes() == 1, classes == 1
 both, sizes = (reference & guess).sum((1, 2)), reference.sum((1, 2)) + guess.sum((1, 2))
@@ -320,6 +322,7 @@ present.tell("""1. A header's origin, spacing and direction cosines say where ea
 the label map has the scan's own grid.
 2. Scores in 3D and measurements in mm follow from the label map; both are only as good as the
 reference and the numbering.
-3. On two scans of one other site the default network finds {bodies_02} and {bodies_04} of the
-vertebral bodies, once intensities are on a common scale. That shows that it can work, not that
+3. On two scans of one other site the default network calls {bodies_02} and {bodies_04} of a
+vertebral body vertebra on average, once intensities are on a common scale. That shows that it
+can work, not that
 it does.""")

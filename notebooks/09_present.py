@@ -1,6 +1,7 @@
 # ---
 # jupyter:
 #   jupytext:
+#     cell_metadata_filter: tags,-all
 #     formats: ipynb,py:percent
 #     notebook_metadata_filter: -jupytext.text_representation.jupytext_version
 #     text_representation:
@@ -164,7 +165,7 @@ print("decimals that are no results:", len(strange))
 # 2. Write a sentence of your own with two numbers of the list, and show that no decimal in it is strange.
 # 3. On which slides do the digits of `unseen` stand? Are they the same number each time?
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 1: from a number to its file and row
 print(numbers.files["copied_foreground"])
 copying = present.table(numbers.files["copied_foreground"].removesuffix(".csv"))
@@ -173,14 +174,14 @@ row = row.query("`class` == 'foreground' and split.str.contains('LEAKY') and fol
 assert f"{row['value'].item():.3f}" == numbers.texts["copied_foreground"]
 print(row[["split", "folds", "class", "value"]].round(3).to_string(index=False))
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 2: a sentence with numbers of the list
 sentence = "A copied mask scores {copied_foreground}, the network on unseen patients {unseen}."
 filled = numbers.fill(sentence)
 assert numbers.strange(filled) == [] and numbers.strange("Dice 0.123456") == ["0.123456"]
 print(filled)
 
-# %% tags=["solution"]
+# %% tags=["solution", "hide-cell"]
 # Solution 3: where a number stands
 value = numbers.texts["unseen"]
 found = []

@@ -200,7 +200,7 @@ def data_claims() -> list[Claim]:
               CONTRADICTED if text == 0 and published == of else NOT_REPRODUCED,
               "results/filters: highest / lowest is never below 1, lowest / highest never above 0.55; the released slices "
               "are gap-free central runs", command_of(RESULTS / "filters")),
-        Claim("data", "1000 slices of T2 SPACE", "text, Data", "1000", f"{images} released", None, None, UNTESTABLE,
+        Claim("data", "1000 slices of T2 SPACE", "text, Data", "1000", f"{images} released, {of} of them of training patients", None, None, UNTESTABLE,
               "the authors' released files, counted in spider_utils/data/released_manifest.csv; more may have been used than "
               "were released", THIS),
         Claim("data", "APTA restores the four classes", "text, Data", "complete labels",

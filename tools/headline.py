@@ -41,7 +41,8 @@ NETWORKS = {"paper_text": "paper's U-Net", "attention": "Attention U-Net"}
 LOSSES = {"combined": "0.6 Focal + 0.4 Dice", "cross_entropy_dice": "cross-entropy + Dice"}
 LEAKY = "random slices (LEAKY)"
 COUNTED = {"patients": "series", "slices": "slices"}  # a patient has one T2 SPACE series
-TOLD = ("network", "width", "size", "epochs", "seed", "split", "patients", "slices")  # in the card
+MADE = {"width": "width {}", "epochs": "{} epochs", "seed": "seed {}"}  # in the card
+HEADS = ["Dice of", "mean of the three", "network", "made with", "split", "slices of patients", "command, device"]
 
 
 def main() -> int:
@@ -158,16 +159,17 @@ def _source(folder: Path) -> dict:
 
 def card(table: pd.DataFrame) -> str:
     """Return the table as Markdown, without its commands, which stand in the folders' pages."""
-    table = table.convert_dtypes()
     lines = []
-    for row in table.to_dict("records"):
+    for row in table.convert_dtypes().to_dict("records"):
         mean = f"{row['mean']:.4f}" if row["name"] == PAPER else f"{row['mean']:.3f}"
         if pd.notna(row["ci_low"]):
             mean += f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
-        told = ["" if pd.isna(row[name]) else str(row[name]) for name in TOLD]
-        place = "" if pd.isna(row["folder"]) else f"[{row['folder']}]({row['folder']}/README.md)"
-        lines.append([row["name"], mean, *told, place])
-    return markdown_table(["Dice of", "mean of the three", *TOLD, "command, device"], lines)
+        made = [row["size"], *(text.format(row[name]) for name, text in MADE.items() if pd.notna(row[name]))]
+        tested = f"{row['slices']} of {row['patients']}" if pd.notna(row["slices"]) else ""
+        place = f"[{row['folder']}]({row['folder']}/README.md)" if pd.notna(row["folder"]) else ""
+        made_with = ", ".join(part for part in made if pd.notna(part))
+        lines.append([row["name"], mean, row["network"], made_with, row["split"], tested, place])
+    return markdown_table(HEADS, lines)
 
 
 if __name__ == "__main__":

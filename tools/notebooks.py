@@ -43,7 +43,7 @@ HEADER = {
     "jupytext": {
         "formats": "ipynb,py:percent",
         "notebook_metadata_filter": "-jupytext.text_representation.jupytext_version",
-        "cell_metadata_filter": "tags",
+        "cell_metadata_filter": "tags,-all",
     },
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
 }

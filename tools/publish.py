@@ -32,6 +32,7 @@ TABLES = {
     "checkpoints/best.json": "best.json",
     "provenance.json": "provenance.json",
 }
+OF_THE_RUN = "0[1-6]_*.ipynb"  # the notebooks that follow show what is published anyway, whatever the run
 DIGITS = {
     "dice": 3,
     "iou": 3,
@@ -117,7 +118,7 @@ def publish_run(run: Path) -> None:
         places[settings["data_dir"]] = settings["data_dir"] = f"data/{settings['source']}"
     split = json.loads((run / "checkpoints" / "best.json").read_text(encoding="utf-8"))["split"]["kind"]
     settings["overrides"].setdefault("split", split)  # "auto" would deal a larger download another way
-    for path in sorted(run.glob("[0-9][0-9]_*.ipynb")):
+    for path in sorted(run.glob(OF_THE_RUN)):
         notebook = cleaned(with_colab(nbformat.read(path, as_version=4), path.stem, None))
         text = nbformat.writes(notebook)
         for absolute, relative in places.items():
@@ -133,7 +134,7 @@ def publish_run(run: Path) -> None:
 
 def run_page(folder: Path) -> str:
     """Return the page of a published run: its scores, its notebooks and its figures."""
-    notebooks = ", ".join(f"[{path.stem}]({path.name})" for path in sorted(folder.glob("[0-9][0-9]_*.ipynb")))
+    notebooks = ", ".join(f"[{path.stem}]({path.name})" for path in sorted(folder.glob(OF_THE_RUN)))
     figures = [f"![{text}](../../figures/{folder.name}_{name}.png)" for name, text in RUN_CAPTIONS.items()]
     return "\n\n".join([f"# {folder.name}", describe(folder), f"Executed notebooks: {notebooks}.", *figures]) + "\n"
 

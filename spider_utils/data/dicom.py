@@ -88,8 +88,11 @@ def read_dicom(folder: Path) -> sitk.Image:
 def _is_dicom(path: Path) -> bool:
     if path.name.startswith(".") or path.name.upper() == DIRECTORY or not path.is_file():
         return False
-    with path.open("rb") as file:
-        start = file.read(MAGIC_OFFSET + len(MAGIC))
+    try:
+        with path.open("rb") as file:
+            start = file.read(MAGIC_OFFSET + len(MAGIC))
+    except OSError:
+        start = b""  # it is refused by name when it is read
     return start[MAGIC_OFFSET:] == MAGIC or path.suffix.lower() in SUFFIXES
 
 

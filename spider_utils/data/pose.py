@@ -29,9 +29,7 @@ def from_pose(labels: np.ndarray, like: sitk.Image) -> sitk.Image:
     Size, spacing, origin and direction are those of `like`, bit for bit. Raises SpiderError when the shape is not that
     of `like` in the common pose.
     """
-    code = _axis_code(like)
-    # for each axis of the pose, fastest first, the axis of `like` with the same letter or the opposite one
-    sources = [next(axis for axis in range(3) if code[axis] in (letter, OPPOSITE[letter])) for letter in COMMON_POSE]
+    code, sources = _axis_code(like), _sources(like)
     expected = tuple(like.GetSize()[axis] for axis in reversed(sources))
     if labels.shape != expected:
         raise SpiderError(f"labels: expected (D, H, W) {expected} for this volume, found {labels.shape}")
@@ -41,6 +39,12 @@ def from_pose(labels: np.ndarray, like: sitk.Image) -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(stored))
     image.CopyInformation(like)
     return image
+
+
+def posed_grid(image: sitk.Image) -> tuple[list[int], list[float]]:
+    """Return size and spacing (mm) that a volume has in the common pose: columns, rows, slices. Turns no voxels."""
+    sources = _sources(image)
+    return [image.GetSize()[axis] for axis in sources], [image.GetSpacing()[axis] for axis in sources]
 
 
 def sagittal_angle(image: sitk.Image) -> float:
@@ -60,6 +64,12 @@ def acquired_axis(image: sitk.Image) -> str:
     if spacing[coarsest] < COARSER * sorted(spacing)[1]:
         return "isotropic"
     return PLANES[_axis_code(image)[coarsest]]
+
+
+def _sources(image: sitk.Image) -> list[int]:
+    """Return for each axis of the pose, fastest first, the axis of a volume with the same letter or its opposite."""
+    code = _axis_code(image)
+    return [next(axis for axis in range(3) if code[axis] in (letter, OPPOSITE[letter])) for letter in COMMON_POSE]
 
 
 def _axis_code(image: sitk.Image) -> str:

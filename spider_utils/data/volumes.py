@@ -70,6 +70,8 @@ def find_volumes(source: Path | str) -> list[Path]:
             )
         return [source]
     found = [path for path in visible if path in files or (path.is_dir() and dicom_files(path))]
+    if not found and (source / "images").is_dir():
+        raise SpiderError(f"{source}: expected volumes, found a folder laid out like SPIDER; give {source / 'images'}")
     if not found:
         raise SpiderError(f"{source}: expected volumes ({formats}, or folders of DICOM slices), found none; check it")
     return found

@@ -22,6 +22,7 @@ from spider_utils.common.files import read_json, write_json
 from spider_utils.common.progress import progress
 from spider_utils.common.tables import fused, write_csv
 from spider_utils.data.apart import read_apart
+from spider_utils.data.check.dataset import run_checks
 from spider_utils.data.intensity import scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
 from spider_utils.data.pose import acquired_axis, from_pose, to_pose
@@ -66,9 +67,9 @@ def predict_volumes(
 
     `labels`: "four" writes the classes 0..3, "spider" numbers vertebrae and discs as SPIDER does (see `levels`).
     `file_format`: "mha", compressed, or "input", that of each input (MHA for DICOM folders). Beside the label maps lies
-    volumes.csv, a row a volume: its grid, the volume of each class in ml and, with "spider", numbers of structures and
-    what was doubtful. Label maps of an earlier call with the same network and settings that are newer than their input
-    are left as they are; others are overwritten.
+    volumes.csv, a row a volume: its grid, the volume of each class in ml, with "spider" numbers of structures, and what
+    was doubtful about the volume or its numbers. Label maps of an earlier call with the same network and settings that
+    are newer than their input are left as they are; others are overwritten.
 
     A volume that cannot be segmented is left out, and said so in the result. Raises SpiderError when there is no
     volume, two of them have one name, the output is the volumes' own folder, the network is missing or does not fit, or
@@ -125,9 +126,13 @@ def predict_file(
     row |= {"size": " x ".join(map(str, volume.GetSize())), "slices": len(classes)}
     voxels = class_pixels(classes).sum(axis=0)
     row |= {f"{name}_ml": round(voxels[CLASSES.index(name)] * math.prod(spacing) / 1000, 2) for name in FOREGROUND}
+    notes = [one.problem for one in run_checks("image", path.name, volume)]
     if labels == "spider":
         numbered = number_structures(classes, spacing)
         classes, row = numbered.labels, row | describe_numbers(numbered)
+        notes = [*numbered.notes, *notes]
+    if notes:
+        row["notes"] = "; ".join(notes)
     return from_pose(classes, volume), row
 
 

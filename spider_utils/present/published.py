@@ -2,9 +2,11 @@
 numbers filled in.
 """
 
+import io
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from PIL.Image import open as open_picture
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import REPOSITORY
@@ -32,11 +34,17 @@ def command(folder: str) -> str:
 def picture(name: str, width: int = 900) -> "Image":
     """Show a published figure by its name below figures/, `width` pixels wide, as a notebook's own output.
 
-    Raises SpiderError where there is none.
+    A larger one is made smaller. Raises SpiderError where there is none.
     """
     from IPython.display import Image
 
-    return Image(filename=str(_there(FIGURES / f"{name}.png")), width=width)
+    with open_picture(_there(FIGURES / f"{name}.png")) as opened:
+        smaller = opened.convert("RGB")
+        if smaller.width > width:
+            smaller = smaller.resize((width, round(width * smaller.height / smaller.width)))
+    buffer = io.BytesIO()
+    smaller.save(buffer, "PNG", optimize=True)
+    return Image(data=buffer.getvalue(), width=width)
 
 
 def tell(text: str) -> "Markdown":

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.data import apart
 from spider_utils.data.apart import read_apart
+from spider_utils.data.volumes import read_volume
 
 
 @pytest.fixture
@@ -17,6 +18,7 @@ def volume(tmp_path):
     image = sitk.GetImageFromArray(np.arange(24, dtype=np.int16).reshape(2, 3, 4))
     image.SetSpacing((0.5, 0.75, 3.0))
     image.SetOrigin((1.0, 2.0, 3.0))
+    image.SetMetaData("a note", "on its header")
     sitk.WriteImage(image, str(tmp_path / "good.mha"))
     return image
 
@@ -39,14 +41,19 @@ def starve(path, folder, read=apart._read):
 
 
 def same(one, other) -> bool:
+    keys = [{key: image.GetMetaData(key) for key in image.GetMetaDataKeys()} for image in (one, other)]
     geometry = [(image.GetSpacing(), image.GetOrigin(), image.GetDirection()) for image in (one, other)]
-    return geometry[0] == geometry[1] and (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
+    return (
+        keys[0] == keys[1]
+        and geometry[0] == geometry[1]
+        and (sitk.GetArrayFromImage(one) == sitk.GetArrayFromImage(other)).all()
+    )
 
 
 def test_a_volume_comes_through_as_it_is_by_a_path_from_here(volume, tmp_path, monkeypatch):
     read_apart(tmp_path / "good.mha")  # the other process has started, elsewhere
     monkeypatch.chdir(tmp_path)
-    assert same(read_apart("good.mha"), volume)
+    assert same(read_apart("good.mha"), read_volume("good.mha")) and read_volume("good.mha").GetMetaDataKeys()
 
 
 def test_what_is_refused_there_is_refused_here(tmp_path, monkeypatch):
@@ -59,7 +66,7 @@ def test_a_death_is_one_line_and_the_next_volume_is_read(volume, tmp_path, monke
     monkeypatch.setattr(apart, "_read", die)
     with pytest.raises(SpiderError, match="bad.mha: expected a volume, found a file that ends the process that reads"):
         read_apart(tmp_path / "bad.mha")
-    assert same(read_apart(tmp_path / "good.mha"), volume)
+    assert same(read_apart(tmp_path / "good.mha"), read_volume(tmp_path / "good.mha"))
 
 
 def test_another_error_there_is_one_line_too(volume, tmp_path, monkeypatch):

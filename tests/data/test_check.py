@@ -1,5 +1,7 @@
 """The check of a data set: every planted fault is found in one pass, and nothing else."""
 
+import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +13,9 @@ from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.check import dataset as check_module
 from spider_utils.data.check.dataset import CHECKS, check_dataset, run_checks
-from spider_utils.data.check.findings import Finding, as_text, in_order, summary
+from spider_utils.data.check.findings import Finding, as_text, in_order, summary, write_findings
 from spider_utils.data.check.overview import Listed
-from spider_utils.data.check.volumes import implausible_spacing, not_sagittal
+from spider_utils.data.check.volumes import implausible_plane, implausible_spacing, not_sagittal
 from spider_utils.data.geometry import spider_geometries
 from spider_utils.data.phantom import phantom_series
 from spider_utils.data.spider import read_overview
@@ -25,8 +27,8 @@ PLACES = {kind: f"{kind}/{{}}.mha" for kind in ("images", "masks")}
 
 
 def image_of(seed: int, spacing=(3.3, 0.6, 0.7), degrees=0.0) -> sitk.Image:
-    """A sagittal volume of 6 slices of 12 x 10 pixels, noise of its own; turned by some degrees about the long axis."""
-    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(0, 500, (10, 12, 6)).astype(np.int16))
+    """A sagittal volume of 6 slices of 90 x 110 pixels, noise of its own; turned by degrees about the long axis."""
+    image = sitk.GetImageFromArray(np.random.default_rng(seed).integers(0, 500, (90, 110, 6)).astype(np.int16))
     image.SetSpacing(spacing)
     image.SetDirection(sitk.Euler3DTransform((0, 0, 0), 0, 0, float(np.radians(degrees))).GetMatrix())
     return image
@@ -34,7 +36,7 @@ def image_of(seed: int, spacing=(3.3, 0.6, 0.7), degrees=0.0) -> sitk.Image:
 
 def mask_of(image: sitk.Image, labels=LABELS, kind=np.uint16) -> sitk.Image:
     values = np.array(labels, kind)
-    mask = sitk.GetImageFromArray(values[np.arange(10 * 12 * 6).reshape(10, 12, 6) % len(values)])
+    mask = sitk.GetImageFromArray(values[np.arange(90 * 110 * 6).reshape(90, 110, 6) % len(values)])
     mask.CopyInformation(image)
     return mask
 
@@ -91,9 +93,14 @@ def plant_volume_faults(root: Path) -> dict[tuple[str, str], str]:
 
     spoil("images", "1_t1", lambda content: b"no header", "found a header that cannot be read")
     spoil("images", "1_t2", lambda content: content[:-30], "bytes of compressed voxels, found ")
-    spoil("masks", "2_t1", lambda content: content[:-9] + b"?" + content[-8:], "zlib-compressed voxels, found damaged")
+    spoil(
+        "masks",
+        "2_t1",
+        lambda content: content[:-1] + bytes([content[-1] ^ 1]),
+        "zlib-compressed voxels, found damaged",
+    )
     plant("images", "2_t2", sitk.JoinSeries([image, image]), "expected a 3D volume")
-    plant("images", "3_t1", sitk.Compose(image, image), "one value a voxel, found 6 x 12 x 10 with 2")
+    plant("images", "3_t1", sitk.Compose(image, image), "one value a voxel, found 6 x 110 x 90 with 2")
     plant("images", "3_t2", with_value(image, np.nan), "found 1 that are NaN or infinite")
     plant("images", "4_t1", image * 0 + 7, "expected an image with contrast, found 7 in every voxel")
     axial = changed(image_of(501), Spacing=(0.6, 0.6, 4.0))
@@ -102,7 +109,7 @@ def plant_volume_faults(root: Path) -> dict[tuple[str, str], str]:
     oblique = image_of(502, degrees=40)
     write(mask_of(oblique), root / "masks" / "5_t1.mha")
     plant("images", "5_t1", oblique, "within 30 degrees of sagittal, found 40 degrees", "warning")
-    plant("masks", "5_t2", mask_of(image)[:, :11, :], "the size of its image, (6, 12, 10), found (6, 11, 10)")
+    plant("masks", "5_t2", mask_of(image)[:, :109, :], "the size of its image, (6, 110, 90), found (6, 109, 90)")
     plant("masks", "6_t1", changed(mask_of(image), Spacing=(3.3, 0.6, 0.8)), "expected the spacing of its image")
     plant("masks", "6_t2", changed(mask_of(image), Origin=(0, 0, 1)), "the origin of its image, (0, 0, 0)")
     turned = (1, 0, 0, 0, -1, 0, 0, 0, 1)
@@ -119,9 +126,9 @@ def plant_volume_faults(root: Path) -> dict[tuple[str, str], str]:
     copy = sitk.DICOMOrient(sitk.Cast(own("8_t1"), sitk.sitkFloat32), "SAR")
     write(sitk.DICOMOrient(mask_of(own("8_t1")), "SAR"), root / "masks" / "10_t2.mha")
     plant("images", "10_t2", copy, "an image of its own, found the voxels of images/8_t1.mha")
-    small, apart = image_of(503, spacing=(3.3, 0.6, 0.03)), image_of(504, spacing=(12.0, 0.6, 0.6))
+    small, apart = image_of(503, spacing=(3.3, 0.6, 2.5)), image_of(504, spacing=(12.0, 0.6, 0.6))
     write(mask_of(small), root / "masks" / "11_t1.mha")
-    plant("images", "11_t1", small, "pixels of 0.05 to 2 mm, found 0.03 x 0.6 mm", "warning")
+    plant("images", "11_t1", small, "pixels of 0.05 to 2 mm, found 2.5 x 0.6 mm", "warning")
     write(mask_of(apart), root / "masks" / "11_t2.mha")
     plant("images", "11_t2", apart, "slices at most 10 mm apart, found 12 mm", "warning")
     return planted
@@ -233,9 +240,51 @@ def test_no_grid_of_spiders_own_is_odd():
     """Among them pixels of 0.077 x 0.73 mm, slices 9.6 mm apart, and T2 SPACE."""
     for one in (geometry for geometries in spider_geometries().values() for geometry in geometries):
         slice_mm, row_mm, column_mm = one.spacing_mm
-        image = sitk.Image([2, 2, 2], sitk.sitkInt16)  # its axes run to the left, to posterior and up
+        _, rows, columns = one.shape
+        image = sitk.Image([1, columns, rows], sitk.sitkUInt8)  # its axes run to the left, to posterior and up
         image.SetSpacing((slice_mm, column_mm, row_mm))
         assert implausible_spacing(one.like, image) == not_sagittal(one.like, image) == []
+        assert implausible_plane(one.like, image) == []
+
+
+@pytest.mark.parametrize(
+    ("spacing", "found"),
+    [
+        ((3.3, 0.6, 15 / 90), "found 15 mm high and 66 mm wide"),
+        ((60.0, 0.6, 3000 / 90), "found 3000 mm high and 66 mm wide"),
+        ((3.3, 0.06, 0.6), "found 54 mm high and 6.6 mm wide"),
+    ],
+)
+def test_a_sagittal_plane_that_no_scan_has_is_an_error(tmp_path, spacing, found):
+    """Told in cm, in tenths of a mm, or as a crop; along the patient, whatever the order of the axes."""
+    for code in ("LPS", "ASL"):
+        write(sitk.DICOMOrient(image_of(1, spacing), code), tmp_path / "a.mha")
+        findings, _ = check_dataset(tmp_path)
+        errors = [one.problem for one in findings if one.severity == "error"]
+        assert len(errors) == 1 and errors[0] == f"expected a sagittal plane of 50 to 1000 mm, {found}"
+
+
+def test_a_header_with_two_places_is_a_warning(tmp_path):
+    path = tmp_path / "a.nii"
+    write(image_of(1), path)
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 292, struct.unpack_from("<f", content, 292)[0] + 18)  # the sform, to the right
+    struct.pack_into("<h", content, 254, 2)
+    path.write_bytes(content)
+    findings, _ = check_dataset(path)
+    assert [(one.severity, one.where) for one in findings] == [("warning", "a.nii")]
+    assert "found qform and sform up to 18 mm apart, taken is the qform" in findings[0].problem
+
+
+def test_a_name_that_is_not_utf_8_is_a_finding_that_can_be_written(tmp_path):
+    write_clean(tmp_path / "set", ["1_t1", "2_t1"])
+    for kind in ("images", "masks"):
+        folder = os.fsencode(tmp_path / "set" / kind)
+        os.rename(folder + b"/1_t1.mha", folder + b"/1_t1\xff.mha")
+    findings, _ = check_dataset(tmp_path / "set")
+    assert ("error", "images/1_t1\\xff.mha") in {(one.severity, one.where) for one in findings}
+    write_findings(findings, tmp_path / "problems.csv")
+    assert "expected a name in UTF-8" in (tmp_path / "problems.csv").read_text()
 
 
 def test_a_set_of_the_phantom_is_clean(tmp_path):

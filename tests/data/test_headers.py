@@ -16,7 +16,7 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.volumes import read_volume, reading_notes, write_labels
+from spider_utils.data.volumes import find_volumes, read_volume, reading_notes, write_labels
 
 LPS = np.diag([-1.0, -1.0, 1.0])  # from nibabel's RAS
 SCANNER, ALIGNED, TEMPLATE = 1, 2, 4  # form codes
@@ -283,14 +283,20 @@ def test_names_that_are_not_utf_8_are_refused_before_itk_ends_the_process(tmp_pa
         assert str(caught.value) == f"{tmp_path}/b\\xff.mha: expected a name in UTF-8, found other bytes; rename it"
 
 
-def test_a_file_that_may_not_be_read_is_one_line(tmp_path, monkeypatch):
-    written(tmp_path / "a.mha")
+def test_a_file_that_may_not_be_read_is_one_line_and_the_rest_is_found(tmp_path, monkeypatch):
+    for name in ("a.mha", "b.mha"):
+        written(tmp_path / name)
+    opened = Path.open
 
-    def refuse(*_):
-        raise PermissionError(13, "Permission denied")
+    def refuse(path, *arguments):
+        if path.name == "a.mha":
+            raise PermissionError(13, "Permission denied")
+        return opened(path, *arguments)
 
     monkeypatch.setattr(Path, "open", refuse)
+    assert find_volumes(tmp_path) == [tmp_path / "a.mha", tmp_path / "b.mha"]
     assert "found Permission denied" in refusal(tmp_path / "a.mha")
+    read_volume(tmp_path / "b.mha")
 
 
 def mutate(content: bytes, header: int, text: bool, seed: int) -> bytes:

@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.phantom.acquisition import ORIENTATIONS
-from spider_utils.data.pose import acquired_axis, from_pose, sagittal_angle, to_pose
+from spider_utils.data.pose import acquired_axis, from_pose, posed_grid, sagittal_angle, to_pose
 
 STORED_ORDERS = list(product(permutations(range(3)), product((False, True), repeat=3)))  # all 48
 TURNS = [(0, 0, 0), (20, 0, 0), (0, 20, 0), (0, 0, 20), (-12, 25, 31)]  # degrees about x, y and z
@@ -79,6 +79,14 @@ def test_the_axes_of_the_pose_run_left_inferior_and_posterior(degrees):
         # LPS coordinates: x to the left, y to the posterior, z to the superior; the largest part of each step
         for axis, (coordinate, sign) in {slices: (0, 1), rows: (2, -1), columns: (1, 1)}.items():
             assert np.abs(steps[axis]).argmax() == coordinate and np.sign(steps[axis][coordinate]) == sign
+
+
+@pytest.mark.parametrize("degrees", TURNS)
+def test_the_grid_of_the_pose_is_known_without_turning(degrees):
+    for order, flips in STORED_ORDERS:
+        image = stored(volume(degrees), order, flips)
+        posed = to_pose(image)
+        assert posed_grid(image) == (list(posed.GetSize()), list(posed.GetSpacing()))
 
 
 @pytest.mark.parametrize("code", ORIENTATIONS)

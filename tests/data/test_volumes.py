@@ -100,6 +100,9 @@ def test_a_source_without_volumes_is_refused(tmp_path):
         with pytest.raises(SpiderError, match=word) as caught:
             find_volumes(tmp_path / source)
         assert str(tmp_path / source) in str(caught.value)
+    write_dicom(noise_volume(), tmp_path / "spider" / "images" / "1_t2")
+    with pytest.raises(SpiderError, match="found a folder laid out like SPIDER; give .*/spider/images$"):
+        find_volumes(tmp_path / "spider")
     write_dicom(noise_volume(), tmp_path / "both")
     sitk.WriteImage(noise_volume(), str(tmp_path / "both" / "a.mha"))
     with pytest.raises(SpiderError, match="found both; move a.mha"):

@@ -5,6 +5,7 @@ The network of most tests is a ruler, as in test_slices: a pixel's class is told
 """
 
 import os
+import struct
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,27 @@ def test_thick_slices_across_the_spine_are_left_out(use, tmp_path):
     done = predict_all(tmp_path / "axial.mha", tmp_path / "out")
     assert not done.label_maps
     assert "expected sagittal slices, found axial ones" in done.left_out[tmp_path / "axial.mha"]
+
+
+@pytest.mark.parametrize("labels", ["four", "spider"])
+def test_what_is_doubtful_about_a_volume_is_noted(use, tmp_path, labels):
+    """A plane of 32 x 24 mm, and a NIfTI file whose sform lies 18 mm off its qform; nothing about the third."""
+    for name, spacing in (("1_t2.mha", SPACING[::-1]), ("2_t2.nii", (2, 2, 4)), ("3_t2.mha", (2, 2, 4))):
+        volume = volume_of(classes_at_random(1))
+        volume.SetSpacing(spacing)
+        sitk.WriteImage(volume, str(tmp_path / name))
+    path = tmp_path / "2_t2.nii"
+    content = bytearray(path.read_bytes())
+    struct.pack_into("<f", content, 292, struct.unpack_from("<f", content, 292)[0] + 18)
+    struct.pack_into("<h", content, 254, 2)
+    path.write_bytes(content)
+    predict_all(tmp_path, tmp_path / "out", labels=labels)
+    notes = pd.read_csv(tmp_path / "out" / "volumes.csv", keep_default_na=False)["notes"]
+    assert "plane of 50 to 1000 mm, found 32 mm high and 24 mm wide" in notes[0] and "18 mm apart" not in notes[0]
+    assert "found qform and sform up to 18 mm apart, taken is the qform" in notes[1] and "plane" not in notes[1]
+    assert "plane" not in notes[2] and "apart" not in notes[2] and (labels == "spider" or not notes[2])
+    predict_all(tmp_path / "3_t2.mha", tmp_path / "clean", labels="four")
+    assert "notes" not in pd.read_csv(tmp_path / "clean" / "volumes.csv").columns
 
 
 def test_two_volumes_of_one_name_and_the_volumes_own_folder_are_refused(use, folder, tmp_path):

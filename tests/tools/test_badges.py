@@ -66,7 +66,7 @@ def test_one_command_sets_it_everywhere(copy):
         assert readme.count(link) == 1
         for suffix in ("py", "ipynb"):
             text = (copy / "notebooks" / f"{name}.{suffix}").read_text(encoding="utf-8")
-            assert text.count(link) == 1 and text.count(f"git+https://github.com/{NAME}") == 1
+            assert text.count(link) == 1 and text.count(f"--depth 1 https://github.com/{NAME} ") == 1
     assert f"git+https://github.com/{NAME}" in readme and f"git+https://github.com/{NAME}" in usage
     assert len(readme.split()) <= 1200
 

@@ -100,7 +100,7 @@ def test_badge_and_set_up_name_the_address_once_each(folder):
     first, _, setup, *_ = nbformat.read(folder / "01_sum.ipynb", as_version=4).cells
     assert first.source.startswith(badge("01_sum", ADDRESS) + "\n\n# One sum\n\nA question.")
     assert "colab.research.google.com/github/somebody/spines/blob/main/notebooks/01_sum.ipynb" in first.source
-    assert f"git+{ADDRESS}" in setup.source
+    assert f"git clone --quiet --depth 1 {ADDRESS} " in setup.source
     moved = read_source(folder / "01_sum.py", "https://github.com/else/where")
     assert "somebody" not in "".join(cell.source for cell in moved.cells)
     assert len(moved.cells) == len(nbformat.read(folder / "01_sum.ipynb", as_version=4).cells)

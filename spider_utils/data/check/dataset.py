@@ -16,7 +16,13 @@ from spider_utils.data.volumes import find_volumes, volume_name
 
 # Every check, by what it looks at; each returns what it finds. Another one is added here and nowhere else.
 CHECKS: dict[str, tuple[Callable[..., list[Finding]], ...]] = {
-    "image": (volumes.no_contrast, volumes.not_sagittal, volumes.implausible_spacing),  # (where, sitk.Image)
+    "image": (  # (where, sitk.Image)
+        volumes.no_contrast,
+        volumes.not_sagittal,
+        volumes.implausible_spacing,
+        volumes.implausible_plane,
+        volumes.doubtful_header,
+    ),
     "mask": (  # (where, volumes.Mask)
         volumes.other_geometry,
         volumes.unknown_labels,

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import SimpleITK as sitk
 
-from spider_utils.data.check.findings import ERROR, WARNING, Finding, place
+from spider_utils.data.check.findings import ERROR, WARNING, Finding, place, printable
 from spider_utils.data.pose import to_pose
 from spider_utils.data.spider import FILE_NAME
 
@@ -38,7 +38,7 @@ def several_formats(files: Files) -> list[Finding]:
     found = []
     for paths in (*files.images.values(), *files.masks.values()):
         if len(paths) > 1:
-            others = " and ".join(path.name for path in paths[1:])
+            others = " and ".join(printable(path.name) for path in paths[1:])
             problem = f"expected one file for a series, found {others} too"
             found.append(Finding(ERROR, place(paths[0], files.root), problem, "keep one of them"))
     return found

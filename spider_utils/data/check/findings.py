@@ -1,5 +1,6 @@
 """What a check of a data set finds: a problem each, as a table and as text."""
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -35,7 +36,12 @@ def finding_of(error: SpiderError, path: Path, root: Path) -> Finding:
 
 def place(path: Path, root: Path) -> str:
     """Return how a finding names a file of the folder `root`."""
-    return path.name if path == root else path.relative_to(root).as_posix()
+    return printable(path.name if path == root else path.relative_to(root).as_posix())
+
+
+def printable(name: str) -> str:
+    """Return a file's name as text that can be printed and written, even where it is not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def natural(text: str) -> list[tuple[int, str]]:

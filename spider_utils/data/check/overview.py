@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from spider_utils.data.check.findings import ERROR, WARNING, Finding
+from spider_utils.data.check.findings import ERROR, WARNING, Finding, printable
 from spider_utils.data.spider import OVERVIEW, SUBSETS
 
 STRUCTURES = ("num_vertebrae", "num_discs")
@@ -82,4 +82,4 @@ def counts_unlike_masks(listed: Listed) -> list[Finding]:
 
 
 def _row(name: str) -> str:
-    return f"{OVERVIEW}: {name}"
+    return f"{OVERVIEW}: {printable(name)}"

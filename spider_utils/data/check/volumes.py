@@ -13,11 +13,13 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.check.findings import ERROR, WARNING, Finding
 from spider_utils.data.labels import CANAL_LABEL, four_classes
-from spider_utils.data.pose import acquired_axis, sagittal_angle, to_pose
+from spider_utils.data.pose import acquired_axis, posed_grid, sagittal_angle
 from spider_utils.data.spider import geometry_differences
+from spider_utils.data.volumes import reading_notes
 
 LARGEST_ANGLE = 30.0  # degrees from straight sagittal slices
 PIXEL_MM = (0.05, 2.0)  # SPIDER's files have sides of 0.077 to 1.24, finer than its overview.csv says
+PLANE_MM = (50.0, 1000.0)  # height and width of a slice: SPIDER's have 240 to 343; a scan told in cm or 0.1 mm has not
 LARGEST_SLICE_MM = 10.0  # SPIDER's are 0.86 to 9.63 apart
 
 
@@ -67,7 +69,7 @@ def implausible_spacing(where: str, image: sitk.Image) -> list[Finding]:
     """Look at the spacing in the common pose. That of an axial or coronal stack is `not_sagittal`'s."""
     if acquired_axis(image) in ("axial", "coronal"):
         return []
-    column_mm, row_mm, slice_mm = to_pose(image).GetSpacing()
+    _, (column_mm, row_mm, slice_mm) = posed_grid(image)
     found = []
     low, high = PIXEL_MM
     if not all(low <= value <= high for value in (row_mm, column_mm)):
@@ -75,6 +77,24 @@ def implausible_spacing(where: str, image: sitk.Image) -> list[Finding]:
     if slice_mm > LARGEST_SLICE_MM:
         found.append(f"expected slices at most {LARGEST_SLICE_MM:g} mm apart, found {slice_mm:.3g} mm")
     return [Finding(WARNING, where, problem, "check the spacing in its header") for problem in found]
+
+
+def implausible_plane(where: str, image: sitk.Image) -> list[Finding]:
+    """Look at height and width of the sagittal plane. An axial or coronal stack is `not_sagittal`'s."""
+    if acquired_axis(image) in ("axial", "coronal"):
+        return []
+    width, height, _ = (count * step for count, step in zip(*posed_grid(image), strict=True))
+    low, high = PLANE_MM
+    if all(low <= extent <= high for extent in (height, width)):
+        return []
+    problem = f"expected a sagittal plane of {low:g} to {high:g} mm, found {height:.4g} mm high and {width:.4g} mm wide"
+    return [Finding(ERROR, where, problem, "mend the spacing in its header")]
+
+
+def doubtful_header(where: str, image: sitk.Image) -> list[Finding]:
+    """Tell what was doubtful about its header when an image was read."""
+    remedy = "look whether it lies right over the others of this patient"
+    return [Finding(WARNING, where, note, remedy) for note in reading_notes(image)]
 
 
 def other_geometry(where: str, mask: Mask) -> list[Finding]:
