@@ -1,14 +1,17 @@
 """The command line: python -m spider_utils COMMAND; --help lists the commands."""
 
 import argparse
+import math
 import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from spider_utils.common.command import exit_status
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.sources import SOURCES, get_source
 
+NUMBER = r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 SOURCE: dict[str, Any] = {
     "metavar": "NAME",
     "help": f"where the series come from: {', '.join(SOURCES)}, or several joined by +",
@@ -25,17 +28,11 @@ class OneLineParser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status.
 
-    0; 1 where `check` finds errors in a data set; 2 after an error in one line; 130 when interrupted.
+    1 where `check` finds errors, or `predict` or `score` leave files out; else see `exit_status`.
     """
     options = make_parser().parse_args(arguments)
-    try:
-        return options.command(options) or 0
-    except SpiderError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    place = getattr(options, "out", None) or getattr(options, "output", None)
+    return exit_status(lambda: options.command(options), place, is_file=options.command in (check, score))
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -121,7 +118,7 @@ def add_overrides(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Execute the nine notebooks, or those that are still to do, and show the scores."""
-    overrides = {name: scalar(name, value) for name, value in options.overrides}
+    overrides = read_overrides(options.overrides)
     from spider_utils.commands.notebooks import print_results, run_notebooks
 
     out = run_notebooks(options.source, options.data_dir, options.profile, options.out, overrides)
@@ -143,7 +140,7 @@ def add_study_arguments(parser: argparse.ArgumentParser) -> None:
 
 def study(options: argparse.Namespace) -> None:
     """Answer one question with a table: what a split, a choice or a better network is worth."""
-    overrides = {name: scalar(name, value) for name, value in options.overrides}
+    overrides = read_overrides(options.overrides)
     from spider_utils.commands.study import run_command
 
     run_command(
@@ -175,7 +172,7 @@ def add_predict_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def predict(options: argparse.Namespace) -> None:
+def predict(options: argparse.Namespace) -> int:
     """Segment volumes or PNG slices: a label map each, 0 background, 1 vertebrae, 2 canal, 3 discs."""
     from spider_utils.predict.slices import holds_slices, predict_folder
 
@@ -198,7 +195,11 @@ def predict(options: argparse.Namespace) -> None:
     total = len(written) + len(left_out)
     print(f"{len(written)} of {total} {what} segmented with {network}, label maps: {options.output}")
     if left_out:
-        raise SpiderError(f"{options.input}: {len(left_out)} of {total} {what} could not be segmented, see above")
+        print(
+            f"error: {options.input}: {len(left_out)} of {total} {what} could not be segmented, see above",
+            file=sys.stderr,
+        )
+    return 1 if left_out else 0
 
 
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
@@ -209,7 +210,7 @@ def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, metavar="CSV", help="table to write")
 
 
-def score(options: argparse.Namespace) -> None:
+def score(options: argparse.Namespace) -> int:
     """Score label maps of volumes in 3D: the four classes, and SPIDER's own score of numbered structures."""
     from spider_utils.evaluate.files import score_files, score_lines
 
@@ -222,7 +223,9 @@ def score(options: argparse.Namespace) -> None:
         print(*score_lines(scores.table), f"Table: {options.out}", sep="\n")
     if scores.failed:
         total = scores.scored + len(scores.failed)
-        raise SpiderError(f"{options.prediction}: {len(scores.failed)} of {total} volumes were not scored, see above")
+        problem = f"{len(scores.failed)} of {total} volumes were not scored, see above"
+        print(f"error: {options.prediction}: {problem}", file=sys.stderr)
+    return 1 if scores.failed else 0
 
 
 def add_carry_arguments(parser: argparse.ArgumentParser) -> None:
@@ -239,22 +242,43 @@ def carry(options: argparse.Namespace) -> None:
     print(f"{table['passed'].sum()} of {len(table)} slices have got labels, in {options.out}; all: carried.csv there")
 
 
-def scalar(name: str, text: str) -> Any:
-    """Read the value of a parameter as YAML does: 3, 0.5, true, null or a word; 1e-3 is a number too.
+def read_overrides(given: list[list[str]]) -> dict[str, Any]:
+    """Return the parameters given with -p, by name. Raises SpiderError as `scalar`, and for a name given twice."""
+    values: dict[str, Any] = {}
+    for name, text in given:
+        if name in values:
+            raise SpiderError(f"parameter {name}: expected one value, found two; leave one out")
+        values[name] = scalar(name, text)
+    return values
 
-    Raises SpiderError for what is not a single value.
+
+def scalar(name: str, text: str) -> Any:
+    """Read the value of a parameter: a decimal number (3, 0.5, 1e-3), or true, false, null or a word, as YAML does.
+
+    Raises SpiderError for what is not a single value, for a number that is not finite, and for one that is written in
+    another way, which YAML reads as octal (017), to base 60 (12:30) or not at all.
     """
     import yaml
 
-    if re.fullmatch(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+", text):  # YAML 1.1 takes 1e-3 for a word
-        return float(text)
+    if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
+        return int(text) if re.fullmatch("[-+]?[0-9]+", text) else float(text)
     try:
         value = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError, RecursionError):  # of a bracket, the date 2024-13-45, many brackets
         value = [text]
-    if value is None or isinstance(value, bool | int | float | str):
+    if isinstance(value, bool) or (isinstance(value, str) and not _is_number(text)) or text.lower() in ("null", "~"):
         return value
-    raise SpiderError(f"parameter {name}: expected one value (a number, true, false, null or a word), found {text!r}")
+    raise SpiderError(
+        f"parameter {name}: expected one value (a decimal number, true, false, null or a word), found {text!r}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)  # takes nan, 1e400, 08 and the digits of all scripts
+    except ValueError:
+        return False
+    return True
 
 
 COMMANDS = {

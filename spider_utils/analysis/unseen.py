@@ -17,6 +17,7 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.mapped import new_memory_map
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.predict.network import ready_network
@@ -73,10 +74,7 @@ def _segment(folds: list[Fold], store: SliceStore, rows: np.ndarray, folder: Pat
     shapes = {"prediction": store.images.shape[1:], "probabilities": (len(CLASSES), *sizes[0])}
     with atomic_path(folder / "prediction.npy") as first, atomic_path(folder / "probabilities.npy") as second:
         paths = zip((first, second), shapes.values(), (np.uint8, np.float16), strict=True)
-        masks, probabilities = (
-            np.lib.format.open_memmap(path, mode="w+", dtype=kind, shape=(len(rows), *shape))
-            for path, shape, kind in paths
-        )
+        masks, probabilities = (new_memory_map(path, kind, (len(rows), *shape)) for path, shape, kind in paths)
         for fold, network in zip(folds, networks, strict=True):
             around = neighbour_rows(store.table, network.neighbours)[fold.rows]
             places = np.searchsorted(rows, fold.rows)

@@ -3,10 +3,9 @@
 import hashlib
 import json
 import logging
-import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,8 @@ from papermill.exceptions import PapermillExecutionError
 from tqdm import tqdm
 
 import spider_utils
-from spider_utils.common.errors import SpiderError
+from spider_utils.commands.kernel import KERNEL, own_kernel
+from spider_utils.common.errors import SpiderError, remedy
 from spider_utils.common.files import write_json
 from spider_utils.data.sources import absolute, refuse_homeless
 from spider_utils.data.splits import SIDES, Split
@@ -123,6 +123,8 @@ def find_notebooks(notebooks_dir: Path | str | None = None) -> list[Path]:
 
 def _parameters(notebooks: list[Path], settings: dict[str, Any], out: Path) -> list[tuple[Path, dict[str, Any]]]:
     """Pair each notebook with those of the run's parameters that it has."""
+    for notebook in notebooks:
+        _read(notebook)  # refused here, since papermill's complaint names no file
     known = {notebook: set(papermill.inspect_notebook(str(notebook))) for notebook in notebooks}
     overrides = settings["overrides"]
     selectable = set(make_settings({}).flat()).union(*known.values()) - set(RUN_PARAMETERS)
@@ -157,9 +159,16 @@ def _entry(notebook: Path, parameters: dict[str, Any]) -> dict[str, Any]:
     return {"notebook": notebook.name, "sha256": _cells_sha256(notebook), "parameters": parameters}
 
 
+def _read(notebook: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except (ValueError, nbformat.ValidationError) as error:
+        raise SpiderError(f"{notebook}: expected a notebook, found a file that is none; fetch it again") from error
+
+
 def _cells_sha256(notebook: Path) -> str:
     """Hash what a notebook says, not what it once printed."""
-    cells = nbformat.read(notebook, as_version=4).cells
+    cells = _read(notebook).cells
     return hashlib.sha256(json.dumps([(cell.cell_type, cell.source) for cell in cells]).encode()).hexdigest()
 
 
@@ -185,7 +194,8 @@ def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
             log = _epochs(out)
             name = "val_mean_iou" if "val_mean_iou" in log else "train_loss"  # without a validation side
             for row in log.iloc[told:].to_dict("records"):
-                tqdm.write(f"      epoch {row['epoch']}: {EPOCH_TITLES[name]} {row[name]:.4f}")
+                with suppress(BrokenPipeError):  # nobody reads any more
+                    tqdm.write(f"      epoch {row['epoch']}: {EPOCH_TITLES[name]} {row[name]:.4f}")
             told = len(log)
 
     follower = threading.Thread(target=follow, daemon=True)
@@ -195,18 +205,6 @@ def _told_epochs(out: Path, seconds: float = 5.0) -> Iterator[None]:
     finally:
         stop.set()
         follower.join()
-
-
-@contextmanager
-def _static() -> Iterator[None]:
-    """Set SPIDER_STATIC for the kernels that start meanwhile: no widgets and no bars in saved outputs."""
-    before = os.environ.get("SPIDER_STATIC")
-    os.environ["SPIDER_STATIC"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["SPIDER_STATIC"]
 
 
 def _epochs(out: Path) -> pd.DataFrame:
@@ -224,12 +222,12 @@ def _execute(notebook: Path, out: Path, parameters: dict[str, Any], title: str) 
     """Execute one notebook into `out`, with `out` as its working directory; papermill saves it cell by cell."""
     target = out / notebook.name
     try:
-        with _told_epochs(out), _static():
+        with _told_epochs(out), own_kernel():
             papermill.execute_notebook(
                 str(notebook),
                 str(target),
                 parameters=parameters,
-                kernel_name="python3",
+                kernel_name=KERNEL,
                 progress_bar={"desc": title},
                 extra_arguments=["--log-level=CRITICAL"],  # or the kernel's own notes stand among ours
                 cwd=str(out),
@@ -238,12 +236,13 @@ def _execute(notebook: Path, out: Path, parameters: dict[str, Any], title: str) 
         lines = [line.strip() for line in str(error.evalue).splitlines() if line.strip()]
         message = lines[0] if lines else ""
         if error.ename != SpiderError.__name__:
-            message = f"{error.ename}: {message}"
+            message = f"{error.ename}: {message}" + (f"; {cure}" if (cure := remedy(error.ename, message)) else "")
         raise SpiderError(
             f"{notebook.name}, cell In [{error.exec_count}]: {message} (partial notebook: {target})"
         ) from error
-    except DeadKernelError as error:
+    except RuntimeError as error:
+        found = "it dead" if isinstance(error, DeadKernelError) else str(error).partition("\n")[0]
         raise SpiderError(
-            f"{notebook.name}: expected the kernel to live, found it dead (is there memory enough?) "
+            f"{notebook.name}: expected the kernel to live, found {found} (is there memory enough?) "
             f"(partial notebook: {target})"
         ) from error

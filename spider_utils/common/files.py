@@ -2,28 +2,61 @@
 
 import json
 import os
+import platform
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import psutil
+
+from spider_utils.common.errors import SpiderError
+
 REPOSITORY = Path(__file__).resolve().parents[2]
+MACHINE = re.sub(r"[^A-Za-z0-9]", "", platform.node())[:40]
+NAME_END = 40  # letters of a file's name that its temporary name ends with: a name may have 255 bytes
 
 
 @contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it is moved to `path`, on any error it is removed.
 
-    The temporary name ends like `path`, .nii.gz included, since libraries choose a format by it.
+    The temporary name ends like `path`, .nii.gz included, since libraries choose a format by it. What killed processes
+    have left in the folder is removed first.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{os.getpid()}.part.{path.name}")
+    _sweep(path.parent.resolve())
+    temporary = path.with_name(f".{os.getpid()}-{MACHINE}.part.{path.name[-NAME_END:]}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@lru_cache
+def _sweep(folder: Path) -> None:
+    """Remove the temporary files of this machine's processes that live no more; once for each folder, to be quick."""
+    for left in folder.glob(f".*-{MACHINE}.part.*"):
+        number = left.name[1:].partition("-")[0]
+        if number.isdecimal() and not psutil.pid_exists(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def refuse_unwritable(path: Path | str, is_file: bool = False) -> None:
+    """Raise SpiderError where a folder, or a file, of this name cannot be made or written into. Nothing is written."""
+    place = Path(path).absolute()
+    there = next(one for one in (place, *place.parents) if one.exists())
+    wanted, found = ("file", "folder") if is_file and there == place else ("folder", "file")
+    if there.is_dir() != (wanted == "folder"):
+        raise SpiderError(f"{path}: expected a {wanted} to write to, found that {there} is a {found}; name another")
+    if not os.access(there, os.W_OK):
+        raise SpiderError(
+            f"{path}: expected a place to write to, found that {there} is read-only; change its rights or name another"
+        )
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 
 from spider_utils.common.errors import SpiderError
 
+SEEDS = (0, 2**32 - 1)  # what numpy's and torch's generators take
+
 
 def sort_parameters(values: dict[str, Any], groups: dict[str, type]) -> dict[str, Any]:
     """Make each group (name -> dataclass with defaults for all fields) from the values that it has a field for.
@@ -41,6 +43,17 @@ def check_choices(settings: Any, choices: Mapping[str, Collection[str]]) -> None
     for name, known in choices.items():
         if getattr(settings, name) not in known:
             raise SpiderError(f"{name}: expected one of {', '.join(known)}, found '{getattr(settings, name)}'")
+
+
+def check_bounds(values: Mapping[str, Any], bounds: Mapping[str, tuple[float, float]]) -> None:
+    """Raise SpiderError unless each named value is a number from the lowest to the highest that is allowed.
+
+    NaN lies nowhere, true and false are no numbers.
+    """
+    for name, (low, high) in bounds.items():
+        found = values[name]
+        if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
+            raise SpiderError(f"{name}: expected {low} to {high}, found {found!r}")
 
 
 def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:

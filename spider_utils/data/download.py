@@ -6,6 +6,7 @@ Both can be called again: what is complete is not fetched twice, and after an in
 import csv
 import hashlib
 import logging
+import lzma
 import os
 import re
 import shutil
@@ -38,6 +39,7 @@ SPIDER_ARCHIVES = {  # SHA-256 of each archive; its volumes go to the folder of 
     "images.zip": "a54cba2905284ff6cc9999f1dd0e4d871c8487187db7cd4b068484eac2f50f17",
 }
 EXTRACTED = "download.json"  # which archives were extracted, and the size of every file that came out
+DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError)  # encrypted, or packed unlike any
 CHUNK = 1 << 16  # bytes at a time, so as much as a broken connection can lose
 TIMEOUT_S = (10, 60)  # to connect, and between two pieces of an answer
 
@@ -90,7 +92,7 @@ def download_released(out_dir: Path | str, url: str = RELEASED_URL, manifest: Pa
             members = {_below_top_folder(member.filename): member for member in content.infolist()}
             for one in progress(wanted, desc="released slices", unit="file"):
                 _extract_released_file(content, members.get(f"{RELEASED_FOLDER}/{one.path}"), one, out_dir)
-    except (zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise SpiderError(f"{archive}: expected a zip archive, found a damaged one; removed, call again") from error
     finally:
         archive.unlink(missing_ok=True)
@@ -139,7 +141,7 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
                     with temporary.open("wb") as target:
                         shutil.copyfileobj(source, target, CHUNK)
                 sizes[str(place)] = member.file_size
-    except (zipfile.BadZipFile, zlib.error) as error:
+    except DAMAGED as error:
         raise SpiderError(
             f"{archive}: expected a zip archive, found a damaged one; remove it and call again"
         ) from error

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.tables import read_csv
 from spider_utils.data.png import png_files
 from spider_utils.data.released import read_png_stack
 from spider_utils.data.series import REFERENCE, SEQUENCES, STEMS, SUBSETS, Series, SliceStack
@@ -70,16 +71,7 @@ def read_table(path: Path) -> pd.DataFrame:
     """
     if not path.is_file():
         raise SpiderError(f"{path}: expected the table of slices, found no file; write one, a row for every PNG file")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SpiderError(
-            f"{path}: expected a CSV table, found a file that cannot be read ({error}); mend it"
-        ) from error
-    table = table.rename(columns=str.strip).map(str.strip)
-    for column in NEEDED:
-        if column not in table:
-            raise SpiderError(f"{path}: expected a column '{column}', found {', '.join(table.columns)}; add it")
+    table = read_csv(path, NEEDED, dtype=str, keep_default_na=False)
     if table.empty:
         raise SpiderError(f"{path}: expected a row for every PNG file, found no row; add them")
     for column in ("subset", "mask_from", "series", *NUMBERS):

@@ -11,7 +11,13 @@ from PIL import Image
 from spider_utils.common.errors import SpiderError
 
 NUMBERED = re.compile(r"(.*?)(\d+)\.png", re.IGNORECASE)  # a slice's series, and its number in it
-UNREADABLE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, struct.error, zlib.error, Image.DecompressionBombError)
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by the kind of colour
+ADAM7 = (  # where an interlaced picture's seven parts begin (column, row) and what lies between their pixels
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+)  # fmt: skip
+CHUNK_BYTES = 1 << 20
 SIXTEEN_BIT = ("I", "I;16", "I;16B")  # what Pillow calls a grey PNG of 16 bits
 
 
@@ -31,10 +37,14 @@ def read_grey(path: Path) -> np.ndarray:
     """Read a grey PNG as (H, W): uint8, or 16 bits in a wider type. A colour file must have equal channels;
     transparency is not used.
 
-    Raises SpiderError on a file that is cut off, is no PNG or is in colour.
+    Raises SpiderError on a file that is cut off or damaged, is no PNG, has fewer or more pixels than it says or is in
+    colour.
     """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
+            wanted, found = stored_bytes(path.read_bytes())
+            if wanted != found:
+                raise ValueError(f"{found} bytes of pixels, not {wanted}")
             picture.load()
             if picture.mode in SIXTEEN_BIT:
                 return np.asarray(picture)
@@ -46,3 +56,28 @@ def read_grey(path: Path) -> np.ndarray:
     if not (colours == colours[..., :1]).all():
         raise SpiderError(f"{path}: expected a grey slice (equal colour channels), found a colour; store it as grey")
     return colours[..., 0]
+
+
+def stored_bytes(content: bytes) -> tuple[int, int]:
+    """Return how many bytes of pixels a PNG says that it has, and how many it has. Pillow shows black for those missing.
+
+    Raises struct.error, zlib.error or ValueError on a damaged one. PNG (Third Edition), chapters 5, 7 and 8.
+    """
+    inflate, place, found = zlib.decompressobj(), len(SIGNATURE), 0
+    if not content.startswith(SIGNATURE + b"\0\0\0\x0dIHDR"):
+        raise ValueError("no PNG")
+    columns, rows, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", content, place + 8)
+    bits = depth * CHANNELS[colour]
+    steps = ADAM7 if interlaced else ((0, 0, 1, 1),)
+    sizes = [(len(range(left, columns, right)), len(range(top, rows, down))) for left, top, right, down in steps]
+    wanted = sum(high * (1 + (wide * bits + 7) // 8) for wide, high in sizes if wide)
+    while not inflate.eof and found <= wanted and place < len(content):
+        size, name = struct.unpack_from(">I4s", content, place)
+        chunk = content[place + 8 : place + 8 + size]
+        if zlib.crc32(name + chunk) != struct.unpack_from(">I", content, place + 8 + size)[0]:
+            raise ValueError(f"another checksum than that of {name!r}")
+        while name == b"IDAT" and chunk and found <= wanted and not inflate.eof:
+            found += len(inflate.decompress(chunk, CHUNK_BYTES))
+            chunk = inflate.unconsumed_tail
+        place += size + 12
+    return wanted, found

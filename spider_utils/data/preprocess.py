@@ -14,7 +14,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
-from spider_utils.common.parameters import check_choices
+from spider_utils.common.parameters import check_bounds, check_choices
 from spider_utils.common.progress import progress
 from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTER_REASON, FILTERS, kept_by
@@ -51,12 +51,8 @@ class PreprocessSettings:
 
     def __post_init__(self) -> None:
         check_choices(self, CHOICES)
-        if min(self.store_height, self.store_width) < 32:
-            raise SpiderError(
-                f"stored size: expected 32 pixels or more, found {self.store_height} x {self.store_width}"
-            )
-        if not 1 <= self.min_classes <= len(CLASSES):
-            raise SpiderError(f"min_classes: expected 1 to {len(CLASSES)}, found {self.min_classes}")
+        sides = {"store_height": (32, 4096), "store_width": (32, 4096)}  # pixels
+        check_bounds(vars(self), sides | {"min_classes": (1, len(CLASSES))})
 
     @property
     def size(self) -> tuple[int, int]:

@@ -11,6 +11,7 @@ import pandas as pd
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.tables import read_csv
 from spider_utils.data.labels import four_classes
 from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.pose import to_pose
@@ -169,17 +170,7 @@ def _read_subsets(data_dir: Path) -> dict[str, str]:
 def _read_table(path: Path, needed: tuple[str, ...]) -> pd.DataFrame:
     if not path.is_file():
         raise SpiderError(f"{path}: expected SPIDER's table, found no file; fetch it from zenodo.org/records/10159290")
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise SpiderError(f"{path}: expected a CSV table, found a file that cannot be read; fetch it again") from error
-    table.columns = table.columns.str.strip()
-    missing = [column for column in needed if column not in table.columns]
-    if missing:
-        raise SpiderError(f"{path}: expected a column {missing[0]!r}, found {', '.join(table.columns[:5])}; mend it")
-    for column in table.columns:
-        table[column] = table[column].map(lambda cell: cell.strip() if isinstance(cell, str) else cell)
-    return table
+    return read_csv(path, needed)
 
 
 def _numbers(values: tuple[float, ...]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.parameters import check_choices
+from spider_utils.common.parameters import SEEDS, check_bounds, check_choices
 from spider_utils.data.series import REFERENCE, SEQUENCES
 
 KINDS = ("auto", "official", "patient_kfold", "random_slice")
@@ -42,10 +42,9 @@ class SplitSettings:
 
     def __post_init__(self) -> None:
         check_choices(self, {"split": KINDS})
-        if self.folds < 2 or not 0 <= self.fold < self.folds:
-            raise SpiderError(
-                f"fold: expected 0 <= fold < folds and folds >= 2, found fold {self.fold} of {self.folds}"
-            )
+        check_bounds(vars(self), {"folds": (2, 1000), "split_seed": SEEDS})
+        if not 0 <= self.fold < self.folds:
+            raise SpiderError(f"fold: expected 0 <= fold < folds, found fold {self.fold} of {self.folds}")
         if not 0 <= self.validation_share < 1:
             raise SpiderError(f"validation_share: expected a share from 0 to below 1, found {self.validation_share}")
         unknown = [one for one in self.train_sequences.split("+") if one not in ("all", *SEQUENCES)]

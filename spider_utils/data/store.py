@@ -16,6 +16,7 @@ import pandas as pd
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.mapped import new_memory_map
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.labels import CLASSES
 
@@ -130,7 +131,7 @@ def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Pa
         )
     for name in ("images", "masks"):
         with atomic_path(folder / f"{name}.npy") as path:
-            array = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=(count, *size))
+            array = new_memory_map(path, np.uint8, (count, *size))
             start = 0
             for part in parts:
                 with np.load(part, allow_pickle=False) as arrays:

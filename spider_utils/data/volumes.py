@@ -116,7 +116,8 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
     try:
         with atomic_path(path) as temporary:
             sitk.WriteImage(labels, str(temporary), useCompression=True, imageIO=IMAGE_IO[suffix])
-    except (OSError, RuntimeError) as error:
+            read_volume(temporary)  # of a full disk SimpleITK's NIfTI writer says nothing
+    except (SpiderError, OSError, RuntimeError) as error:
         raise SpiderError(
             f"{path}: expected to write a mask there, found that it cannot be; check the folder and the free space"
         ) from error

@@ -6,15 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from spider_utils.common.errors import SpiderError
+from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.common.progress import progress
+from spider_utils.common.tables import write_csv
+from spider_utils.data.apart import read_apart
 from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_classes
 from spider_utils.data.spider import check_geometry, label_array
-from spider_utils.data.volumes import find_volumes, read_volume, volume_name
+from spider_utils.data.volumes import find_volumes, volume_name
 from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
 from spider_utils.evaluate.conventions import NUMBERED, folder_convention, refuse_other_order
 from spider_utils.evaluate.metrics import METRICS, MM, RATIO
-from spider_utils.evaluate.scores import write_metrics
 from spider_utils.evaluate.volumes import score_classes
 
 COLUMNS = ["volume", "score", "structure", "metric", "unit", "value"]
@@ -59,14 +60,11 @@ def score_files(
     for name, (found, truth) in progress(pairs.items(), desc="score", unit="volume"):
         try:
             tables.append(score_pair(found, truth, predicted, wanted, convention is None).assign(volume=name))
-        except SpiderError as error:
-            failed[name] = str(error)
+        except Exception as error:
+            failed[name] = in_a_batch(found, error)
             continue
         table = with_means(pd.concat(tables))
-        try:
-            write_metrics(table, out)
-        except OSError as error:
-            raise SpiderError(f"{out}: cannot be written ({error.strerror or error}); name another file") from error
+        write_csv(table, out)
     return FileScores(table, failed, unpaired)
 
 
@@ -158,7 +156,7 @@ def score_lines(table: pd.DataFrame) -> list[str]:
 
 def _read_pair(prediction: Path, reference: Path) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
     """Return reference, prediction, (D, H, W) uint16 in the order of the file's axes, and their spacing in mm."""
-    wanted, found = read_volume(reference), read_volume(prediction)
+    wanted, found = read_apart(reference), read_apart(prediction)
     check_geometry(reference, wanted, prediction, found, what="reference")
     return label_array(reference, wanted), label_array(prediction, found), wanted.GetSpacing()[::-1]
 

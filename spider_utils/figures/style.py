@@ -41,6 +41,7 @@ DOTTED: dict[str, Any] = {"color": "#999999", "linewidth": 1, "linestyle": ":"} 
 SLIDE = (10.0, 5.625)  # inches, 16:9
 DECK = (5.7, 3.75)  # inches; the presentation shows it 1.4 times as large, beside its text
 FOOT_INCHES = 0.24  # strip at the foot of every figure that holds the attribution
+NOT_IN_XML = bytes(sorted({*range(32)} - set(b"\t\n\r")))  # control characters
 SVG_DPI = 150  # of slices inside an SVG, or it grows to megabytes
 LETTER = 0.58  # mean width of a letter, in font sizes
 LEGEND_INCHES = 0.32  # strip above it for a legend of the whole figure
@@ -167,6 +168,8 @@ def save_figure(figure: Figure, folder: Path | str, name: str, dpi: int = 300) -
             path = Path(folder) / f"{name}.{suffix}"
             with atomic_path(path) as temporary:
                 figure.savefig(temporary, dpi=dpi if suffix == "png" else min(dpi, SVG_DPI), metadata=facts)
+                if suffix == "svg":  # texts stand in comments, and XML has no place for control characters
+                    temporary.write_bytes(temporary.read_bytes().translate(None, NOT_IN_XML))
             paths.append(path)
     return paths
 

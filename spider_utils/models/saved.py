@@ -1,7 +1,9 @@
 """Saved networks: weights with the JSON that says what they are, and the device they run on."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -9,11 +11,32 @@ from safetensors.torch import load_file
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import check_bounds
 from spider_utils.models.batches import memory_format
 from spider_utils.models.build import build_model
+from spider_utils.models.paper import DIVISOR
 
 NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
+BOUNDS = {"width": (1, 256), "neighbours": (0, 32), "train_height": (DIVISOR, 4096), "train_width": (DIVISOR, 4096)}
+
+
+def check_network(training: Mapping[str, Any]) -> None:
+    """Raise SpiderError unless width, neighbours and input size are such that a network can be built and trained.
+
+    Height and width must come out even after every pooling, and the deepest block must have two pixels, over which
+    batch normalisation takes its mean even of a single slice.
+    """
+    check_bounds(training, BOUNDS)
+    height, width = training["train_height"], training["train_width"]
+    for name in ("train_height", "train_width"):
+        if training[name] % DIVISOR:
+            raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {training[name]}")
+    if height * width == DIVISOR**2:
+        raise SpiderError(
+            f"train_height, train_width: expected {DIVISOR} x {2 * DIVISOR} pixels or more, found {height} x {width}; "
+            "the deepest block needs two pixels"
+        )
 
 
 def select_device(name: str = "auto") -> torch.device:
@@ -66,4 +89,15 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
         raise SpiderError(
             f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
         ) from error
+    refuse_non_finite(model, f"{checkpoint}: expected")
     return laid_out(model, device).eval(), description
+
+
+def refuse_non_finite(model: nn.Module, expected: str) -> None:
+    """Raise SpiderError where a weight, or a statistic of batch normalisation, is NaN or infinite."""
+    wrong = [name for name, value in model.state_dict().items() if not torch.isfinite(value).all()]
+    if wrong:
+        raise SpiderError(
+            f"{expected} finite weights, found NaN or infinity in {len(wrong)} layers, the first {wrong[0]}; "
+            "train anew with a smaller learning_rate, or take another network"
+        )

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spider_utils.common.errors import SpiderError
+from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.png import png_files, read_grey, slice_key
@@ -92,8 +92,8 @@ def file_batches(
             for path in files[start : start + batch_size]:
                 try:
                     inputs.append(with_neighbours(path, siblings, network.neighbours, read))
-                except SpiderError as error:
-                    left_out[path] = str(error)
+                except Exception as error:
+                    left_out[path] = in_a_batch(path, error)
                 else:
                     sizes.append(read(path)[1])
                     paths.append(path)

@@ -17,16 +17,18 @@ import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
-from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.errors import SpiderError, in_a_batch
+from spider_utils.common.files import read_json, write_json
 from spider_utils.common.progress import progress
+from spider_utils.common.tables import fused, write_csv
+from spider_utils.data.apart import read_apart
 from spider_utils.data.check.dataset import run_checks
 from spider_utils.data.intensity import held_box, scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
 from spider_utils.data.pose import acquired_axis, from_pose, to_pose
 from spider_utils.data.preprocess import resampled_grid
 from spider_utils.data.store import neighbour_numbers
-from spider_utils.data.volumes import find_volumes, read_volume, volume_name, volume_suffix, write_labels
+from spider_utils.data.volumes import find_volumes, volume_name, volume_suffix, write_labels
 from spider_utils.masks.levels import Numbered, number_structures
 from spider_utils.predict.network import (
     ReadyNetwork,
@@ -93,13 +95,13 @@ def predict_volumes(
         rows.pop(target.name, None)
         try:
             labelled, row = predict_file(path, network, settings, labels)
-            write_labels(labelled, target)
-        except SpiderError as error:
-            left_out[path] = f"{error}; {target} is of an earlier run" if target.exists() else str(error)
+        except Exception as error:
+            problem = in_a_batch(path, error)
+            left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
             continue
+        write_labels(labelled, target)  # where it cannot be written, no other can
         rows[target.name] = {"label_map": target.name} | row
-        with atomic_path(output / SUMMARY_FILE) as temporary:
-            pd.DataFrame(list(rows.values())).sort_values("label_map").to_csv(temporary, index=False)
+        write_csv(pd.DataFrame(list(rows.values())).sort_values("label_map"), output / SUMMARY_FILE)
         write_json(output / NOTE_FILE, made_with)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)
@@ -112,7 +114,7 @@ def predict_file(
 
     Raises SpiderError when the volume cannot be read or is not made of sagittal slices.
     """
-    volume = read_volume(path)
+    volume = read_apart(path)
     axis = acquired_axis(volume)
     if axis in ("coronal", "axial"):
         raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
@@ -238,4 +240,5 @@ def read_rows(output: Path) -> dict[str, dict]:
     """Return the rows of volumes.csv by label map, {} where there is none."""
     path = output / SUMMARY_FILE
     table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame({"label_map": []})
-    return {row["label_map"]: row for row in table.to_dict("records")}
+    rows = table.map(fused).to_dict("records")
+    return {row["label_map"]: row for row in rows}

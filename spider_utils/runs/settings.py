@@ -7,7 +7,7 @@ from typing import Any, get_type_hints
 import yaml
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.parameters import sort_parameters
+from spider_utils.common.parameters import SEEDS, check_bounds, sort_parameters
 from spider_utils.data.preprocess import PreprocessSettings
 from spider_utils.data.splits import SplitSettings
 from spider_utils.train.settings import TrainSettings
@@ -22,6 +22,9 @@ class PhantomSettings:
     patients: int = 12
     phantom_seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_bounds(vars(self), {"patients": (1, 10_000), "phantom_seed": SEEDS})
+
 
 @dataclass(frozen=True)
 class EvaluationSettings:
@@ -31,8 +34,7 @@ class EvaluationSettings:
     bootstrap_seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.bootstrap < 1:
-            raise SpiderError(f"bootstrap: expected 1 replicate or more, found {self.bootstrap}")
+        check_bounds(vars(self), {"bootstrap": (1, 1_000_000), "bootstrap_seed": SEEDS})
 
 
 @dataclass(frozen=True)

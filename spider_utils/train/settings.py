@@ -1,14 +1,14 @@
 """The settings of a training: every default in one place."""
 
+import math
 from dataclasses import dataclass
 
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.parameters import check_choices
+from spider_utils.common.parameters import SEEDS, check_bounds, check_choices
 from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
-from spider_utils.models.paper import DIVISOR
-from spider_utils.models.saved import NETWORK
+from spider_utils.models.saved import NETWORK, check_network
 from spider_utils.train.augment import LEVELS
 from spider_utils.train.losses import DICE_SETS, LOSSES, REDUCTIONS, Loss, make_loss
 
@@ -22,6 +22,11 @@ CHOICES = {
     "focal_reduction": REDUCTIONS,
     "dice_over": DICE_SETS,
     "augmentation": LEVELS,
+}
+BOUNDS: dict[str, tuple[float, float]] = {
+    **{name: (1, 100_000) for name in ("batch_size", "epochs", "lr_patience", "stop_patience")},
+    **{name: (0, 1) for name in ("focal_share", "fp_weight", "boundary_share", "balance")},
+    **{"gamma": (0, 100), "epoch_slices": (0, 10_000_000), "seed": SEEDS},
 }
 
 
@@ -62,20 +67,11 @@ class TrainSettings:
     device: str = "auto"  # one of models.saved.DEVICES; ours
 
     def __post_init__(self) -> None:
-        for name in ("width", "batch_size", "epochs", "lr_patience", "stop_patience", "train_height", "train_width"):
-            if getattr(self, name) < 1:
-                raise SpiderError(f"{name}: expected 1 or more, found {getattr(self, name)}")
-        for name in ("train_height", "train_width"):
-            if getattr(self, name) % DIVISOR:
-                raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {getattr(self, name)}")
-        if not self.learning_rate > 0:
-            raise SpiderError(f"learning_rate: expected more than 0, found {self.learning_rate}")
-        for name in ("focal_share", "fp_weight", "boundary_share", "balance"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise SpiderError(f"{name}: expected 0 to 1, found {getattr(self, name)}")
-        for name in ("gamma", "neighbours", "epoch_slices"):
-            if getattr(self, name) < 0:
-                raise SpiderError(f"{name}: expected 0 or more, found {getattr(self, name)}")
+        check_bounds(vars(self), BOUNDS)
+        check_network(vars(self))
+        for name, below in {"learning_rate": math.inf, "lr_factor": 1}.items():
+            if not 0 < getattr(self, name) < below:
+                raise SpiderError(f"{name}: expected more than 0 and less than {below}, found {getattr(self, name)}")
         check_choices(self, CHOICES)
         if self.deep_supervision and self.model not in SUPERVISED:
             raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")

@@ -4,9 +4,10 @@ and the last epoch is the result: for studies, which must not choose an epoch on
 
 Everything an epoch needs is written at its end, in one file (`last.safetensors`): a run that is cut off goes on where
 it stopped and gives what an uncut run gives, since order and dropout of an epoch depend on the seed and the epoch's
-number alone.
+number alone. A loss or a weight that is not finite ends the training; what is written is then that of the epoch before.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from spider_utils.models.batches import (
     shuffled_batches,
     to_input,
 )
-from spider_utils.models.saved import laid_out, select_device
+from spider_utils.models.saved import laid_out, refuse_non_finite, select_device
 from spider_utils.train.augment import augment
 from spider_utils.train.checkpoints import (
     STATE,
@@ -117,14 +118,25 @@ class Trainer:
         return done >= self.settings.epochs or done - self.best["epoch"] >= self.settings.stop_patience
 
     def forward_loss(self, images: Tensor, masks: Tensor, augmentation: str = "none") -> tuple[Tensor, Tensor]:
-        """Return logits and loss of one batch; with several heads those of the last one, and the mean of the losses."""
+        """Return logits and loss of one batch; with several heads those of the last one, and the mean of the losses.
+
+        Raises SpiderError when the loss is not finite.
+        """
         inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
         inputs = inputs.contiguous(memory_format=memory_format(self.device))
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
             logits = self.model(inputs)
         if logits.ndim == 5:  # deep supervision: (heads, N, classes, H, W)
-            return logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
-        return logits, self.loss(logits, target)
+            logits, loss = logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
+        else:
+            loss = self.loss(logits, target)
+        if not math.isfinite(loss.item()):
+            raise SpiderError(
+                f"{self.folder}: {self.kept}; expected a finite loss in epoch {len(self.log) + 1}, found {loss.item()} "
+                f"at learning rate {self.optimizer.param_groups[0]['lr']:g}; take another folder and a smaller "
+                "learning_rate"
+            )
+        return logits, loss
 
     def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
         """Train for one epoch and return the mean loss over its slices."""
@@ -145,7 +157,13 @@ class Trainer:
             self.scaler.update()
             total += loss.item() * len(rows)
             bar.update()
+        refuse_non_finite(self.model, f"{self.folder}: {self.kept}; expected after epoch {epoch}")
         return total / seen
+
+    @property
+    def kept(self) -> str:
+        """What the folder holds of the training, in words."""
+        return f"the state of epoch {len(self.log)} is kept" if self.log else "no epoch was finished"
 
     @torch.no_grad()
     def validate(self, data: Slices) -> dict:

@@ -89,6 +89,12 @@ def test_an_unknown_study_is_one_line_and_nothing_is_written(tmp_path, capsys):
         ("null", None),
         ("T2_SPACE", "T2_SPACE"),
         ("'3'", "3"),
+        (".5", 0.5),
+        ("5.", 5.0),
+        ("0", 0),
+        ("+10", 10),
+        ("1e308", 1e308),
+        ("0,1", "0,1"),
     ],
 )
 def test_values_of_parameters(text, value):
@@ -97,10 +103,21 @@ def test_values_of_parameters(text, value):
     assert type(found) is type(value)
 
 
-@pytest.mark.parametrize("text", ["[1, 2]", "{a: 1}", "2024-01-01", "[", "a: b: c"])
+OTHER_NUMBERS = ["017", "08", "-017", "00.5", "0x1F", "0b1", "12:30", "1_000", "1e400", "-1e400", "9" * 5000, "٣"]
+OTHER_NUMBERS += ["nan", "NaN", ".nan", "inf", ".inf", "-Infinity"]
+NOT_SINGLE = ["[1, 2]", "{a: 1}", "2024-01-01", "2024-13-45", "[", "[" * 5000, "a: b: c", "", "# 3"]
+
+
+@pytest.mark.parametrize("text", NOT_SINGLE + OTHER_NUMBERS, ids=lambda text: text[:12])
 def test_values_that_are_not_single_are_refused(text):
     with pytest.raises(SpiderError, match="parameter name: expected one value"):
         scalar("name", text)
+
+
+def test_a_parameter_that_is_given_twice_is_refused(calls, capsys):
+    line = ["run", "--source", "sample", "--profile", "smoke", "--out", "o", "-p", "epochs", "3", "-p", "epochs", "4"]
+    assert main(line) == 2 and not calls
+    assert capsys.readouterr().err == "error: parameter epochs: expected one value, found two; leave one out\n"
 
 
 def test_an_error_of_the_user_is_one_line(monkeypatch, capsys, calls):

@@ -1,6 +1,7 @@
 """Running notebooks in order: parameters, stopping at the first failure, going on where the last run ended."""
 
 import json
+import os
 import subprocess
 
 import nbformat
@@ -98,6 +99,32 @@ def test_a_kernel_that_dies_is_said_so(notebooks, tmp_path):
     write_notebook(notebooks, "01_first", "import os\nos._exit(1)")
     with pytest.raises(SpiderError, match="01_first.ipynb: expected the kernel to live, found it dead"):
         run(notebooks, tmp_path / "out")
+
+
+def test_another_kernel_of_the_same_name_is_not_used(notebooks, tmp_path, monkeypatch):
+    spec = tmp_path / "jupyter" / "kernels" / "python3" / "kernel.json"
+    spec.parent.mkdir(parents=True)
+    spec.write_text(
+        json.dumps({"argv": ["/bin/false", "{connection_file}"], "display_name": "P", "language": "python"})
+    )
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
+    monkeypatch.delenv("SPIDER_STATIC", raising=False)
+    run(notebooks, tmp_path / "out")
+    assert log(tmp_path / "out") == ["first phantom", "second 5"]
+    assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter") and "SPIDER_STATIC" not in os.environ
+
+
+def test_a_full_disk_in_a_notebook_is_said_with_the_remedy(notebooks, tmp_path):
+    write_notebook(notebooks, "01_first", "raise OSError(28, 'No space left on device', 'a.npy')")
+    with pytest.raises(SpiderError, match=r"OSError: \[Errno 28\] .* 'a.npy'; free some space and give the same"):
+        run(notebooks, tmp_path / "out")
+
+
+def test_a_notebook_that_is_none_is_named_before_anything_runs(notebooks, tmp_path):
+    (notebooks / "02_second.ipynb").write_text("<<<<<<< HEAD")
+    with pytest.raises(SpiderError, match="02_second.ipynb: expected a notebook, found a file that is none"):
+        run(notebooks, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_changed_notebook_and_all_after_it_run_again(notebooks, tmp_path):

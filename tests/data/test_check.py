@@ -209,7 +209,7 @@ def test_the_command_lists_them_errors_first_writes_a_csv_and_exits_with_1(fault
 def test_every_file_is_read_once(faulty, monkeypatch):
     root, _ = faulty
     read = []
-    monkeypatch.setattr(check_module, "read_volume", lambda path: read.append(path) or read_volume(path))
+    monkeypatch.setattr(check_module, "read_apart", lambda path: read.append(path) or read_volume(path))
     check_dataset(root)
     files = [path for kind in ("images", "masks") for path in (root / kind).iterdir()]
     assert sorted(read) == sorted(files)
@@ -345,7 +345,7 @@ def test_a_file_that_the_system_does_not_give_is_a_finding(tmp_path, monkeypatch
             raise PermissionError(13, "Permission denied")
         return read_volume(path)
 
-    monkeypatch.setattr(check_module, "read_volume", refuse)
+    monkeypatch.setattr(check_module, "read_apart", refuse)
     findings, series = check_dataset(tmp_path)
     assert series == 2 and [one.where for one in findings] == ["images/1_t1.mha", "masks/1_t1.mha"]
     assert "found Permission denied" in findings[0].problem

@@ -342,3 +342,17 @@ def test_a_dicom_slice_without_its_place_is_refused(tmp_path):
     sitk.WriteImage(colour, str(tmp_path / "a.dcm"))
     with pytest.raises(SpiderError, match="a.dcm: expected one value a pixel, found 3"):
         read_volume(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
+def test_a_label_map_for_which_there_is_no_room_is_said_so_and_not_left_in_part(tmp_path, suffix):
+    resource = pytest.importorskip("resource", reason="no limits on this system")
+    labels = sitk.GetImageFromArray(np.random.default_rng(0).integers(0, 4, (8, 64, 64)).astype(np.uint8))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        with pytest.raises(SpiderError, match="expected to write a mask there, found that it cannot be"):
+            write_labels(labels, tmp_path / f"a{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert not list(tmp_path.iterdir())

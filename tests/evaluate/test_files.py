@@ -124,7 +124,7 @@ def test_what_cannot_be_scored_is_left_out_and_said(folders, capsys):
     torn = write(prediction / "torn.mha", spine())
     torn.write_bytes(torn.read_bytes()[:-20])
     write(reference / "torn.mha", spine())
-    assert score(prediction, reference, out) == 2
+    assert score(prediction, reference, out) == 1
     lines = capsys.readouterr().err.splitlines()
     said = {name: next(line for line in lines if line.startswith(f"left out: {prediction / name}")) for name in
             ("other place.mha", "no reference.mha", "label.mha", "size.mha", "torn.mha")}  # fmt: skip
@@ -145,7 +145,7 @@ def test_nothing_to_score_writes_nothing(folders, capsys):
     prediction, reference, out = folders
     for path in prediction.iterdir():
         path.rename(path.with_name(f"other_{path.name}"))
-    assert score(prediction, reference, out) == 2
+    assert score(prediction, reference, out) == 1
     assert f"error: {prediction}: 2 of 2 volumes were not scored" in capsys.readouterr().err
     assert not out.exists()
 
@@ -161,7 +161,7 @@ def test_wrong_paths_are_one_line(folders, capsys):
     assert len(lines) == 3
     assert "c.mha: expected a volume" in lines[0]
     assert "a.nii.gz: has the same name as" in lines[1]
-    assert f"{prediction}: cannot be written" in lines[2]
+    assert f"{prediction}: expected a file to write to" in lines[2]
 
 
 def test_what_is_scored_is_kept_when_the_next_volume_stops_the_run(folders, monkeypatch):

@@ -1,5 +1,7 @@
 """Figures: colours, attribution, painted slices, and what each figure must show. Their look is judged by eye."""
 
+from xml.etree import ElementTree
+
 import matplotlib
 
 matplotlib.use("Agg")
@@ -10,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from matplotlib.image import imread
 from matplotlib.patches import Rectangle
 from matplotlib.text import Annotation
@@ -63,6 +66,13 @@ def test_saved_pictures_carry_the_source(tmp_path, source):
 def test_unknown_source_is_refused():
     with pytest.raises(SpiderError, match="phantom, released, pairs, spider"):
         style.note_source(style.new_figure()[0], "elsewhere")
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+def test_a_name_with_control_characters_leaves_an_svg_that_can_be_read(tmp_path):
+    figure = Figure()
+    figure.text(0.5, 0.5, "a\0b\x1bc")
+    ElementTree.parse(style.save_figure(figure, tmp_path, "odd", dpi=20)[1])
 
 
 def test_save_figure_gives_the_same_bytes_twice(tmp_path):

@@ -174,7 +174,7 @@ def test_a_bad_file_does_not_cost_the_others_and_the_command_says_so(slices, tmp
     for seed, name in enumerate(("a.png", "k.png", "z.png")):
         save(slices / name, blocks(seed) * 85)
     out = tmp_path / "masks"
-    assert main(["predict", "--input", str(slices), "--output", str(out), "--weights", "n.safetensors"]) == 2
+    assert main(["predict", "--input", str(slices), "--output", str(out), "--weights", "n.safetensors"]) == 1
     assert names(out) == ["a.png", "k.png", "z.png"]
     for seed, name in enumerate(names(out)):
         np.testing.assert_array_equal(read(out / name), blocks(seed))
@@ -218,7 +218,7 @@ def test_one_file(slices, tmp_path, use):
         ("slices", "slices", "slices: the masks would overwrite the slices"),
         ("slices", "empty/../slices", "slices: the masks would overwrite the slices"),
         ("slices/a.png", "slices", "slices: the masks would overwrite the slices"),
-        ("slices", "notes.txt", "a.png: cannot be written"),
+        ("slices", "notes.txt", "notes.txt is a file; name another"),
     ],
 )
 def test_what_cannot_start_is_one_line(slices, tmp_path, use, capsys, source, output, message):

@@ -15,7 +15,7 @@ TINY = {
     "min_classes": 4,
     "store_height": 64,
     "store_width": 32,
-    "train_height": 32,
+    "train_height": 64,
     "train_width": 32,
     "width": 2,
     "epochs": 2,

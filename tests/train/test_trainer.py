@@ -1,13 +1,14 @@
 """Training: it learns, it stops, it is the same twice, and a run that is cut off ends as an uncut one."""
 
 import json
+import math
 from dataclasses import asdict, replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.store import SliceStore, neighbour_rows
@@ -19,14 +20,14 @@ from spider_utils.train.losses import boundary_loss, combined_loss
 from spider_utils.train.settings import TrainSettings
 from spider_utils.train.trainer import Slices, Trainer, class_iou, read_slices, train
 
-SMALL = {"width": 2, "train_height": 32, "train_width": 32, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
+SMALL = {"width": 2, "train_height": 32, "train_width": 64, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
 ABOUT = {"data": "squares"}
 
 
 def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Slices with three bright squares, one a class, at random places."""
     rng = np.random.default_rng(seed)
-    masks = np.zeros((count, 32, 32), np.uint8)
+    masks = np.zeros((count, 32, 64), np.uint8)
     for mask in masks:
         for number, column in enumerate((1, 12, 23), start=1):
             row = rng.integers(0, 22)
@@ -37,7 +38,7 @@ def squares(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def as_slices(count: int, seed: int) -> Slices:
     images, masks = squares(count, seed)
-    return Slices(network_images(images, (32, 32)), network_masks(masks, (32, 32)), np.repeat("T2", len(images)))
+    return Slices(network_images(images, (32, 64)), network_masks(masks, (32, 64)), np.repeat("T2", len(images)))
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +156,7 @@ def test_early_stopping_and_the_schedule_follow_the_validation_mean_iou(data, tm
     assert trainer.optimizer.param_groups[0]["lr"] == pytest.approx(0.005)
 
 
-NO_IMAGES, NO_MASKS = (torch.empty(0, *shape, dtype=torch.uint8) for shape in ((1, 32, 32), (32, 32)))
+NO_IMAGES, NO_MASKS = (torch.empty(0, *shape, dtype=torch.uint8) for shape in ((1, 32, 64), (32, 64)))
 NO_SLICES = Slices(NO_IMAGES, NO_MASKS, np.array([]))
 
 
@@ -245,7 +246,7 @@ def test_what_is_beyond_the_paper_trains_goes_on_and_predicts(values, tmp_path):
     network = ready_network(tmp_path / "cut" / "best.safetensors", "cpu")
     chosen = around[sides["validation"]]
     masks = predict_masks(network, store.images, chosen, batch_size=3)
-    stacked = torch.from_numpy(store.images[chosen]).float() / 255  # (4, C, 32, 32), put together by hand
+    stacked = torch.from_numpy(store.images[chosen]).float() / 255  # (4, C, 32, 64), put together by hand
     with torch.no_grad():
         expected = network.model(stacked).argmax(1).numpy()
     assert masks.dtype == np.uint8 and (masks == expected).mean() > 0.999
@@ -267,7 +268,7 @@ def test_the_loss_with_several_heads_is_the_mean_over_them(data, tmp_path):
     logits, loss = trainer.forward_loss(slices.images[:4], slices.masks[:4])
     torch.manual_seed(0)  # the same dropout
     heads = trainer.model(slices.images[:4].float() / 255)
-    assert heads.shape == (5, 4, 4, 32, 32) and torch.allclose(logits, heads[-1], atol=1e-5)
+    assert heads.shape == (5, 4, 4, 32, 64) and torch.allclose(logits, heads[-1], atol=1e-5)
     each = [combined_loss(head, slices.masks[:4].long()).item() for head in heads]
     assert loss.item() == pytest.approx(sum(each) / 5, rel=1e-5)
     assert np.std(each) > 1e-3
@@ -336,13 +337,73 @@ def test_class_iou_by_hand():
         ({"loss": "hinge"}, "loss: expected one of combined, tversky"),
         ({"fp_weight": 1.5}, "fp_weight: expected 0 to 1"),
         ({"boundary_share": -0.1}, "boundary_share: expected 0 to 1"),
-        ({"neighbours": -1}, "neighbours: expected 0 or more"),
+        ({"neighbours": -1}, "neighbours: expected 0 to 32"),
+        ({"train_height": 32, "train_width": 32}, "expected 32 x 64 pixels or more, found 32 x 32"),
+        ({"train_width": 32_000}, "train_width: expected 32 to 4096"),
+        ({"width": 100_000}, "width: expected 1 to 256"),
+        ({"lr_factor": 1.0}, "lr_factor: expected more than 0 and less than 1, found 1.0"),
+        ({"lr_factor": 0.0}, "lr_factor: expected more than 0"),
+        ({"seed": -1}, "seed: expected 0 to 4294967295, found -1"),
+        ({"learning_rate": math.nan}, "learning_rate: expected more than 0 and less than inf, found nan"),
+        ({"learning_rate": math.inf}, "learning_rate: expected more than 0 and less than inf, found inf"),
+        ({"gamma": math.nan}, "gamma: expected 0 to 100, found nan"),
         ({"precision": "float8"}, "precision: expected one of auto, float32, bfloat16"),
     ],
 )
 def test_bad_settings_are_named(values, message):
     with pytest.raises(SpiderError, match=message):
         TrainSettings(**values)
+
+
+@pytest.mark.parametrize("model", ["paper_text", "author_code", "attention", "unetpp", "residual"])
+def test_the_smallest_input_can_be_trained_with_a_single_slice(model):
+    settings = TrainSettings(model=model, width=1, train_height=32, train_width=64)
+    assert settings.network().train()(torch.rand(1, 1, *settings.size)).shape == (1, 4, 32, 64)
+
+
+@pytest.mark.parametrize("schedule", ["plateau", "cosine"])
+def test_a_training_that_diverges_stops_and_keeps_its_last_good_state(schedule, data, tmp_path):
+    settings = TrainSettings(epochs=4, schedule=schedule, **SMALL)
+
+    def run(after_epoch=lambda epoch, model: None):
+        return train(settings, data, tmp_path, ABOUT, tmp_path / "log.csv", after_epoch)
+
+    def stop(epoch, model):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(stop)
+    kept = {path: path.read_bytes() for path in tmp_path.iterdir()}
+
+    def never(epoch, model):
+        raise AssertionError("no epoch ends")
+
+    trainer = Trainer(settings, tmp_path, ABOUT, tmp_path / "log.csv")
+    trainer.resume()
+    trainer.optimizer.param_groups[0]["lr"] = 1e30
+    with pytest.raises(SpiderError, match="the state of epoch 1 is kept; expected a finite loss in epoch 2, found nan"):
+        trainer.fit(data("train"), data("validation"), never)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == kept
+    assert np.isfinite(run().to_numpy()).all()
+
+
+def test_a_learning_rate_of_1e30_writes_nothing_that_could_be_taken_for_a_result(data, tmp_path):
+    settings = TrainSettings(epochs=2, **SMALL | {"learning_rate": 1e30, "batch_size": 16})
+    with pytest.raises(SpiderError, match="no epoch was finished; expected a finite loss in epoch 1, found nan"):
+        train(settings, data, tmp_path / "out", ABOUT, tmp_path / "out" / "log.csv")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_a_network_with_a_weight_that_is_not_finite_is_refused(value, uncut, tmp_path):
+    folder, _ = uncut
+    weights = load_file(folder / "best.safetensors")
+    weights["head.bias"][1] = value
+    save_file(weights, tmp_path / "nan.safetensors")
+    (tmp_path / "nan.json").write_text((folder / "best.json").read_text())
+    with pytest.raises(SpiderError, match="nan.safetensors: expected finite weights, .* the first head.bias; train"):
+        load_network(tmp_path / "nan.safetensors", torch.device("cpu"))
 
 
 def test_a_device_that_is_not_there_is_named():

@@ -6,12 +6,13 @@ from typing import Any
 
 import SimpleITK as sitk
 
-from spider_utils.common.errors import SpiderError
+from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.common.progress import progress
+from spider_utils.data.apart import read_apart
 from spider_utils.data.check import files, overview, volumes
 from spider_utils.data.check.findings import ERROR, Finding, finding_of, in_order, natural, place
 from spider_utils.data.spider import GRADINGS, OVERVIEW, read_gradings, read_overview
-from spider_utils.data.volumes import find_volumes, read_volume, volume_name
+from spider_utils.data.volumes import find_volumes, volume_name
 
 # Every check, by what it looks at; each returns what it finds. Another one is added here and nowhere else.
 CHECKS: dict[str, tuple[Callable[..., list[Finding]], ...]] = {
@@ -59,7 +60,11 @@ def check_dataset(data_dir: Path | str) -> tuple[list[Finding], int]:
         seen.masks = _tried(found, root, root / "masks", lambda folder: _by_name(find_volumes(folder))) or {}
     names = sorted({*seen.images, *seen.masks}, key=natural)
     for name in progress(names, desc="check", unit="series"):
-        _check_series(found, seen, name)
+        try:
+            _check_series(found, seen, name)
+        except Exception as error:  # of one series: the rest go on
+            problem = f"expected a series that can be checked, found {in_a_batch(name, error)}"
+            found.append(Finding(ERROR, name, problem, "look at its files"))
     found += run_checks("files", seen)
     if laid_out:
         found += run_checks("laid out", seen)
@@ -96,7 +101,7 @@ def _check_series(found: list[Finding], seen: files.Files, name: str) -> None:
     """Read the images and then the masks of one series, and note what is wrong with them."""
     first: sitk.Image | None = None  # of its images that can be read: what its masks lie on
     for path in seen.images.get(name, []):
-        image = _tried(found, seen.root, path, read_volume)
+        image = _tried(found, seen.root, path, read_apart)
         if image is None:
             continue
         where = place(path, seen.root)
@@ -105,7 +110,7 @@ def _check_series(found: list[Finding], seen: files.Files, name: str) -> None:
             first = image
             seen.digests[where] = files.voxel_digest(image)
     for path in seen.masks.get(name, []):
-        read = _tried(found, seen.root, path, read_volume)
+        read = _tried(found, seen.root, path, read_apart)
         if read is not None:
             mask = volumes.Mask.of(read, first)
             found += run_checks("mask", place(path, seen.root), mask)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path
+from spider_utils.common.tables import write_csv
 
 ERROR = "error"  # the series cannot be used, or a score would be wrong
 WARNING = "warning"  # it can be used, and should be looked at
@@ -79,8 +79,7 @@ def write_findings(findings: Iterable[Finding], path: Path | str) -> None:
     """Write a CSV with the columns severity, where, problem and remedy, a row each. Raises SpiderError if it cannot."""
     table = pd.DataFrame([asdict(one) for one in findings], columns=[field.name for field in fields(Finding)])
     try:
-        with atomic_path(path) as temporary:
-            table.to_csv(temporary, index=False)
+        write_csv(table, path)
     except OSError as error:
         raise SpiderError(
             f"{path}: expected to write the findings there, found {error.strerror}; give another"

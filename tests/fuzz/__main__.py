@@ -1,0 +1,87 @@
+"""Spoilt files by the thousand: python -m tests.fuzz --cases 10000; a table of what came of them."""
+
+import argparse
+import json
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from tests.fuzz.cases import KINDS
+
+ROOT = Path(__file__).resolve().parents[2]
+SECONDS = 10
+OUTCOMES = {
+    "equal": "accepted, equal to an independent reader",
+    "refused": "refused by name",
+    "traceback": "traceback",
+    "death": "death",
+    "hang": "hang over 10 s",
+    "memory": "memory over 2 GB",
+    "outside": "wrote outside the folder",
+    "nonsense": "accepted nonsense",
+}
+GOOD = ("equal", "refused")
+
+
+def run_cases(numbers: Iterable[int], seed: int, root: Path) -> Iterator[tuple[int, str, str]]:
+    """Meet cases one after the other in another process, which is started again when it dies or hangs."""
+    worker = None
+    for number in numbers:
+        if worker is None:
+            line = [sys.executable, "-m", "tests.fuzz.worker", str(seed), str(root)]
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+            worker = subprocess.Popen(line, cwd=ROOT, text=True, **pipes)
+            limit = 60  # until it has started
+        print(number, file=worker.stdin, flush=True)
+        ready, _, _ = select.select([worker.stdout], [], [], limit)
+        answer = worker.stdout.readline() if ready else ""
+        limit = SECONDS
+        if answer:
+            outcome, why = json.loads(answer)
+            assert outcome in OUTCOMES, f"case {number}: {why}"
+            yield number, outcome, why
+            continue
+        yield number, "death" if ready else "hang", ""
+        worker.kill()
+        worker.wait()
+        worker = None
+    if worker:
+        worker.stdin.close()
+        worker.wait()
+
+
+def table_of(found: Iterable[tuple[int, str, str]]) -> pd.DataFrame:
+    """Count what came of the cases: a row a kind, a column an outcome."""
+    names = list(KINDS)
+    counts = pd.DataFrame(0, index=[*names, "all"], columns=list(OUTCOMES))
+    for number, outcome, _ in found:
+        for name in (names[number % len(names)], "all"):
+            counts.loc[name, outcome] += 1
+    return counts
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000, metavar="N")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, nargs="*", metavar="NUMBER", help="these cases, with what was said of them")
+    options = parser.parse_args()
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = range(options.cases) if options.only is None else options.only
+        for number, outcome, why in run_cases(numbers, options.seed, Path(folder) / "root"):
+            found.append((number, outcome, why))
+            if outcome not in GOOD or options.only is not None:
+                print(f"{number} {list(KINDS)[number % len(KINDS)]}: {outcome}: {why}")
+    counts = table_of(found)
+    print(counts.rename(columns=OUTCOMES).T.to_string())
+    return 1 if counts.loc["all", [name for name in OUTCOMES if name not in GOOD]].any() else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,78 @@
+"""The process that meets the spoilt files: numbers of cases on stdin, a line of JSON for each on stdout."""
+
+import json
+import os
+import resource
+import shutil
+import sys
+import traceback
+import warnings
+from pathlib import Path
+
+import numpy as np
+import psutil
+
+MOST_BYTES = 2 << 30  # above what the process holds when it has started
+
+
+def run_case(number: int, seed: int, root: Path) -> tuple[str, str]:
+    """Meet one case in `root`; return what came of it (one of OUTCOMES) and why."""
+    from spider_utils.common.errors import SpiderError, in_one_line
+    from tests.fuzz.cases import KINDS
+
+    kind = list(KINDS.values())[number % len(KINDS)]
+    case, out = root / "case", root / "case" / "out"
+    shutil.rmtree(case, ignore_errors=True)
+    out.mkdir(parents=True)
+    os.chdir(out)
+    path = kind.make(case, np.random.default_rng((seed, number)))
+    before = listing(root, out)
+    try:
+        found = kind.accept(path, out)
+    except SpiderError as error:
+        outcome, why = "refused", str(error)
+        if "\n" in why or not why or ": " not in why:
+            outcome = "traceback"
+    except MemoryError as error:
+        outcome, why = "memory", repr(error)
+    except Exception as error:
+        told = in_one_line(error)
+        outcome, why = ("refused", told) if told else ("traceback", "".join(traceback.format_exception(error)[-3:]))
+    else:
+        outcome, why = "equal", ""
+        try:
+            kind.check(path, found, out)
+        except Exception as error:
+            outcome, why = "nonsense", f"{type(error).__name__}: {error}"
+    if listing(root, out) != before:
+        outcome, why = "outside", str(sorted(set(listing(root, out)) ^ set(before)))
+    return outcome, why
+
+
+def listing(root: Path, out: Path) -> list[str]:
+    """Every file outside the folder that may be written to."""
+    places = [*root.rglob("*"), *root.parent.glob("*"), *Path("/tmp").glob("fuzz_escaped*"), *Path("/").glob("abs*")]
+    return sorted(str(path) for path in places if out not in (path, *path.parents))
+
+
+def main() -> None:
+    seed, root = int(sys.argv[1]), Path(sys.argv[2])
+    answers = os.fdopen(os.dup(1), "w")
+    silence = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(silence, stream)
+    warnings.simplefilter("ignore")
+    import tests.fuzz.cases  # noqa: F401  # before the limit is set
+
+    here = psutil.Process().memory_info().vms
+    resource.setrlimit(resource.RLIMIT_AS, (here + MOST_BYTES, here + MOST_BYTES))
+    for line in sys.stdin:
+        try:
+            answer = run_case(int(line), seed, root)
+        except Exception as error:
+            answer = ("broken", repr(error))  # this program
+        print(json.dumps(answer), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
