@@ -163,9 +163,12 @@ def test_a_session_that_ends_beside_the_provenance_of_a_stage_does_not_lose_it(s
     data = make_folder(tmp_path / "data", patients=4)
     run = open_run(tmp_path / "out", "spider", data, "smoke", **TINY)
 
+    note = Run._note
+
     def end(self, name):
         if name == stage:
             raise KeyboardInterrupt
+        note(self, name)
 
     with monkeypatch.context() as patched:
         patched.setattr(Run, "_note", end)
