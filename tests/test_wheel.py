@@ -74,7 +74,7 @@ def test_it_is_the_wheel_that_is_imported(python, tmp_path):
 
 
 def test_its_first_run_is_on_the_sample_that_it_brought_along(python, tmp_path):
-    code = "from spider_utils.runs.run import open_run; run = open_run('out'); print(run.source, len(run.series()))"
+    code = "from spider_utils.runs.begin import open_run; run = open_run('out'); print(run.source, len(run.series()))"
     source, series = run(python, tmp_path, "-c", code).split()
     table = pd.read_csv(ROOT / "spider_utils" / "data" / "sample" / "slices.csv")
     assert (source, int(series)) == ("sample", len(table[["patient", "sequence"]].drop_duplicates()))

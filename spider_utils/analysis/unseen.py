@@ -8,7 +8,6 @@ DIR/probabilities.npy   softmax (N, 4, h, w) float16 at the network's size
 DIR/unseen.json         what they were made from; written last
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.files import atomic_path, file_digest, read_json, write_json
 from spider_utils.common.mapped import new_memory_map
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
@@ -52,7 +51,7 @@ def segment_unseen(folds: list[Fold], store: SliceStore, folder: Path) -> Unseen
     order = np.argsort(np.concatenate([fold.rows for fold in folds]))
     rows = np.concatenate([fold.rows for fold in folds])[order]
     numbers = np.repeat([fold.number for fold in folds], [len(fold.rows) for fold in folds])[order]
-    weights = [hashlib.sha256(fold.checkpoint.read_bytes()).hexdigest() for fold in folds]
+    weights = [file_digest(fold.checkpoint) for fold in folds]
     made_from = {"weights": weights, "data": store.info["fingerprint"], "slices": len(rows)}
     if read_json(folder / "unseen.json") != made_from:
         _segment(folds, store, rows, folder)

@@ -20,13 +20,16 @@ import spider_utils
 from spider_utils.commands.kernel import KERNEL, own_kernel
 from spider_utils.common.errors import SpiderError, remedy
 from spider_utils.common.files import write_json
+from spider_utils.common.locks import alone
 from spider_utils.data.sources import absolute, refuse_homeless
 from spider_utils.data.splits import SIDES, Split
 from spider_utils.evaluate.tables import sequence_lines, summary_lines
-from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE, open_run
+from spider_utils.runs.begin import begin_run
+from spider_utils.runs.run import LOG_FILE, SETTINGS_FILE
 from spider_utils.runs.settings import load_profile, make_settings
 
 STATE_FILE = "run_state.json"
+RUN_LOCK = ".run.lock"  # the notebooks themselves lock what they make
 NOTEBOOK_PATTERN = "[0-9][0-9]_*.ipynb"
 RUN_PARAMETERS = ("source", "data_dir", "profile", "run_dir", "more")  # not for -p: own options, and what it sets
 EPOCH_TITLES = {"val_mean_iou": "validation mean IoU", "train_loss": "training loss"}
@@ -46,8 +49,8 @@ def run_notebooks(
     those of source, data_dir, profile, run_dir and `overrides` that its parameters cell has.
     Finished notebooks are remembered in `out`/run_state.json; a second call goes on after the last of them, or from
     the first one whose cells or parameters have changed since. Raises SpiderError before anything runs for a missing
-    folder, an unknown profile or override, or an `out` that was made with other settings; and
-    at the first cell that fails, naming notebook, cell, error and partial notebook.
+    folder, an unknown profile or override, an `out` that was made with other settings, or one where another `run` is at
+    work; and at the first cell that fails, naming notebook, cell, error and partial notebook.
     """
     refuse_homeless(source, data_dir)
     load_profile(profile)
@@ -63,21 +66,22 @@ def run_notebooks(
     }
     plan = _parameters(notebooks, settings, out)
     todo = [_entry(notebook, parameters) for notebook, parameters in plan]
-    done = _common_start(_finished(out, settings), todo, out)
     _make_folder(out)
-    known = (out / SETTINGS_FILE).is_file()
-    opened = open_run(out, source, data_dir, profile, **overrides)  # refuses bad values before anything runs
-    if known:
-        opened.series()  # refuses a folder that was run on other data
-    for notebook, _ in plan[done:]:
-        (out / notebook.name).unlink(missing_ok=True)  # no old result stands beside a new one
-    for number, (notebook, parameters) in enumerate(plan, start=1):
-        title = f"[{number}/{len(plan)}] {notebook.stem}"
-        if number <= done:
-            print(f"{title}: finished before")
-            continue
-        _execute(notebook, out, parameters, title)
-        write_json(out / STATE_FILE, {"settings": settings, "finished": todo[:number]})
+    with alone(out, "run", wait=0, name=RUN_LOCK):
+        done = _common_start(_finished(out, settings), todo, out)
+        known = (out / SETTINGS_FILE).is_file()
+        opened = begin_run(out, source, data_dir, profile, overrides)  # refuses bad values before anything runs
+        if known:
+            opened.series()  # refuses a folder that was run on other data
+        for notebook, _ in plan[done:]:
+            (out / notebook.name).unlink(missing_ok=True)  # no old result stands beside a new one
+        for number, (notebook, parameters) in enumerate(plan, start=1):
+            title = f"[{number}/{len(plan)}] {notebook.stem}"
+            if number <= done:
+                print(f"{title}: finished before")
+                continue
+            _execute(notebook, out, parameters, title)
+            write_json(out / STATE_FILE, {"settings": settings, "finished": todo[:number]})
     return out
 
 

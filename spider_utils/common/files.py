@@ -1,5 +1,6 @@
 """Files that are either complete or absent: everything is written beside its place and moved there at the end."""
 
+import hashlib
 import json
 import os
 import platform
@@ -59,6 +60,12 @@ def refuse_unwritable(path: Path | str, is_file: bool = False) -> None:
         )
 
 
+def file_digest(path: Path | str) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, atomically."""
     with atomic_path(path) as temporary:
@@ -71,6 +78,14 @@ def write_json(path: Path | str, content: Any) -> None:
 
 
 def read_json(path: Path | str) -> dict:
-    """Return what a JSON file holds, {} where there is no file."""
+    """Return what a JSON file holds, {} where there is no file. Raises SpiderError where it holds no object."""
     path = Path(path)
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise SpiderError(f"{path}: expected JSON, found a file that cannot be read ({error}); remove it") from error
+    if not isinstance(content, dict):
+        raise SpiderError(f"{path}: expected a JSON object, found {type(content).__name__}; remove the file")
+    return content

@@ -51,7 +51,7 @@ def check_bounds(values: Mapping[str, Any], bounds: Mapping[str, tuple[float, fl
     NaN lies nowhere, true and false are no numbers.
     """
     for name, (low, high) in bounds.items():
-        found = values[name]
+        found = values.get(name)
         if isinstance(found, bool) or not isinstance(found, int | float) or not low <= found <= high:
             raise SpiderError(f"{name}: expected {low} to {high}, found {found!r}")
 

@@ -59,7 +59,7 @@ def read_grey(path: Path) -> np.ndarray:
 
 
 def stored_bytes(content: bytes) -> tuple[int, int]:
-    """Return how many bytes of pixels a PNG says that it has, and how many it has. Pillow shows black for those missing.
+    """Return how many bytes of pixels a PNG says that it has, and how many it has; Pillow shows black for the missing.
 
     Raises struct.error, zlib.error or ValueError on a damaged one. PNG (Third Edition), chapters 5, 7 and 8.
     """

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
+from spider_utils.common.locks import alone
 from spider_utils.common.parameters import check_bounds, check_choices
 from spider_utils.common.progress import progress
 from spider_utils.data.apta import apta
@@ -22,7 +23,15 @@ from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import CLASSES, class_pixels
 from spider_utils.data.series import Series, SliceStack
 from spider_utils.data.sources import fingerprint, read_stack
-from spider_utils.data.store import COUNTS, KEEPS, SliceStore, open_store, refuse_other_store, write_store
+from spider_utils.data.store import (
+    COUNTS,
+    KEEPS,
+    STORE_FILE,
+    SliceStore,
+    open_store,
+    refuse_other_store,
+    write_store,
+)
 
 INTENSITIES = ("slice_minmax", "volume_percentile")
 CHOICES = {
@@ -184,21 +193,21 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
     """Preprocess every series into a store at `folder`, or open the store that is there already.
 
     Series are kept one by one under `folder/parts` until the end, so that a run that is cut off goes on where it
-    stopped. Raises SpiderError when a store of other data or other settings is there, on an unreadable series, or if
-    no slice is kept.
+    stopped. Raises SpiderError when a store of other data or other settings is there, when another process makes one,
+    on an unreadable series, or if no slice is kept.
     """
     folder = Path(folder)
     info = _made_from(series, settings)
-    if (folder / "store.json").is_file():
-        store = open_store(folder)
-        refuse_other_store(store.info, info, folder)
-        if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
-            raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
-        return store
-    parts = _write_parts(series, settings, folder / "parts")
-    write_store(parts, info, settings.size, folder)
-    shutil.rmtree(folder / "parts")
-    return open_store(folder)
+    if not (folder / STORE_FILE).is_file():
+        with alone(folder, "preprocessing"):
+            if not (folder / STORE_FILE).is_file():  # which another process may have made meanwhile
+                write_store(_write_parts(series, settings, folder / "parts"), info, settings.size, folder)
+                shutil.rmtree(folder / "parts")
+    store = open_store(folder)
+    refuse_other_store(store.info, info, folder)
+    if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
+        raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
+    return store
 
 
 def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder: Path) -> list[Path]:

@@ -6,21 +6,28 @@ A folder with `images.npy` and `masks.npy` (uint8, (N, H, W)), `slices.csv` (row
 the store is not complete.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.mapped import new_memory_map
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.labels import CLASSES
+from spider_utils.data.series import SEQUENCES, SUBSETS
 
+STORE_FILE = "store.json"
 COUNTS = [f"n_{name}" for name in CLASSES]
+TEXTS = {"series": None, "sequence": SEQUENCES, "subset": SUBSETS}  # columns of slices.csv and audit.csv, their values
+WHOLE, SPACINGS = ("patient", "slice_index", *COUNTS), ("pixel_mm_row", "pixel_mm_col")  # columns of numbers
+SIDES = ("store_height", "store_width")
+REMEDY = "delete the store and make it again"
+CHUNK = 64  # masks that are looked at at a time
 KEEPS = "keeps_"  # the audit's columns that say what each named filter would keep begin so
 AUDIT_ONLY = ("classes_present", "kept", "reason")
 BEFORE_THE_OPTION = {"labels": "direct", "slice_filter": "none"}  # how stores were made that do not name them yet
@@ -53,27 +60,87 @@ class SliceStore:
 
 
 def open_store(folder: Path | str) -> SliceStore:
-    """Open a store, memory-mapped. Raises SpiderError when a file is missing or the files do not belong together."""
+    """Open a store, memory-mapped.
+
+    Raises SpiderError when a file is missing or cannot be read, when masks hold another class, and when the files do
+    not belong together.
+    """
     folder = Path(folder)
-    files = {name: folder / name for name in ("store.json", "images.npy", "masks.npy", "slices.csv", "audit.csv")}
-    for path in files.values():
-        if not path.is_file():
-            raise SpiderError(f"{path}: not found; the slice store is not complete, make it again (notebook 02)")
+    for name in (STORE_FILE, "images.npy", "masks.npy", "slices.csv", "audit.csv"):
+        if not (folder / name).is_file():
+            raise SpiderError(
+                f"{folder / name}: not found; the slice store is not complete, make it again (notebook 02)"
+            )
+    info = read_store_info(folder)
+    images, masks = (_open_array(folder / name) for name in ("images.npy", "masks.npy"))
+    table, audit = (_read_table(folder / name) for name in ("slices.csv", "audit.csv"))
+    if images.shape != masks.shape or len(table) != len(images):
+        raise SpiderError(
+            f"{folder}: expected as many images, masks and rows, of one size, found images {images.shape}, masks "
+            f"{masks.shape} and {len(table)} rows; {REMEDY}"
+        )
+    made = info["preprocess"]
+    stored = tuple(made.get(name, side) for name, side in zip(SIDES, images.shape[1:], strict=True))
+    if stored != images.shape[1:]:
+        raise SpiderError(
+            f"{folder}: expected slices of {stored[0]} x {stored[1]} pixels as {STORE_FILE} says, found "
+            f"{images.shape[1]} x {images.shape[2]}; {REMEDY}"
+        )
+    masks_file = folder / "masks.npy"
+    highest = _highest(masks_file, masks_file.stat().st_mtime_ns)
+    if highest >= len(CLASSES):
+        raise SpiderError(f"{masks_file}: expected the classes 0 to {len(CLASSES) - 1}, found {highest}; {REMEDY}")
+    return SliceStore(folder, images, masks, table, audit, info)
+
+
+def read_store_info(folder: Path) -> dict:
+    """Return what store.json says of a store, {} where there is none. Raises SpiderError where it is another file."""
+    path = folder / STORE_FILE
+    info = read_json(path)
+    kinds = {"preprocess": dict, "fingerprint": str}
+    if path.is_file() and not all(isinstance(info.get(name), kind) for name, kind in kinds.items()):
+        raise SpiderError(f"{path}: expected {' and '.join(kinds)}, found another file; {REMEDY}")
+    return info
+
+
+def _open_array(path: Path) -> np.ndarray:
+    """Map slices (N, H, W) uint8. Raises SpiderError where the file is cut off, damaged or holds something else."""
     try:
-        images, masks = (
-            np.load(files[name], mmap_mode="r", allow_pickle=False) for name in ("images.npy", "masks.npy")
-        )
-    except (ValueError, EOFError, OSError) as error:
-        raise SpiderError(
-            f"{folder}: images.npy or masks.npy is cut off ({error}); delete the store, make it again"
-        ) from error
-    table = pd.read_csv(files["slices.csv"], keep_default_na=False, na_values=["nan"])
-    if not len(table) == len(images) == len(masks):
-        raise SpiderError(
-            f"{folder}: {len(images)} images, {len(masks)} masks, {len(table)} rows; delete the store and make it again"
-        )
-    audit = pd.read_csv(files["audit.csv"], keep_default_na=False, na_values=["nan"])
-    return SliceStore(folder, images, masks, table, audit, json.loads(files["store.json"].read_text(encoding="utf-8")))
+        array = np.lib.format.open_memmap(path, mode="r")
+    except Exception as error:  # numpy reads the header as Python, and a damaged one fails in any way
+        raise SpiderError(f"{path}: is cut off or damaged; {REMEDY}") from error
+    if array.dtype != np.uint8 or array.ndim != 3:
+        raise SpiderError(f"{path}: expected slices (N, H, W) uint8, found {array.shape} {array.dtype}; {REMEDY}")
+    return array
+
+
+@lru_cache(maxsize=8)
+def _highest(masks_file: Path, _changed: int) -> int:
+    """Return the highest class of a store's masks; a file that is unchanged is read once."""
+    masks = _open_array(masks_file)
+    return max((int(masks[start : start + CHUNK].max()) for start in range(0, len(masks), CHUNK)), default=0)
+
+
+def _read_table(path: Path) -> pd.DataFrame:
+    """Read slices.csv or audit.csv. Raises SpiderError where a column is missing or holds something else."""
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=dict.fromkeys(TEXTS, str))
+    except ValueError as error:  # pandas' own errors and those of UTF-8 are such
+        raise SpiderError(f"{path}: expected a table, found a damaged one; {REMEDY}") from error
+    for name in (*TEXTS, *WHOLE, *SPACINGS):
+        if name not in table:
+            raise SpiderError(f"{path}: expected the column {name}, found {', '.join(table)}; {REMEDY}")
+    for name, known in TEXTS.items():
+        unknown = set() if known is None else set(table[name]) - set(known)
+        if unknown:
+            raise SpiderError(f"{path}: {name}: expected one of {', '.join(known)}, found {unknown.pop()!r}; {REMEDY}")
+    for name in WHOLE:
+        if table[name].dtype.kind != "i" or (name != "slice_index" and (table[name] < 0).any()):
+            raise SpiderError(f"{path}: {name}: expected whole numbers of 0 or more, found others; {REMEDY}")
+    for name in SPACINGS:
+        if table[name].dtype.kind not in "if" or (table[name] <= 0).any() or np.isinf(table[name]).any():
+            raise SpiderError(f"{path}: {name}: expected mm above 0, or nan, found others; {REMEDY}")
+    return table
 
 
 def neighbour_numbers(number: int, neighbours: int, is_there: Callable[[int], bool], step: int = 1) -> list[int]:
@@ -144,4 +211,4 @@ def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Pa
     for name, rows in (("audit", audit), ("slices", table)):
         with atomic_path(folder / f"{name}.csv") as path:
             rows.to_csv(path, index=False, na_rep="nan")
-    write_json(folder / "store.json", info | {"slices": count, "series": len(parts), "audited": len(audit)})
+    write_json(folder / STORE_FILE, info | {"slices": count, "series": len(parts), "audited": len(audit)})

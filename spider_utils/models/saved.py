@@ -1,6 +1,5 @@
 """Saved networks: weights with the JSON that says what they are, and the device they run on."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import read_json
 from spider_utils.common.parameters import check_bounds
 from spider_utils.models.batches import memory_format
 from spider_utils.models.build import build_model
@@ -18,6 +18,7 @@ from spider_utils.models.paper import DIVISOR
 
 NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
+PARTS = ("training", "data", "split", "best", "inference", "volumes")  # of the JSON, each an object
 BOUNDS = {"width": (1, 256), "neighbours": (0, 32), "train_height": (DIVISOR, 4096), "train_width": (DIVISOR, 4096)}
 
 
@@ -70,18 +71,13 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
     for path in (checkpoint, description_file):
         if not path.is_file():
             raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
-    try:
-        description = json.loads(description_file.read_text(encoding="utf-8"))
-        training = description["training"]
-        training["model"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise SpiderError(
-            f"{description_file}: expected the JSON that a training writes beside its weights, found another; "
-            "take the one that belongs to the weights"
-        ) from error
-    channels = 1 + 2 * training.get("neighbours", 0)
+    description = read_description(description_file)
+    training = description["training"]
     parts = {name: training[name] for name in NETWORK if name in training}
-    model = build_model(training["model"], in_channels=channels, **parts)
+    try:
+        model = build_model(training["model"], in_channels=1 + 2 * training["neighbours"], **parts)
+    except SpiderError as error:
+        raise SpiderError(f"{description_file}: {error}") from error
     try:
         model.load_state_dict(load_file(checkpoint))
     except (RuntimeError, SafetensorError) as error:
@@ -91,6 +87,31 @@ def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Modul
         ) from error
     refuse_non_finite(model, f"{checkpoint}: expected")
     return laid_out(model, device).eval(), description
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """Read the JSON beside a network's weights. `training` always names model, width, neighbours and input size.
+
+    Raises SpiderError where it is another file, or names what no network can have.
+    """
+    wrong = (
+        f"{path}: expected the JSON that a training writes beside its weights, found another; "
+        "take the one that belongs to the weights"
+    )
+    try:
+        description = read_json(path)
+    except SpiderError as error:
+        raise SpiderError(wrong) from error
+    parts = [description.get(name, {}) for name in PARTS]
+    training = parts[0]
+    if not all(isinstance(part, dict) for part in parts) or not isinstance(training.get("model"), str):
+        raise SpiderError(wrong)
+    description["training"] = {"neighbours": 0} | training  # which older networks do not tell
+    try:
+        check_network(description["training"])
+    except SpiderError as error:
+        raise SpiderError(f"{path}: {error}") from error
+    return description
 
 
 def refuse_non_finite(model: nn.Module, expected: str) -> None:

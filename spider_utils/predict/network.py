@@ -1,7 +1,7 @@
 """A network ready for use: the shipped one or another, on its device, with what its JSON says of its use."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -10,11 +10,13 @@ from torch import nn
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.intensity import check_landmarks
 from spider_utils.masks.cleanup import CleanupSettings
-from spider_utils.models.saved import load_network, select_device
+from spider_utils.models.saved import PARTS, load_network, select_device
 from spider_utils.predict.views import VIEWS
+from spider_utils.train.settings import TrainSettings
 
 DEFAULT_MODEL = SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
 ALL_SEQUENCES = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
+TOLD = (*PARTS, "trained_on", "provenance", "half_precision", "study", "scores", "command")  # in the JSON of a network
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
 
@@ -80,15 +82,28 @@ class ReadyNetwork:
 def ready_network(weights: Path | str | None = None, device: str = "auto") -> ReadyNetwork:
     """Load a network by its weights, their JSON beside them, or a shipped one by its name; None: the default one.
 
-    Raises SpiderError when it is missing or does not fit, or is to be used in a way that is not known.
+    Raises SpiderError when it is missing or does not fit, or its JSON says what is not known.
     """
     shipped = WEIGHTS / f"{weights or DEFAULT_MODEL}.safetensors"
     weights = shipped if weights is None or shipped.is_file() else Path(weights)
     chosen = select_device(device)
     model, description = load_network(weights, chosen)
     training = description["training"]
+    refuse_unknown(description, weights)
     size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
     return ReadyNetwork(model, chosen, size, neighbours, read_inference(description, weights), description, weights)
+
+
+def refuse_unknown(description: dict, weights: Path) -> None:
+    """Raise SpiderError where a network's JSON says what nobody here reads: it may be meant to be used otherwise."""
+    settings = {one.name for one in fields(TrainSettings)}
+    for found, known, where in ((description, TOLD, ""), (description["training"], settings, "training: ")):
+        unknown = sorted(set(found) - set(known))
+        if unknown:
+            raise SpiderError(
+                f"{weights.with_suffix('.json')}: {where}expected some of {', '.join(sorted(known))}, found "
+                f"'{unknown[0]}'; mend the name, or use the version that wrote it"
+            )
 
 
 def trained_on(description: dict) -> dict:

@@ -8,17 +8,19 @@ weights, under "volumes" (see `network.VolumeSettings`); without it slices are m
 from.
 """
 
-import json
+import hashlib
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import SimpleITK as sitk
 
+import spider_utils
 from spider_utils.common.errors import SpiderError, in_a_batch
-from spider_utils.common.files import read_json, write_json
+from spider_utils.common.files import file_digest, read_json, write_json
+from spider_utils.common.locks import alone
 from spider_utils.common.progress import progress
 from spider_utils.common.tables import fused, write_csv
 from spider_utils.data.apart import read_apart
@@ -68,8 +70,8 @@ def predict_volumes(
     `labels`: "four" writes the classes 0..3, "spider" numbers vertebrae and discs as SPIDER does (see `levels`).
     `file_format`: "mha", compressed, or "input", that of each input (MHA for DICOM folders). Beside the label maps lies
     volumes.csv, a row a volume: its grid, the volume of each class in ml, with "spider" numbers of structures, and what
-    was doubtful about the volume or its numbers. Label maps of an earlier call with the same network and settings that
-    are newer than their input are left as they are; others are overwritten.
+    was doubtful about the volume or its numbers. A label map that an earlier call has made of the same input with the
+    same weights and settings is left as it is, by the digests of all three in prediction.json; others are overwritten.
 
     A volume that cannot be segmented is left out, and said so in the result. Raises SpiderError when there is no
     volume, two of them have one name, the output is the volumes' own folder, the network is missing or does not fit, or
@@ -84,25 +86,25 @@ def predict_volumes(
     refuse_clashes(targets)
     network = ready_network(weights, device)
     settings = read_volume_settings(network)
-    made_with = {"network": network.name, "best": network.description.get("best"), "labels": labels}
-    made_with = json.loads(json.dumps(made_with | {"volumes": asdict(settings), "use": asdict(network.settings)}))
-    rows = read_rows(output) if read_json(output / NOTE_FILE) == made_with else {}
+    made_with = {"network": network.name, "labels": labels, "version": spider_utils.__version__}
+    files_of_it = {"weights": network.weights, "description": network.weights.with_suffix(".json")}
+    made_with |= {part: file_digest(path) for part, path in files_of_it.items()}
     left_out = {}
     for path in progress(files, desc="predict", unit="volume"):
         target = targets[path]
-        if target.name in rows and target.is_file() and newest(path) <= target.stat().st_mtime:
-            continue
-        rows.pop(target.name, None)
         try:
+            made_from = made_with | {"input": input_digest(path)}
+            if is_kept(target, made_from):
+                continue
             labelled, row = predict_file(path, network, settings, labels)
         except Exception as error:
             problem = in_a_batch(path, error)
             left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
+            if target.exists():
+                note(target, None)
             continue
         write_labels(labelled, target)  # where it cannot be written, no other can
-        rows[target.name] = {"label_map": target.name} | row
-        write_csv(pd.DataFrame(list(rows.values())).sort_values("label_map"), output / SUMMARY_FILE)
-        write_json(output / NOTE_FILE, made_with)
+        note(target, row, made_from)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)
 
@@ -231,14 +233,47 @@ def refuse_clashes(targets: dict[Path, Path]) -> None:
         owners[target] = path
 
 
-def newest(path: Path) -> float:
-    """Return the time of the last change of a volume: of its file, or of the newest file of its folder."""
-    return max((file.stat().st_mtime for file in path.iterdir()), default=0) if path.is_dir() else path.stat().st_mtime
+def input_digest(path: Path) -> str:
+    """Return the SHA-256 of a volume's file, or of all files of its folder and their names."""
+    if path.is_file():
+        return file_digest(path)
+    files = sorted(file for file in path.iterdir() if file.is_file())
+    return hashlib.sha256("".join(f"{file.name} {file_digest(file)}\n" for file in files).encode()).hexdigest()
+
+
+def is_kept(target: Path, made_from: dict) -> bool:
+    """Tell whether a label map is there, unchanged, has its row in volumes.csv and was made from this."""
+    made = read_json(target.parent / NOTE_FILE).get(target.name)
+    if made is None or target.name not in read_rows(target.parent) or not target.is_file():
+        return False
+    return made == made_from | {"label_map": file_digest(target)}
+
+
+def note(target: Path, row: dict[str, object] | None, made_from: dict | None = None) -> None:
+    """Write a label map's row into volumes.csv and what it was made from into prediction.json; None takes them out.
+
+    Both are read again before, since another process may have written those of other label maps.
+    """
+    output, name = target.parent, target.name
+    with alone(output, f"writing {SUMMARY_FILE}"):
+        rows, made = read_rows(output), read_json(output / NOTE_FILE)
+        rows.pop(name, None)
+        made.pop(name, None)
+        if row is not None and made_from is not None:
+            rows[name] = {"label_map": name} | row
+            made[name] = made_from | {"label_map": file_digest(target)}
+        table = pd.DataFrame(list(rows.values()), columns=None if rows else ["label_map"])
+        write_csv(table.sort_values("label_map"), output / SUMMARY_FILE)
+        write_json(output / NOTE_FILE, made)
 
 
 def read_rows(output: Path) -> dict[str, dict]:
-    """Return the rows of volumes.csv by label map, {} where there is none."""
+    """Return the rows of volumes.csv by label map, {} where there is none. Raises SpiderError on another table."""
     path = output / SUMMARY_FILE
-    table = pd.read_csv(path, keep_default_na=False) if path.is_file() else pd.DataFrame({"label_map": []})
-    rows = table.map(fused).to_dict("records")
-    return {row["label_map"]: row for row in rows}
+    try:
+        table = pd.read_csv(path, keep_default_na=False, dtype=str) if path.is_file() else pd.DataFrame()
+    except ValueError as error:  # pandas' own errors and those of UTF-8 are such
+        raise SpiderError(f"{path}: expected a table, found a damaged one; remove it") from error
+    if len(table) and "label_map" not in table:
+        raise SpiderError(f"{path}: expected the column label_map, found {', '.join(table)}; name another --output")
+    return {row["label_map"]: row for row in table.map(fused).to_dict("records")}

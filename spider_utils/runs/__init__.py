@@ -6,7 +6,7 @@ __getattr__, __dir__, __all__ = make_face(
     __name__,
     {
         # a run
-        "open_run": "run",  # open a run folder, or begin one
+        "open_run": "begin",  # open a run folder, or begin one
         # Colab
         "colab": "colab",  # what a notebook needs there
     },

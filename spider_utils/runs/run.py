@@ -12,35 +12,43 @@ DIR/predictions/                masks.npy + slices.csv of the validation and tes
 DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.json, figures/
 """
 
-import hashlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import REPOSITORY, atomic_path, read_json, write_json
-from spider_utils.common.parameters import refuse_other
+from spider_utils.common.files import atomic_path, file_digest, read_json, write_json
+from spider_utils.common.locks import add_to_json, alone
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.preprocess import make_store
 from spider_utils.data.series import Series
-from spider_utils.data.sources import absolute, find_series, fingerprint, get_source, refuse_homeless
+from spider_utils.data.sources import find_series, fingerprint, get_source
 from spider_utils.data.splits import Split, make_split
-from spider_utils.data.store import SliceStore, refuse_other_store
+from spider_utils.data.store import STORE_FILE, SliceStore
 from spider_utils.data.survey import survey
-from spider_utils.evaluate.scores import SliceScores, read_scores, score_slices, summarise, write_metrics, write_scores
+from spider_utils.evaluate.scores import (
+    DISTANCE_FILE,
+    SCORE_FILE,
+    SliceScores,
+    read_scores,
+    score_slices,
+    summarise,
+    write_metrics,
+    write_scores,
+)
 from spider_utils.models.saved import select_device
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_rows
 from spider_utils.runs.epochs import EPOCHS_FILE, WatchedSlice, read_masks, watch, watched_row
-from spider_utils.runs.settings import Settings, load_profile, make_settings
+from spider_utils.runs.settings import Settings
 from spider_utils.runs.stages import LOG_FILE, deal, train_rows
-from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
+from spider_utils.train.checkpoints import NETWORK_FILE
 
 SETTINGS_FILE = "settings.json"
 SCORED = ("validation", "test")
@@ -101,8 +109,7 @@ class Run:
 
     def _remember_data(self, series: tuple[Series, ...]) -> None:
         """Bind the run folder to data that has been read from end to end; a file mended before that is no change."""
-        note = self.path / SETTINGS_FILE
-        write_json(note, read_json(note) | {"fingerprint": fingerprint(series)})
+        add_to_json(self.path / SETTINGS_FILE, {"fingerprint": fingerprint(series)})
 
     def survey(self) -> pd.DataFrame:
         """Read every series once and return what it holds, a row a series (see spider_utils.data.survey)."""
@@ -116,7 +123,7 @@ class Run:
     def store(self) -> SliceStore:
         """Open the slice store."""
         series, path = self.series(), self.path / "store"
-        fresh = not (path / "store.json").is_file()
+        fresh = not (path / STORE_FILE).is_file()
         store = make_store(series, self.settings.preprocess, path)
         if fresh:
             self._remember_data(series)
@@ -131,14 +138,19 @@ class Run:
         store = self.store()
         split, rows = deal(store, self.settings.split)
         dealt = json.loads(json.dumps(asdict(split))) | {"settings": asdict(self.settings.split)}
-        epochs = _epochs_done(self.path)
         about = {"data": store.info, "split": dealt}
         settings, log_file = self.settings.training, self.path / LOG_FILE
-        after_epoch = watch(store, rows, settings, self.path / EPOCHS_FILE)
-        log = train_rows(store, rows, settings, self.checkpoint.parent, about, log_file, after_epoch)
-        if len(log) != epochs:
-            self._note("train")
-        return log
+        look = watch(store, rows, settings, self.path / EPOCHS_FILE)
+        noted = False
+
+        def after_epoch(epoch: int, model: nn.Module) -> None:
+            nonlocal noted
+            if not noted:  # before the first epoch is written, so that no kill comes between the two
+                self._note("train")
+            noted = True
+            look(epoch, model)
+
+        return train_rows(store, rows, settings, self.checkpoint.parent, about, log_file, after_epoch)
 
     def watched_slice(self) -> WatchedSlice:
         """Return one slice and the masks that the network gave it after some epochs of its training."""
@@ -156,11 +168,12 @@ class Run:
         """
         self.train()
         folder = self.path / "predictions"
-        weights = hashlib.sha256(self.checkpoint.read_bytes()).hexdigest()
-        if read_json(folder / "predictions.json").get("weights") != weights:
-            self._predict(folder)
-            write_json(folder / "predictions.json", {"weights": weights})
-            self._note("predict")
+        made_from = {"weights": file_digest(self.checkpoint)}
+        if not _is_made(folder / "predictions.json", made_from, folder / "masks.npy", folder / "slices.csv"):
+            with alone(folder, "predicting"):
+                self._predict(folder)
+                self._note("predict")
+                write_json(folder / "predictions.json", made_from)
         masks = np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False)
         return masks, pd.read_csv(folder / "slices.csv", keep_default_na=False, na_values=["nan"])
 
@@ -171,9 +184,9 @@ class Run:
         and test.
         """
         masks, table = self.predictions()
-        note = self.path / "scores.json"
+        note, files = self.path / "scores.json", (SCORE_FILE, DISTANCE_FILE, "metrics.csv")
         made_from = read_json(self.path / "predictions" / "predictions.json") | asdict(self.settings.evaluation)
-        if read_json(note) != made_from:
+        if not _is_made(note, made_from, *(self.path / name for name in files)):
             reference = self.store().masks
             scored = score_slices(reference[table["row"].to_numpy()], masks, table)
             scored = SliceScores(
@@ -205,68 +218,12 @@ class Run:
 
     def _note(self, stage: str) -> None:
         """Record in provenance.json what code, versions and device a stage was just made with."""
-        note = self.path / "provenance.json"
         data = read_json(self.path / SETTINGS_FILE).get("fingerprint", "")
         settings = self.settings.flat() | {"source": self.source, "profile": self.profile}
         device = str(select_device(self.settings.training.device))
-        write_json(note, read_json(note) | {stage: provenance(settings, data, device)})
+        add_to_json(self.path / "provenance.json", {stage: provenance(settings, data, device)})
 
 
-def open_run(
-    run_dir: Path | str | None = None,
-    source: str | None = None,
-    data_dir: Path | str | None = None,
-    profile: str | None = None,
-    more: dict[str, Any] | None = None,
-    **parameters: Any,
-) -> Run:
-    """Open a run folder, or begin one.
-
-    What is None is taken from the run folder and, where it is new, from the defaults: source "sample", profile
-    "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
-    `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown
-    parameter, and when the folder was begun with another source or profile.
-    """
-    path = Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")
-    path = path.resolve()
-    saved = read_json(path / SETTINGS_FILE)
-    given = {"source": source, "data_dir": absolute(data_dir), "profile": profile}
-    if saved:
-        named = {name: value for name, value in given.items() if value is not None}
-        refuse_other(saved, named, f"{path}: this run folder was made", "take another")
-    fresh: dict[str, Any] = {
-        "source": source or "sample",
-        "data_dir": given["data_dir"],
-        "profile": profile or "smoke",
-        "parameters": {},
-    }
-    saved = saved or fresh
-    given_values = parameters | (more or {})
-    chosen = saved["parameters"] | {name: value for name, value in given_values.items() if value is not None}
-    settings = make_settings(load_profile(saved["profile"]) | chosen)
-    refuse_homeless(saved["source"], saved["data_dir"])
-    _refuse_what_is_made(path, settings)
-    folder = Path(saved["data_dir"] or get_source(saved["source"]).home or path / "data")
-    write_json(path / SETTINGS_FILE, saved | {"parameters": chosen})
-    return Run(path, saved["source"], folder, saved["profile"], settings)
-
-
-def _refuse_what_is_made(path: Path, settings: Settings) -> None:
-    """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
-    stored = read_json(path / "store" / "store.json")
-    if stored:
-        refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
-    trained = read_json((path / "checkpoints" / NETWORK_FILE).with_suffix(".json"))
-    if trained:
-        wanted = asdict(settings.training) | asdict(settings.split)
-        refuse_other_training(trained["training"] | trained["split"]["settings"], wanted, path / "checkpoints")
-
-
-def _epochs_done(path: Path) -> int:
-    return len(pd.read_csv(path / LOG_FILE)) if (path / "provenance.json").is_file() else 0
-
-
-def default_run_dir(source: str, profile: str) -> Path:
-    """Return the run folder that is used when none is named."""
-    beside = REPOSITORY / "runs" if (REPOSITORY / "notebooks").is_dir() else Path("runs")
-    return Path(os.environ.get("SPIDER_RUNS", beside)) / f"{source}_{profile}"
+def _is_made(note: Path, made_from: dict[str, Any], *files: Path) -> bool:
+    """Tell whether a stage's files are there, and were made from this, as its note says."""
+    return read_json(note) == made_from and all(path.is_file() for path in files)

@@ -5,13 +5,15 @@
 import json
 from pathlib import Path
 
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn, optim
 
-from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.parameters import refuse_other
 
+REST = ("settings", "about", "log", "schedule", "scaler", "groups")  # of a state, beside the tensors
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
 
 
@@ -24,8 +26,8 @@ def write_network(model: nn.Module, description: dict, folder: Path) -> None:
 
 def network_is_of(folder: Path, best: dict) -> bool:
     """Return True when the folder's network is the one of this log row."""
-    description = (folder / NETWORK_FILE).with_suffix(".json")
-    return description.is_file() and json.loads(description.read_text(encoding="utf-8"))["best"] == best
+    path = folder / NETWORK_FILE
+    return path.is_file() and read_json(path.with_suffix(".json")).get("best") == best
 
 
 def write_state(model: nn.Module, optimizer: optim.Optimizer, rest: dict, folder: Path) -> None:
@@ -39,9 +41,18 @@ def write_state(model: nn.Module, optimizer: optim.Optimizer, rest: dict, folder
 
 
 def read_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
-    """Return the tensors and the rest of what `write_state` wrote."""
-    with safe_open(folder / STATE, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, json.loads(file.metadata()["state"])
+    """Return the tensors and the rest of what `write_state` wrote. Raises SpiderError where it is another file."""
+    path = folder / STATE
+    try:
+        with safe_open(path, framework="pt") as file:
+            rest = json.loads((file.metadata() or {})["state"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        missing = [name for name in REST if not rest.get(name) and name != "scaler"]
+    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+        raise SpiderError(f"{path}: expected a training's state, found another file; delete the checkpoints") from error
+    if missing:
+        raise SpiderError(f"{path}: expected a training's {missing[0]}, found none; delete the checkpoints")
+    return tensors, rest
 
 
 def restore(model: nn.Module, optimizer: optim.Optimizer, tensors: dict[str, Tensor], groups: list[dict]) -> None:

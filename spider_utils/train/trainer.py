@@ -20,6 +20,7 @@ from tqdm.auto import tqdm
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
+from spider_utils.common.locks import alone
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.store import SliceStore, neighbour_rows
@@ -251,11 +252,12 @@ def train(
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
     `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
     when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
-    is there already.
+    is there already, when another process trains there, and when a loss or a weight is not finite.
     """
     trainer = Trainer(settings, Path(folder), about, Path(log_file))
-    if (trainer.folder / STATE).is_file():
-        trainer.resume()
-    if not trainer.finished:
-        trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)
+    with alone(trainer.folder, "a training"):
+        if (trainer.folder / STATE).is_file():
+            trainer.resume()
+        if not trainer.finished:
+            trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)
     return pd.DataFrame(trainer.log)

@@ -10,10 +10,18 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import spider_utils
-from spider_utils.commands.notebooks import STATE_FILE, _told_epochs, find_notebooks, print_results, run_notebooks
+from spider_utils.commands.notebooks import (
+    RUN_LOCK,
+    STATE_FILE,
+    _told_epochs,
+    find_notebooks,
+    print_results,
+    run_notebooks,
+)
 from spider_utils.common import provenance
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import LEAKY_NOTE
+from tests.helpers.locks import held
 
 PARAMETERS = 'source = "phantom"\nrun_dir = "."'
 NOTE = "from pathlib import Path\nwith open(Path(run_dir) / 'log.txt', 'a') as log: print({}, file=log)"
@@ -172,6 +180,14 @@ def test_a_run_folder_of_other_settings_is_refused(notebooks, tmp_path):
     with pytest.raises(SpiderError, match="profile was 'smoke', now 'cpu'"):
         run(notebooks, out, profile="cpu", epochs=2)
     assert log(out) == ["first phantom", "second 2"]
+
+
+def test_two_runs_in_one_folder_do_not_kill_each_other(notebooks, tmp_path):
+    out = tmp_path / "out"
+    with held(out, RUN_LOCK):
+        with pytest.raises(SpiderError, match="out: another process is at work there .run.; wait until it has ended"):
+            run(notebooks, out)
+    assert not (out / "log.txt").exists()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"settings": 3, "finished": []}', "{}"])

@@ -2,11 +2,12 @@
 
 import argparse
 import json
+import os
 import select
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,19 +29,25 @@ OUTCOMES = {
 GOOD = ("equal", "refused")
 
 
-def run_cases(numbers: Iterable[int], seed: int, root: Path) -> Iterator[tuple[int, str, str]]:
+def run_cases(
+    numbers: Iterable[int],
+    seed: int,
+    root: Path,
+    program: Sequence[str] = ("-m", "tests.fuzz.worker"),
+    seconds: float = SECONDS,
+) -> Iterator[tuple[int, str, str]]:
     """Meet cases one after the other in another process, which is started again when it dies or hangs."""
     worker = None
     for number in numbers:
         if worker is None:
-            line = [sys.executable, "-m", "tests.fuzz.worker", str(seed), str(root)]
+            line = [sys.executable, *program, str(seed), str(root)]
             pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-            worker = subprocess.Popen(line, cwd=ROOT, text=True, **pipes)
-            limit = 60  # until it has started
+            paths = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
+            worker = subprocess.Popen(line, cwd=ROOT, text=True, env=os.environ | {"PYTHONPATH": paths}, **pipes)
+            assert json.loads(worker.stdout.readline()) == "ready"
         print(number, file=worker.stdin, flush=True)
-        ready, _, _ = select.select([worker.stdout], [], [], limit)
+        ready, _, _ = select.select([worker.stdout], [], [], seconds)
         answer = worker.stdout.readline() if ready else ""
-        limit = SECONDS
         if answer:
             outcome, why = json.loads(answer)
             assert outcome in OUTCOMES, f"case {number}: {why}"

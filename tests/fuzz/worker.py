@@ -66,6 +66,7 @@ def main() -> None:
 
     here = psutil.Process().memory_info().vms
     resource.setrlimit(resource.RLIMIT_AS, (here + MOST_BYTES, here + MOST_BYTES))
+    print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         try:
             answer = run_case(int(line), seed, root)

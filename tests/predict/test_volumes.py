@@ -4,8 +4,11 @@ writes where, what is said of the rest, and that nothing is done twice.
 The network of most tests is a ruler, as in test_slices: a pixel's class is told by its brightness.
 """
 
+import json
 import os
 import struct
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -223,7 +226,7 @@ def test_every_volume_gets_a_label_map_on_its_own_grid(use, folder, tmp_path):
         assert same_grid(read_volume(path), read_volume(volume))
         np.testing.assert_array_equal(label_map(path), truth[path.stem])
         assert read_volume(path).GetPixelID() == sitk.sitkUInt8
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+    assert sorted(path.name for path in (tmp_path / "out").iterdir() if path.name[0] != ".") == [
         "1_t2.mha", "2_t2.mha", "3_t2.mha", "prediction.json", "volumes.csv",
     ]  # fmt: skip
 
@@ -263,22 +266,86 @@ def test_one_bad_volume_is_said_so_and_the_rest_go_on(use, folder, tmp_path, cap
     assert {path.name for path in (tmp_path / "out").glob("*.mha")} == {"1_t2.mha", "3_t2.mha"}
 
 
-def test_what_is_done_is_not_done_again_unless_something_changed(use, folder, tmp_path):
-    source, truth = folder
+@pytest.fixture
+def count(use, folder, tmp_path):
+    """Segment the three volumes with the weights w.safetensors, and return how many slices the network was shown."""
+    for suffix in ("safetensors", "json"):
+        (tmp_path / f"w.{suffix}").write_text("of the first training")
     network = use(Ruler())
-    predict_all(source, tmp_path / "out")
-    seen = len(network.seen)
-    assert seen == sum(len(classes) for classes in truth.values())
-    predict_all(source, tmp_path / "out")
-    assert len(network.seen) == seen
-    later = (tmp_path / "out" / "1_t2.mha").stat().st_mtime + 10
-    os.utime(source / "1_t2.mha", (later, later))
-    done = predict_all(source, tmp_path / "out")
-    assert len(network.seen) == seen + len(truth["1_t2"]) and len(done.label_maps) == 3
-    use(network, best={"epoch": 2})  # another network
-    predict_all(source, tmp_path / "out")
-    assert len(network.seen) == 2 * seen + len(truth["1_t2"])
+
+    def segment(source=folder[0], **options):
+        before = len(network.seen)
+        predict_all(source, tmp_path / "out", tmp_path / "w.safetensors", **options)
+        return len(network.seen) - before
+
+    return segment
+
+
+def test_what_is_done_is_not_done_again(count, folder, tmp_path):
+    source, _ = folder
+    assert count() == 15
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    os.utime(source / "1_t2.mha", (2e9, 2e9))  # a later time is no other volume
+    assert count() == 0 and {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()} == kept
+
+
+def test_a_changed_volume_is_segmented_again_even_with_an_older_time(count, folder, tmp_path):
+    source, _ = folder
+    count()
+    sitk.WriteImage(volume_of(classes_at_random(7)), str(source / "1_t2.mha"))
+    os.utime(source / "1_t2.mha", (1e9, 1e9))  # as a copy that keeps times has it
+    assert count() == 5
+    np.testing.assert_array_equal(label_map(tmp_path / "out" / "1_t2.mha"), classes_at_random(7))
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_another_network_under_the_same_name_segments_all_again(count, tmp_path, suffix):
+    count()
+    (tmp_path / f"w.{suffix}").write_text("of the second training")
+    assert count() == 15
     assert len(pd.read_csv(tmp_path / "out" / "volumes.csv")) == 3
+
+
+def test_a_changed_label_map_is_made_again(count, tmp_path):
+    count()
+    target = tmp_path / "out" / "2_t2.mha"
+    made = target.read_bytes()
+    target.write_bytes((tmp_path / "out" / "3_t2.mha").read_bytes())
+    assert count() == 5 and target.read_bytes() == made
+
+
+def test_what_another_call_wrote_of_other_volumes_stays(count, folder, tmp_path):
+    """One volume by name, then the folder: rows are added, in any order, and the first is not made again."""
+    source, _ = folder
+    assert count(source / "2_t2.nii.gz") == 5
+    assert count() == 10 and count(source / "3_t2.nrrd") == 0
+    assert pd.read_csv(tmp_path / "out" / "volumes.csv")["label_map"].tolist() == ["1_t2.mha", "2_t2.mha", "3_t2.mha"]
+
+
+def test_two_processes_lose_no_row(tmp_path):
+    """Each writes 20 rows into one folder, one after the other; all are there, in both files."""
+    code = (
+        "import sys; from pathlib import Path; from spider_utils.predict.volumes import note; "
+        "out, who = Path(sys.argv[1]), sys.argv[2]\n"
+        "for number in range(20):\n"
+        "    target = out / f'{who}{number}.mha'; target.write_text('a map')\n"
+        "    note(target, {'slices': number}, {'by': who})"
+    )
+    (tmp_path / "out").mkdir()
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out"), who]) for who in "ab"]
+    assert [process.wait() for process in both] == [0, 0]
+    names = sorted(f"{who}{number}.mha" for who in "ab" for number in range(20))
+    assert pd.read_csv(tmp_path / "out" / "volumes.csv")["label_map"].tolist() == names
+    assert sorted(json.loads((tmp_path / "out" / "prediction.json").read_text())) == names
+
+
+def test_a_label_map_of_a_volume_that_can_no_longer_be_read_loses_its_row(count, folder, tmp_path):
+    source, _ = folder
+    count()
+    (source / "1_t2.mha").write_bytes(b"")
+    done = predict_all(source, tmp_path / "out", tmp_path / "w.safetensors")
+    assert done.left_out[source / "1_t2.mha"].endswith("1_t2.mha is of an earlier run")
+    assert pd.read_csv(tmp_path / "out" / "volumes.csv")["label_map"].tolist() == ["2_t2.mha", "3_t2.mha"]
 
 
 def test_volumes_are_not_kept_in_memory(use, folder, tmp_path, monkeypatch):

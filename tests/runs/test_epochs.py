@@ -6,8 +6,8 @@ import pytest
 
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_rows
+from spider_utils.runs.begin import open_run
 from spider_utils.runs.epochs import EPOCHS_FILE, stays
-from spider_utils.runs.run import open_run
 from spider_utils.train.trainer import Trainer
 from tests.data.test_preprocess import make_folder
 from tests.runs.test_run import TINY as OF_A_RUN

@@ -8,8 +8,10 @@ import pytest
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.survey import label_lists, survey
-from spider_utils.runs.run import default_run_dir, open_run
+from spider_utils.runs.begin import begin_run, default_run_dir, open_run
+from spider_utils.runs.run import Run
 from tests.data.test_preprocess import make_folder
+from tests.helpers.locks import held
 
 TINY = {
     "min_classes": 4,
@@ -93,6 +95,98 @@ def test_changed_settings_are_refused_where_their_result_is_there_already(finish
     with pytest.raises(SpiderError, match=f"with {name} = .*, now asked for {value}"):
         open_run(finished.path, **{name: value})
     assert open_run(finished.path).settings == finished.settings  # the refused value has left no trace
+
+
+def test_a_command_runs_with_what_it_says_whatever_was_begun_before(tmp_path):
+    """A value that failed, or was given up, is not kept; notebooks that name nothing go on with what was said last."""
+    data = make_folder(tmp_path / "data", patients=3)
+    first = begin_run(tmp_path / "out", "spider", data, "smoke", TINY | {"folds": 4})
+    first.survey()
+    with pytest.raises(SpiderError, match="4 folds need as many patients, found 3"):
+        first.train()
+    with pytest.raises(SpiderError, match="folds: expected 2 to 1000, found 0"):
+        begin_run(tmp_path / "out", "spider", data, "smoke", TINY | {"folds": 0})
+    assert open_run(tmp_path / "out").settings.split.folds == 4
+    begun = begin_run(tmp_path / "out", "spider", data, "smoke", {name: TINY[name] for name in TINY if name != "folds"})
+    assert begun.settings.split.folds == open_run(tmp_path / "out").settings.split.folds == 5
+    with pytest.raises(SpiderError, match="made with profile = smoke, now asked for cpu"):
+        begin_run(tmp_path / "out", "spider", data, "cpu", TINY)
+
+
+@pytest.mark.parametrize("values", [{"patients": 0}, {"bootstrap": 0}, {"phantom_seed": -1}, {"store_height": 10**6}])
+def test_a_value_out_of_bounds_is_refused_before_anything_is_written(values, tmp_path):
+    with pytest.raises(SpiderError, match=f"{next(iter(values))}: expected "):
+        begin_run(tmp_path / "out", "phantom", None, "smoke", values)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("through", ["command", "notebook"])
+def test_a_folder_that_was_begun_with_the_wrong_data_and_holds_nothing_takes_the_right_ones(through, tmp_path):
+    wrong, right = tmp_path / "wrong", make_folder(tmp_path / "data", patients=3)
+    wrong.mkdir()
+    for data in (wrong, right):
+        if through == "command":
+            run = begin_run(tmp_path / "out", "spider", data, "smoke", TINY)
+        else:
+            run = open_run(tmp_path / "out", "spider", data, "smoke", **TINY)
+        if data == wrong:
+            with pytest.raises(SpiderError, match="wrong"):
+                run.survey()
+    assert len(run.survey()) == 3
+    with pytest.raises(SpiderError, match="made with data_dir = .*data, now asked for .*wrong"):
+        open_run(tmp_path / "out", "spider", wrong, "smoke")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"source": 3}', '{"source": "spider"}'])
+def test_settings_of_something_else_are_refused(text, tmp_path):
+    (tmp_path / "settings.json").write_text(text)
+    with pytest.raises(SpiderError, match="settings.json: expected "):
+        open_run(tmp_path)
+
+
+def test_what_a_run_lacks_of_its_results_is_made_again(tmp_path):
+    """Results are there when their files are, not when a note says so; the same comes out."""
+    run = open_run(tmp_path / "out", "spider", make_folder(tmp_path / "data", patients=4), "smoke", **TINY)
+    run.scores()
+    made = {
+        name: (run.path / name).read_bytes() for name in ("predictions/masks.npy", "slice_scores.csv", "metrics.csv")
+    }
+    for name in made:
+        (run.path / name).unlink()
+    run.scores()
+    assert {name: (run.path / name).read_bytes() for name in made} == made
+
+
+@pytest.mark.parametrize("stage", ["train", "predict", "score"])
+def test_a_session_that_ends_beside_the_provenance_of_a_stage_does_not_lose_it(stage, tmp_path, monkeypatch):
+    """A session that ends as it is to note how a stage was made: the next one notes it."""
+    data = make_folder(tmp_path / "data", patients=4)
+    run = open_run(tmp_path / "out", "spider", data, "smoke", **TINY)
+
+    note = Run._note
+
+    def end(self, name):
+        if name == stage:
+            raise KeyboardInterrupt
+        note(self, name)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_note", end)
+        with pytest.raises(KeyboardInterrupt):
+            run.scores()
+    run.scores()
+    stages = json.loads((run.path / "provenance.json").read_text())
+    assert set(stages) == {"train", "predict", "score"}
+
+
+def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
+    run = open_run(tmp_path / "out", "spider", make_folder(tmp_path / "data", patients=4), "smoke", **TINY)
+    run.store()
+    monkeypatch.setattr("spider_utils.common.locks.WAIT", 0.1)
+    with held(run.path / "checkpoints"):
+        with pytest.raises(SpiderError, match="checkpoints: another process is at work there .a training.; wait until"):
+            run.train()
+    assert len(run.train()) == 2  # the system took the lock back
 
 
 def test_more_epochs_go_on_and_provenance_says_so(tmp_path):

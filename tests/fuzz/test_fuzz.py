@@ -1,0 +1,84 @@
+"""Five hundred of the spoilt files (`make fuzz` meets ten thousand), and that each bad outcome would be seen."""
+
+import numpy as np
+
+from tests.fuzz.__main__ import GOOD, KINDS, OUTCOMES, run_cases, table_of
+
+CASES = 500
+SEED = 0
+PLAYED = """
+import os, time
+from pathlib import Path
+import numpy as np
+import tests.fuzz.cases as cases
+from spider_utils.common.errors import SpiderError
+
+
+def make(folder, rng):
+    return folder / "nothing"
+
+
+def refuse(path, out):
+    raise SpiderError("nothing: expected a file, found none; check the path")
+
+
+def fail(path, out):
+    raise KeyError("a bug")
+
+
+def take(path, out):
+    return np.ones(3 << 30, np.uint8)
+
+
+def write(path, out):
+    (out.parent / "elsewhere").write_text("")
+
+
+def disagree(path, found, out):
+    raise AssertionError("another")
+
+
+def agree(path, found, out):
+    pass
+
+
+accepts = {
+    "equal": (lambda path, out: 1, agree), "refused": (refuse, agree), "traceback": (fail, agree),
+    "death": (lambda path, out: os.abort(), agree), "hang": (lambda path, out: time.sleep(60), agree),
+    "memory": (take, agree), "outside": (write, agree), "nonsense": (lambda path, out: 1, disagree),
+}
+cases.KINDS.clear()
+cases.KINDS.update({name: cases.Kind(make, *both) for name, both in accepts.items()})
+from tests.fuzz import worker
+worker.main()
+"""
+
+
+def test_five_hundred_spoilt_files(tmp_path):
+    """No traceback, death, hang, hunger, stray file or nonsense; of every kind some are accepted and some refused."""
+    found = list(run_cases(range(CASES), SEED, tmp_path / "root"))
+    wrong = [f"{number} {outcome}: {why}" for number, outcome, why in found if outcome not in GOOD]
+    assert not wrong, "\n".join(wrong)
+    counts = table_of(found)
+    assert counts.loc["all"].sum() == CASES and (counts[list(GOOD)] > 0).all(axis=None)
+
+
+def test_every_outcome_is_told_from_the_others(tmp_path):
+    """A reader that does it is a row of its own; after each the next case is met."""
+    script = tmp_path / "played.py"
+    script.write_text(PLAYED)
+    found = list(run_cases([*range(len(OUTCOMES)), 0], SEED, tmp_path / "root", program=[str(script)], seconds=3))
+    assert [outcome for _, outcome, _ in found] == [*OUTCOMES, "equal"]
+
+
+def test_the_same_seed_spoils_the_same_way(tmp_path):
+    """Every kind is spoilt, and alike whenever it is made."""
+    for number, (name, kind) in enumerate(KINDS.items()):
+        made = []
+        for turn in ("one", "two"):
+            folder = tmp_path / turn / name.replace(" ", "_")
+            folder.mkdir(parents=True)
+            kind.make(folder, np.random.default_rng((SEED, number)))
+            files = sorted(path for path in folder.rglob("*") if path.is_file() and path.suffix != ".zip")
+            made.append([(path.relative_to(folder), path.stat().st_size) for path in files])
+        assert made[0] == made[1]
