@@ -205,6 +205,8 @@ def predict(options: argparse.Namespace) -> int:
 def add_score_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--prediction", required=True, metavar="P", help="a label map, or a folder of them")
     parser.add_argument("--reference", required=True, metavar="R", help="what is true: a file, or a folder, same names")
+    held = "what label maps without a number above 3 hold: four (classes) or spider (vertebrae); default: as it looks"
+    parser.add_argument("--convention", choices=("four", "spider"), help=held)
     parser.add_argument("--out", required=True, metavar="CSV", help="table to write")
 
 
@@ -212,7 +214,7 @@ def score(options: argparse.Namespace) -> int:
     """Score label maps of volumes in 3D: the four classes, and SPIDER's own score of numbered structures."""
     from spider_utils.evaluate.files import score_files, score_lines
 
-    scores = score_files(options.prediction, options.reference, options.out)
+    scores = score_files(options.prediction, options.reference, options.out, options.convention)
     for problem in scores.failed.values():
         print(f"left out: {problem}", file=sys.stderr)
     if scores.unpaired:

@@ -80,7 +80,8 @@ def reliability_table(sums: BinSums) -> pd.DataFrame:
         values, count = frequency[:, region, curve, place], pixels[region, curve, place]
         row = {"region": REGIONS[region], "class": CURVES[curve], "low": edges[place], "high": edges[place + 1]}
         row |= {"pixels": int(count), "probability": probability[region, curve, place] / count}
-        rows.append(row | estimate("frequency", values, len(sums.patients)))
+        having = int(np.count_nonzero(sums.pixels[:, region, curve, place]))
+        rows.append(row | estimate("frequency", values, having))
     return pd.DataFrame(rows)
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.bootstrap import estimate
-from spider_utils.evaluate.overlap import count_overlap, replicated_dice
+from spider_utils.evaluate.overlap import count_overlap, patients_with, replicated_dice
 from spider_utils.evaluate.scores import lateral_position
 
 THIRDS = ("first third", "middle third", "last third")
@@ -51,14 +51,14 @@ def scanners(table: pd.DataFrame, overview: pd.DataFrame) -> dict[str, dict[str,
 def _rows(counts: pd.DataFrame, group: str) -> pd.DataFrame:
     rows = []
     for value, part in counts.groupby(group, sort=True, observed=True):
-        there = part[part[["tp", "fp", "fn"]].sum(axis=1) > 0]
+        there, having = part[part[["tp", "fp", "fn"]].sum(axis=1) > 0], patients_with(part)
         for name, values in replicated_dice(part)["patients"].items():
             if name == CLASSES[0]:
                 continue
             own = there if name == "foreground" else there[there["class"] == name]
             sizes = {"patients": own["patient"].nunique(), "slices": own.groupby(["series", "slice_index"]).ngroups}
             row = {"group": group, "value": str(value), "class": name}
-            rows.append(row | estimate("dice", values, sizes["patients"]) | sizes)
+            rows.append(row | estimate("dice", values, having[name]) | sizes)
     return pd.DataFrame(rows)
 
 

@@ -88,9 +88,10 @@ def _compare(part: pd.DataFrame, chosen: pd.Series, zero: bool) -> dict:
     row = {"structures": int(chosen.sum()), "patients": having} | estimate("dice", value, having)
     if zero or not chosen.any() or chosen.all():
         return row
-    difference = value - weighted_mean(weights, means(~chosen, "dice"))
+    others = means(~chosen, "dice")
+    difference = value - weighted_mean(weights, others)
     gap = means(chosen, "adjusted") - means(~chosen, "adjusted")
     pairs = int((~np.isnan(gap)).sum())
-    row |= estimate("difference", difference, having, bounds="difference")
+    row |= estimate("difference", difference, min(having, int((~np.isnan(others)).sum())), bounds="difference")
     row |= estimate("adjusted", weighted_mean(weights, gap), pairs, bounds="adjusted")
     return row | {"pairs": pairs, "detectable": (row["adjusted_high"] - row["adjusted_low"]) / 2}

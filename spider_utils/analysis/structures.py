@@ -1,10 +1,10 @@
 """Every single vertebra and disc: is it found, and what does its disease do to that?
 
 The slices of a series are stacked and SPIDER's numbers given to the reference's structures (see `levels`). Where the
-slices do not tell their spacing it is assumed from overview.csv: rows as PixelSpacing says, columns so that the stored
-slice covers a square field of view, slices SpacingBetweenSlices apart. It is used for numbering and for neighbourhoods
-only. The prediction of a structure is what is predicted of its class nearest to it of all that are numbered, and no
-farther than REACH.
+slices do not tell their spacing it is SPIDER's own (see `data.geometry`), or of a series that is not in its table that
+of overview.csv: square pixels of PixelSpacing, slices SpacingBetweenSlices apart. It is used for numbering and for
+neighbourhoods only. The prediction of a structure is what is predicted of its class nearest to it of all that are
+numbered, and no farther than REACH.
 """
 
 import ast
@@ -16,6 +16,7 @@ from scipy import ndimage
 from spider_utils.analysis.unseen import Unseen
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
+from spider_utils.data.geometry import find_geometry
 from spider_utils.data.labels import CLASSES
 from spider_utils.evaluate.metrics import COUNTS, METRICS, overlap_counts
 from spider_utils.masks.levels import DISC_LABEL, number_structures
@@ -68,10 +69,12 @@ def stack_spacing(part: pd.DataFrame, shape: tuple[int, int], overview: pd.DataF
     apart = cells.get("SpacingBetweenSlices")
     apart = cells.get("SliceThickness") if pd.isna(apart) else apart
     row_mm, column_mm = part[["pixel_mm_row", "pixel_mm_col"]].iloc[0]
-    if np.isnan(row_mm):
+    known = find_geometry(series)
+    if np.isnan(row_mm) and known:
+        apart, (row_mm, column_mm) = known.spacing_mm[0], known.stored_mm(shape)
+    elif np.isnan(row_mm):
         text = cells.get("PixelSpacing")
-        row_mm = np.nan if pd.isna(text) else float(ast.literal_eval(text)[0])
-        column_mm = row_mm * shape[0] / shape[1]
+        row_mm = column_mm = np.nan if pd.isna(text) else float(ast.literal_eval(text)[0])
     found = float(apart) * (float(np.median(steps)) if steps.size else 1.0), float(row_mm), float(column_mm)
     if not all(step > 0 for step in found):
         raise SpiderError(f"overview.csv: expected the spacing of {series}, found {found} mm; add it")

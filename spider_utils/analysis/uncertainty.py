@@ -159,7 +159,8 @@ def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
             values.append(measured | {"within": np.nanmean(within) if np.isfinite(within).any() else np.nan})
         row = {"score": score, "slices": len(part), "patients": len(patients)}
         for name, column in pd.DataFrame(values).items():
-            row |= estimate(name, column.to_numpy(), len(patients), bounds=name)
+            having = int(np.isfinite(own).sum()) if name == "within" else len(patients)
+            row |= estimate(name, column.to_numpy(), having, bounds=name)
         bias = (1 - part[score] - part["dice"]).mean() if score == "expected_error" else np.nan
         rows.append(row | {"bias": bias})
     return pd.DataFrame(rows)

@@ -121,7 +121,7 @@ def distance_table(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
             with np.errstate(invalid="ignore", divide="ignore"):
                 shares = (weights @ np.bincount(owner[near], minlength=len(patients))) / whole
             row = {"class": name, "within": limit, "pixels": int(near.sum())}
-            rows.append(row | estimate("share", shares, len(patients)))
+            rows.append(row | estimate("share", shares, np.unique(owner[chosen]).size))
     return pd.DataFrame(rows)
 
 

@@ -79,10 +79,11 @@ def share_table(unseen: Unseen, wrong: pd.DataFrame, by: str, largest: bool = Fa
         drawn = weights @ np.stack([np.bincount(code, column, len(patients)) for column in counts.T], axis=1)
         with np.errstate(invalid="ignore", divide="ignore"):
             shares = drawn / drawn.sum(axis=1, keepdims=True)
+        having = len(np.unique(code[counts.any(axis=1)]))
         seen, first = counts > speck(unseen), counts.argmax(axis=1)
         for number, category in enumerate(categories):
             row = {"class": name, by: category, "pixels": int(counts[:, number].sum())}
-            row |= estimate("share", shares[:, number], len(patients))
+            row |= estimate("share", shares[:, number], having)
             row |= {"share_of_all": row["pixels"] / max(len(wrong), 1)}
             row |= {"slices": seen[:, number].mean(), "patients": len(np.unique(code[seen[:, number]]))}
             if largest:

@@ -14,7 +14,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_text
 from spider_utils.common.progress import progress
 from spider_utils.data.carry import PixelMm, carry_mask, complaints, head_gap
-from spider_utils.data.geometry import spider_geometries
+from spider_utils.data.geometry import find_geometry
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.data.png import png_files, read_grey
 from spider_utils.data.released import find_released_series, read_released_stack
@@ -83,8 +83,7 @@ def plane(series: str, shape: tuple[int, int]) -> tuple[PixelMm, int]:
 
     Raises SpiderError on a series that is not in SPIDER's table, which holds its training subset.
     """
-    known = next((one for one in spider_geometries()[series.split("_", 1)[1].upper()] if one.like == series), None)
+    known = find_geometry(series)
     if known is None:
         raise SpiderError(f"{series}: expected a series of SPIDER's training subset, found none; leave the slice out")
-    height, width = (count * mm for count, mm in zip(known.shape[1:], known.spacing_mm[1:], strict=True))
-    return (height / shape[0], width / shape[1]), known.shape[0] // 2
+    return known.stored_mm(shape), known.shape[0] // 2

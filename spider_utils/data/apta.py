@@ -35,10 +35,9 @@ def apta_stages(grey: np.ndarray) -> list[tuple[str, np.ndarray]]:
     3. every pixel takes the most common colour of its 4 neighbours (order: CROSS);
     4. and that of its 8 neighbours (order: RING), where these have two colours or more;
     5. a pixel that none of its 8 neighbours equals takes their most common colour;
-    6. if there is green or blue but no red, the whole image becomes red.
+    6. if there is no red, green and blue pixels become red; black stays black.
 
-    In pass 6 the public script leaves black pixels black, which its description does not say. Either way such a slice
-    ends with one or two classes, and the rule of four classes drops it.
+    A slice that pass 6 paints ends with two classes at most, and the rule of four classes drops it.
 
     A pixel without any neighbour (an image of 1 x 1) becomes black in pass 2, and nothing changes it after that. Raises
     SpiderError when `grey` is not (H, W) uint8 with a pixel or more.
@@ -54,8 +53,8 @@ def apta_stages(grey: np.ndarray) -> list[tuple[str, np.ndarray]]:
     common, colours = _most_common(crossed, RING)
     ringed = np.where(colours >= 2, common, crossed)
     joined = np.where(_is_alone(ringed), _most_common(ringed, RING)[0], ringed)
-    missing = (joined > 1).any() and not (joined == 1).any()
-    images = (coloured, cleared, crossed, ringed, joined, np.ones_like(joined) if missing else joined)
+    painted = joined if (joined == 1).any() else np.minimum(joined, 1)
+    images = (coloured, cleared, crossed, ringed, joined, painted)
     return list(zip(APTA_PASSES, images, strict=True))
 
 

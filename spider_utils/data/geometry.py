@@ -29,6 +29,11 @@ class Geometry:
         """Field of view from head to foot."""
         return self.shape[1] * self.spacing_mm[1]
 
+    def stored_mm(self, shape: tuple[int, int]) -> tuple[float, float]:
+        """Return the pixel size (row, column) in mm of the series' whole slices resized to `shape` (H, W)."""
+        height, width = (count * mm for count, mm in zip(self.shape[1:], self.spacing_mm[1:], strict=True))
+        return height / shape[0], width / shape[1]
+
     def coarser(self, most_pixels: int, slices_too: bool) -> "Geometry":
         """Lower the resolution until a slice has about `most_pixels`; 0 leaves the series as it is.
 
@@ -56,3 +61,9 @@ def spider_geometries() -> dict[str, tuple[Geometry, ...]]:
         sequence = row.series.split("_", 1)[1].upper()
         found.setdefault(sequence, []).append(Geometry(row.series, shape, spacing, first))
     return {sequence: tuple(geometries) for sequence, geometries in found.items()}
+
+
+def find_geometry(series: str) -> Geometry | None:
+    """Return how a series such as "12_t2_SPACE" is sampled; None for one that is not in the table."""
+    grids = spider_geometries().get(series.split("_", 1)[-1].upper(), ())
+    return next((one for one in grids if one.like == series), None)

@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.tables import read_csv
 from spider_utils.data.labels import four_classes
+from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.pose import to_pose
 from spider_utils.data.series import SEQUENCES, SUBSETS, Series, SliceStack
 from spider_utils.data.volumes import read_volume
@@ -78,7 +79,7 @@ def read_spider_stack(series: Series) -> SliceStack:
     """Read a series and turn it into the common pose by its direction cosines.
 
     An oblique volume takes the nearest order and flips of its axes; nothing is resampled. Raises SpiderError like
-    `volumes.read_volume`, when mask and image differ in geometry, and on a label that SPIDER does not have.
+    `volumes.read_volume`, when mask and image differ in geometry, and on labels that are not SPIDER's.
     """
     image = read_volume(series.image_files[0])
     labels = None
@@ -102,11 +103,13 @@ def read_spider_stack(series: Series) -> SliceStack:
 def label_array(path: Path, mask: sitk.Image) -> np.ndarray:
     """Return a label map's numbers as uint16, (D, H, W) in the order of its axes; `path` is what an error names.
 
-    Raises SpiderError on a label that SPIDER does not have.
+    Raises SpiderError on a label that SPIDER does not have, and on another tool's numbers (see `refuse_foreign`).
     """
     labels = sitk.GetArrayFromImage(mask)
     try:
-        four_classes(np.unique(labels))
+        values = np.unique(labels)
+        refuse_foreign(values)
+        four_classes(values)
     except SpiderError as error:
         raise SpiderError(f"{path}: {error}") from error
     return labels.astype(np.uint16)

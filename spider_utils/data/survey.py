@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.common.progress import progress
-from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
-from spider_utils.data.preprocess import PreprocessSettings, stored_masks
+from spider_utils.data.apta import apta_stages
+from spider_utils.data.labels import FOREGROUND, class_pixels
+from spider_utils.data.preprocess import PreprocessSettings, apta_greys, stored_masks
 from spider_utils.data.series import Series
 from spider_utils.data.sources import read_stack
 from spider_utils.data.store import COUNTS
@@ -37,9 +38,9 @@ def compare_labels(series: Sequence[Series], settings: PreprocessSettings) -> pd
 
     Columns: series, patient, sequence, slice_index; foreground (pixels of it in the direct labels), changed (pixels
     that differ), dice_<class> of both (NaN where neither has the class), lost_<class> (direct has it, APTA does not),
-    invented_<class> (the other way round), painted_red (pass 6 has made the whole slice vertebrae), enough_direct and
-    enough_apta (the slice holds min_classes classes). Series without a mask are left out. Raises SpiderError for
-    released masks, which APTA has made already.
+    invented_<class> (the other way round), painted_red (pass 6 has turned canal and discs into vertebrae),
+    enough_direct and enough_apta (the slice holds min_classes classes). Series without a mask are left out. Raises
+    SpiderError for released masks, which APTA has made already.
     """
     labelled = [one for one in series if one.mask_files]
     return pd.concat([_compare(one, settings) for one in progress(labelled, desc="labels")], ignore_index=True)
@@ -77,7 +78,8 @@ def _row(series: Series) -> dict:
 
 def _compare(series: Series, settings: PreprocessSettings) -> pd.DataFrame:
     stack = read_stack(series)
-    direct, apta = (stored_masks(stack, replace(settings, labels=way)) for way in ("direct", "apta"))
+    direct = stored_masks(stack, replace(settings, labels="direct"))
+    before, apta = (np.stack(two) for two in zip(*map(_last_passes, apta_greys(stack, settings)), strict=True))
     pixels, found = class_pixels(direct), class_pixels(apta)
     rows = pd.DataFrame({"slice_index": stack.index})
     rows = rows.assign(series=series.name, patient=series.patient, sequence=series.sequence)
@@ -89,8 +91,14 @@ def _compare(series: Series, settings: PreprocessSettings) -> pd.DataFrame:
         rows[f"dice_{name}"] = np.divide(2 * both, either, out=np.full(len(either), np.nan), where=either > 0)
         rows[f"lost_{name}"] = (pixels[:, number] > 0) & (found[:, number] == 0)
         rows[f"invented_{name}"] = (pixels[:, number] == 0) & (found[:, number] > 0)
-    rows["painted_red"] = found[:, CLASSES.index("vertebrae")] == apta[0].size
+    rows["painted_red"] = (before != apta).any(axis=(1, 2))
     rows["enough_direct"] = (pixels > 0).sum(axis=1) >= settings.min_classes
     rows["enough_apta"] = (found > 0).sum(axis=1) >= settings.min_classes
     first = ["series", "patient", "sequence", "slice_index"]
     return rows[first + [name for name in rows if name not in first]]
+
+
+def _last_passes(grey: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes before and after APTA's last pass, (H, W) uint8 each."""
+    (_, before), (_, after) = apta_stages(grey)[-2:]
+    return before, after

@@ -23,10 +23,11 @@ def weighted_mean(weights: np.ndarray, values: np.ndarray) -> np.ndarray:
         return (weights @ np.nan_to_num(values)) / (weights @ there)
 
 
-def interval(values: np.ndarray, patients: int = 2) -> tuple[float, float]:
+def interval(values: np.ndarray, patients: int) -> tuple[float, float]:
     """Return the 95 % percentile interval of replicated values, whose first is the value itself.
 
-    Replicates that are NaN are left out. NaN without any, or with fewer than two `patients`.
+    Replicates that are NaN are left out. NaN without any, or where fewer than two `patients` have a value: one alone,
+    drawn or not, gives the same value always, and an interval without width would say that it is sure.
     """
     if patients < 2 or np.isnan(values[1:]).all():
         return float("nan"), float("nan")
@@ -34,7 +35,10 @@ def interval(values: np.ndarray, patients: int = 2) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def estimate(name: str, values: np.ndarray, patients: int = 2, bounds: str = "ci") -> dict[str, float]:
-    """Return a value and its `interval` as part of a table's row: `name`, `bounds`_low, `bounds`_high."""
+def estimate(name: str, values: np.ndarray, patients: int, bounds: str = "ci") -> dict[str, float]:
+    """Return a value and its `interval` as part of a table's row: `name`, `bounds`_low, `bounds`_high.
+
+    `patients`: how many have a value, not how many are drawn from.
+    """
     low, high = interval(values, patients)
     return {name: values[0], f"{bounds}_low": low, f"{bounds}_high": high}

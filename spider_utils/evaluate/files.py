@@ -14,6 +14,7 @@ from spider_utils.data.labels import CANAL_LABEL, CLASSES, FOREGROUND, four_clas
 from spider_utils.data.spider import check_geometry, label_array
 from spider_utils.data.volumes import find_volumes, volume_name
 from spider_utils.evaluate.challenge import NNUNET, score_structures, summarise_structures
+from spider_utils.evaluate.conventions import NUMBERED, folder_convention, refuse_other_order
 from spider_utils.evaluate.metrics import METRICS, MM, RATIO
 from spider_utils.evaluate.volumes import score_classes
 
@@ -41,22 +42,26 @@ class FileScores:
         return self.table.loc[self.table["volume"] != ALL, "volume"].nunique()
 
 
-def score_files(prediction: Path | str, reference: Path | str, out: Path | str) -> FileScores:
+def score_files(
+    prediction: Path | str, reference: Path | str, out: Path | str, convention: str | None = None
+) -> FileScores:
     """Score a label map file, or those of a folder by name, in 3D against their references; write the CSV `out`.
 
-    The reference and the prediction hold SPIDER's label numbers or classes 0..3. The four classes are always scored,
-    SPIDER's own score (see `challenge`) where both hold numbers: values above 3, or, in a prediction, nothing at all.
-    A volume that cannot be read or whose prediction has another geometry is left out, and said so in the result. The
-    file is written after every volume that was scored. Raises SpiderError where there are no volumes or the file cannot
-    be written.
+    The references and the predictions hold SPIDER's label numbers or classes 0..3, which of them is decided for each of
+    both folders (see `conventions`); `convention`: what a map without a number above 3 holds, one of CONVENTIONS. The
+    four classes are always scored, SPIDER's own score (see `challenge`) where both hold numbers, or the prediction
+    nothing at all. A volume that cannot be read or whose prediction has another geometry is left out, and said so in
+    the result. The file is written after every volume that was scored. Raises SpiderError where there are no volumes,
+    the file cannot be written, or it cannot be told what a folder's label maps hold.
     """
     pairs, failed, unpaired = pair_volumes(prediction, reference)
+    predicted, wanted = (folder_convention([pair[side] for pair in pairs.values()], convention) for side in (0, 1))
     tables, table = [], pd.DataFrame(columns=COLUMNS)
-    for name, files in progress(pairs.items(), desc="score", unit="volume"):
+    for name, (found, truth) in progress(pairs.items(), desc="score", unit="volume"):
         try:
-            tables.append(score_pair(*files).assign(volume=name))
+            tables.append(score_pair(found, truth, predicted, wanted, convention is None).assign(volume=name))
         except Exception as error:
-            failed[name] = in_a_batch(files[0], error)
+            failed[name] = in_a_batch(found, error)
             continue
         table = with_means(pd.concat(tables))
         write_csv(table, out)
@@ -84,15 +89,20 @@ def pair_volumes(
     return pairs, failed, tuple(name for name in wanted if name not in predicted)
 
 
-def score_pair(prediction: Path, reference: Path) -> pd.DataFrame:
+def score_pair(prediction: Path, reference: Path, predicted: str, wanted: str, doubt: bool = True) -> pd.DataFrame:
     """Score a label map against its reference: the columns COLUMNS without the volume.
 
-    Raises SpiderError when a file cannot be read, the geometry differs or a label is not SPIDER's.
+    `predicted`, `wanted`: what maps of both folders without a number above 3 hold. Raises SpiderError when a file
+    cannot be read, the geometry differs, a label is not SPIDER's or, in `doubt`, classes stand in another order.
     """
     truth, labels, spacing = _read_pair(prediction, reference)
-    classes = score_classes(_classes(truth), _classes(labels), spacing)
-    tables = [classes.rename(columns={"class": "structure"}).assign(score=CLASS_SCORE)]
-    if has_numbers(truth) and (has_numbers(labels) or not labels.any()):
+    numbered = [has_numbers(one, held) for one, held in ((truth, wanted), (labels, predicted))]
+    classes, found = (_classes(one, told) for one, told in zip((truth, labels), numbered, strict=True))
+    if doubt and not all(numbered):
+        refuse_other_order(prediction, reference, found, classes)
+    scored = score_classes(classes, found, spacing)
+    tables = [scored.rename(columns={"class": "structure"}).assign(score=CLASS_SCORE)]
+    if numbered[0] and (numbered[1] or not labels.any()):
         structures = score_structures(truth, labels, spacing)
         means = summarise_structures(structures).rename(columns={"kind": "structure"}).drop(columns="n")
         single = structures[structures["label"] != CANAL_LABEL]  # the canal is a mean of one
@@ -103,9 +113,9 @@ def score_pair(prediction: Path, reference: Path) -> pd.DataFrame:
     return pd.concat(tables)[COLUMNS[1:]]
 
 
-def has_numbers(labels: np.ndarray) -> bool:
-    """Return True where a label map holds more than the classes 0..3, which then are SPIDER's numbers."""
-    return bool(labels.max() >= len(CLASSES))
+def has_numbers(labels: np.ndarray, held: str) -> bool:
+    """Return True where a label map holds SPIDER's numbers: above the classes 0..3, or as its folder `held` does."""
+    return held == NUMBERED or bool(labels.max() >= len(CLASSES))
 
 
 def kind_and_number(label: int) -> str:
@@ -151,8 +161,8 @@ def _read_pair(prediction: Path, reference: Path) -> tuple[np.ndarray, np.ndarra
     return label_array(reference, wanted), label_array(prediction, found), wanted.GetSpacing()[::-1]
 
 
-def _classes(labels: np.ndarray) -> np.ndarray:
-    if not has_numbers(labels):
+def _classes(labels: np.ndarray, numbered: bool) -> np.ndarray:
+    if not numbered:
         return labels.astype(np.uint8)
     return np.stack([four_classes(one) for one in labels])  # a slice at a time, which needs less memory
 

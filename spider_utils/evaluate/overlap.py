@@ -33,6 +33,13 @@ def pooled_dice(counts: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.Series(dice(*sums.to_numpy().T), sums.index).unstack("class")[list(FOREGROUND)]
 
 
+def patients_with(counts: pd.DataFrame) -> dict[str, int]:
+    """Count the patients that have a Dice of each class, in a mask; of "foreground": of the rarest of its three."""
+    there = counts[counts[list(COUNTS)].sum(axis=1) > 0]
+    found = there.groupby("class")["patient"].nunique().reindex(CLASSES, fill_value=0).to_dict()
+    return found | {"foreground": min(found[name] for name in FOREGROUND)}
+
+
 def replicated_dice(counts: pd.DataFrame, patients: np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
 

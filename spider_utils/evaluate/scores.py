@@ -150,11 +150,11 @@ def _aggregate(
             for name in CLASSES:
                 table = part[part["class"] == name]
                 results[name] = _values(table, distances, aggregation, metric, code[table.index].to_numpy(), weights)
-            values, numbers = zip(*(results[name] for name in FOREGROUND), strict=True)
-            results["foreground"] = np.mean(values, axis=0), max(numbers)
-            for name, (values, n) in results.items():
+            values, numbers, having = zip(*(results[name] for name in FOREGROUND), strict=True)
+            results["foreground"] = np.mean(values, axis=0), max(numbers), min(having)
+            for name, (values, n, of) in results.items():
                 row = {"class": name, "aggregation": aggregation, "metric": metric.name}
-                rows.append(row | estimate("value", values, len(patients)) | {"n": n})
+                rows.append(row | estimate("value", values, of) | {"n": n})
     return rows
 
 
@@ -165,23 +165,27 @@ def _values(
     metric: Metric,
     code: np.ndarray,
     weights: np.ndarray,
-) -> tuple[np.ndarray, int]:
-    """Return a metric of one class for every row of patient weights, and n; `code` is each slice's patient column."""
+) -> tuple[np.ndarray, int, int]:
+    """Return a metric of one class for every row of patient weights, n, and how many patients have a value.
+
+    `code` is each slice's patient column.
+    """
 
     def patient_sums(column: np.ndarray | pd.Series) -> np.ndarray:
         return np.bincount(code, weights=np.nan_to_num(np.asarray(column, float)), minlength=weights.shape[1])
 
     defined = table[metric.name].notna()
     sums, slices = patient_sums(table[metric.name]), patient_sums(defined)
+    having = int((slices > 0).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         if aggregation == "patients":
-            return weighted_mean(weights, sums / slices), int((slices > 0).sum())
+            return weighted_mean(weights, sums / slices), having, having
         n = int(defined.sum())
         if aggregation == "slices" or metric.pooled == MEAN:
-            return (weights @ sums) / (weights @ slices), n
+            return (weights @ sums) / (weights @ slices), n, having
     if metric.pooled == DISTANCES:
-        return _pooled_hd95(distances, pd.Series(code, index=table.index), weights), n
-    return metric.of_sums(*(weights @ patient_sums(table[column]) for column in metric.pooled)), n
+        return _pooled_hd95(distances, pd.Series(code, index=table.index), weights), n, having
+    return metric.of_sums(*(weights @ patient_sums(table[column]) for column in metric.pooled)), n, having
 
 
 def _pooled_hd95(distances: pd.DataFrame, code: pd.Series, weights: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ def apta_stages_figure(
     )
     for axes in grid.flat:
         axes.title.set_fontsize(11)
-    painted = "; pass 6 then paints everything red" if (final != before).any() else ""
+    painted = "; pass 6 then paints canal and discs red" if (final != before).any() else ""
     legend = class_patches() + [Patch(color=colour, label=name) for name, colour in DIFFERENCES.items()]
     title = f"From grey values back to classes: the passes of APTA{painted}"
     return finish(figure, title, source=source, legend=legend)

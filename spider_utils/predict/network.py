@@ -42,12 +42,13 @@ ONE_LOOK = InferenceSettings()
 class VolumeSettings:
     """How a network is shown volumes, so that they look like the slices that it has learnt from."""
 
-    landmarks: tuple[float, ...] = ()  # of the intensities (see `standardise`); none: scaled as in training
+    body_landmarks: tuple[float, ...] = ()  # of the intensities (see `standardise`); none: scaled as in training
     field_mm: float = 0.0  # slices are widened to a square of this size at least; 0: sized as in training
     slice_mm: float = 0.0  # distance of the neighbours that it has learnt from; 0: the next slices, however far
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "landmarks", check_landmarks(self.landmarks) if len(self.landmarks) else ())
+        marks = check_landmarks(self.body_landmarks) if len(self.body_landmarks) else ()
+        object.__setattr__(self, "body_landmarks", marks)
         for name in ("field_mm", "slice_mm"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:

@@ -25,7 +25,7 @@ from spider_utils.common.progress import progress
 from spider_utils.common.tables import fused, write_csv
 from spider_utils.data.apart import read_apart
 from spider_utils.data.check.dataset import run_checks
-from spider_utils.data.intensity import scale_intensity, standardise
+from spider_utils.data.intensity import held_box, scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
 from spider_utils.data.pose import acquired_axis, from_pose, to_pose
 from spider_utils.data.preprocess import resampled_grid
@@ -143,17 +143,22 @@ def predict_classes(
 ) -> tuple[np.ndarray, Spacing]:
     """Segment a volume slice by slice: classes (D, H, W) uint8 in the common pose, and their spacing in mm.
 
-    `settings`: how the network is shown volumes; None: as its JSON says.
+    Outer slices of one value, such as padding, are background, and no other slice's neighbours. `settings`: how the
+    network is shown volumes; None: as its JSON says.
     """
     settings = settings or read_volume_settings(network)
     posed = to_pose(volume)
     spacing = posed.GetSpacing()[::-1]
-    voxels = sitk.GetArrayViewFromImage(posed)
+    whole = sitk.GetArrayViewFromImage(posed)
+    held = held_box(whole)[0]
+    voxels = whole[held]
     field = slice_field(voxels.shape[1:], spacing[1:], network, settings)
     slices = prepare_slices(voxels, field, network, settings)
     around = neighbours_at(len(slices), spacing[0], network.neighbours, settings.slice_mm)
     masks = predict_masks(network, slices, around, field, network.batch_size)
-    return np.ascontiguousarray(masks[:, *inside(voxels.shape[1:], field)]), spacing
+    classes = np.zeros(whole.shape, np.uint8)
+    classes[held] = masks[:, *inside(voxels.shape[1:], field)]
+    return classes, spacing
 
 
 def prepare_slices(
@@ -169,8 +174,8 @@ def prepare_slices(
 
 def scaled_slices(voxels: np.ndarray, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:
     """Return a volume (D, H, W) with intensities 0..255, uint8: on the landmarks' scale, or scaled as in training."""
-    if settings.landmarks:
-        return standardise(voxels, settings.landmarks)
+    if settings.body_landmarks:
+        return standardise(voxels, settings.body_landmarks)
     method = trained_on(network.description).get("intensity", "slice_minmax")
     parts = [voxels[number : number + 1] for number in range(len(voxels))] if method == "slice_minmax" else [voxels]
     return np.concatenate([scale_intensity(part.astype(np.float32), method) for part in parts])

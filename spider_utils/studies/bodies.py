@@ -82,7 +82,7 @@ def phantom_cases(networks: list[ReadyNetwork]) -> Iterator[Case]:
 def segment(name: str, image: sitk.Image, bodies: sitk.Image, network: ReadyNetwork, way: str) -> Case:
     """Segment one volume with one scale of intensities."""
     settings = read_volume_settings(network)
-    settings = replace(settings, landmarks=()) if way == AS_TRAINED else settings
+    settings = replace(settings, body_landmarks=()) if way == AS_TRAINED else settings
     classes, spacing = predict_classes(image, network, settings)
     shown, truth = (sitk.GetArrayFromImage(to_pose(one)) for one in (image, bodies))
     return Case(name, network.weights.stem, way, shown, truth, classes, spacing)

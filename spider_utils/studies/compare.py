@@ -10,7 +10,7 @@ from itertools import product
 import pandas as pd
 
 from spider_utils.evaluate.bootstrap import estimate
-from spider_utils.evaluate.overlap import replicated_dice
+from spider_utils.evaluate.overlap import patients_with, replicated_dice
 
 
 def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -> pd.DataFrame:
@@ -21,10 +21,11 @@ def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -
     rows = []
     for key, part in counts.groupby(list(keys), sort=False):
         sizes = {"patients": part["patient"].nunique(), "slices": part.groupby(["series", "slice_index"]).ngroups}
+        having = patients_with(part)
         for aggregation, by_class in replicated_dice(part).items():
             for name, values in by_class.items():
                 row = dict(zip(keys, key, strict=True)) | {"aggregation": aggregation, "class": name}
-                rows.append(row | estimate("value", values) | sizes)
+                rows.append(row | estimate("value", values, having[name]) | sizes)
     return pd.DataFrame(rows)
 
 
@@ -33,10 +34,12 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
     rows = []
     for epoch, part in counts.groupby("epoch", sort=True):
         arms = {arm: replicated_dice(own) for arm, own in part.groupby("arm", sort=False)}
+        having = {arm: patients_with(own) for arm, own in part.groupby("arm", sort=False)}
         base = arms.pop(reference, {})  # without it there is nothing to compare with, and no row
         for aggregation, arm in product(base, arms):
             for name, values in arms[arm][aggregation].items():
                 row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation, "class": name}
-                row |= estimate("difference", values - base[aggregation][name])
+                both = min(having[arm][name], having[reference][name])
+                row |= estimate("difference", values - base[aggregation][name], both)
                 rows.append(row | {"patients": part["patient"].nunique()})
     return pd.DataFrame(rows)

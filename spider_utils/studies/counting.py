@@ -82,11 +82,13 @@ def name_parts(name: str) -> tuple[int, str]:
 def segment_slices(files: dict[str, Path], network: ReadyNetwork) -> Iterator[Segmented]:
     """Segment every slice in both fields and with both scales of intensities.
 
-    Raises SpiderError on a file that is no grey PNG, and where the network's JSON has no landmarks.
+    Raises SpiderError on a file that is no grey PNG, and where the network's JSON has no body_landmarks.
     """
-    landmarks = read_volume_settings(network).landmarks
+    landmarks = read_volume_settings(network).body_landmarks
     if not landmarks:
-        raise SpiderError(f"{network.weights.with_suffix('.json')}: expected landmarks under 'volumes', found none")
+        raise SpiderError(
+            f"{network.weights.with_suffix('.json')}: expected body_landmarks under 'volumes', found none"
+        )
     for name, path in progress(files.items(), desc="counting", unit="slice"):
         image = read_grey(path)[::-1]
         scaled = {

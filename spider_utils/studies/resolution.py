@@ -29,7 +29,7 @@ from spider_utils.common.progress import progress
 from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.evaluate.bootstrap import estimate
-from spider_utils.evaluate.overlap import replicated_dice
+from spider_utils.evaluate.overlap import patients_with, replicated_dice
 from spider_utils.evaluate.scores import SliceScores, score_slices
 from spider_utils.models.batches import resize_images
 from spider_utils.predict.network import ReadyNetwork, ready_network
@@ -198,6 +198,12 @@ def group_dice(groups: dict[str, SliceScores]) -> dict[str, dict[str, np.ndarray
     return found
 
 
+def _patients_with(table: pd.DataFrame) -> dict[str, int]:
+    """Count the patients that have a Dice of each class, the foreground's and OUTER (see `overlap.patients_with`)."""
+    found = patients_with(table)
+    return found | {OUTER: min(found["vertebrae"], found["discs"])}
+
+
 def resolution_tables(groups: dict[str, SliceScores], grids: dict[str, Grid]) -> dict[str, pd.DataFrame]:
     """Return the study's tables, of Dice over pooled pixels with 95 % intervals over patients.
 
@@ -211,19 +217,20 @@ def resolution_tables(groups: dict[str, SliceScores], grids: dict[str, Grid]) ->
         table = groups[group].table
         sizes = {"patients": table["patient"].nunique()}
         sizes["slices"] = len(table.drop_duplicates(["series", "slice_index"]))
+        having = _patients_with(table)
         place = {"group": group} | vars(made.get(group, Grid(0.0, 0.0)))
         for name, values in by_class.items():
             if name != "background":
-                rows.append(place | {"class": name} | estimate("value", values, sizes["patients"]) | sizes)
+                rows.append(place | {"class": name} | estimate("value", values, having[name]) | sizes)
     space = {group.removeprefix("T2 SPACE, "): groups[group] for group in made}
     steps = []
     for step, (before, after) in STEPS.items():
+        sides = [_patients_with(groups[side].table) for side in (before, after) if side in groups]
         for name in dice.get(after, {}):
             if name in dice[before] and name != "background":
                 change = dice[after][name] - dice[before][name]
-                steps.append(
-                    {"step": step, "from": before, "to": after, "class": name} | estimate("difference", change)
-                )
+                place = {"step": step, "from": before, "to": after, "class": name}
+                steps.append(place | estimate("difference", change, min(having[name] for having in sides)))
     columns = ["step", "from", "to", "class", "difference", "ci_low", "ci_high"]
     return {
         "resolution": pd.DataFrame(rows),

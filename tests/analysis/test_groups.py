@@ -96,11 +96,15 @@ def test_every_structure_is_scored_by_what_is_predicted_near_it(stack):
     assert vertebrae.loc[1, "Pfirrman grade"] == 5
 
 
-def test_the_spacing_is_the_tables_or_assumed_from_the_overview(stack):
+def test_the_spacing_is_the_tables_or_spiders_or_the_overviews(stack):
     table = stack.table.assign(pixel_mm_row=np.nan, pixel_mm_col=np.nan)
-    assert stack_spacing(table, (640, 512), OVERVIEW) == pytest.approx((1.0, 0.5, 0.625))
+    assert stack_spacing(table, (640, 512), OVERVIEW) == pytest.approx((1.0, 0.5, 0.5))
     known = table.assign(pixel_mm_row=0.4, pixel_mm_col=0.3, slice_index=table["slice_index"] * 2)
     assert stack_spacing(known, (640, 512), OVERVIEW) == pytest.approx((2.0, 0.4, 0.3))
+    released = table.assign(series="81_t2_SPACE")  # 697 rows of 0.435 mm, 512 columns of 0.469 mm, stored as 640 x 512
+    listed = OVERVIEW.assign(new_file_name="81_t2_SPACE")
+    expected = (0.916572, 697 * 0.435456 / 640, 0.46875)
+    assert stack_spacing(released, (640, 512), listed) == pytest.approx(expected, abs=1e-5)
     with pytest.raises(SpiderError, match="expected a row for 1_t2_SPACE"):
         stack_spacing(table, (640, 512), OVERVIEW[1:])
 

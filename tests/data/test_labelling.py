@@ -31,10 +31,9 @@ def test_what_is_kept_lost_and_invented(series):
     # Slice 1 has all classes; pass 3's preference for the right shifts edges, no more than that.
     assert table.loc[1, ["dice_vertebrae", "dice_canal", "dice_discs"]].min() > 0.9
     assert 0 < table.loc[1, "changed"] < 64
-    # Vertebrae alone become discs (slice 0), or canal and discs (slice 3): without red, all of the slice turns red.
+    # Vertebrae alone become discs (slice 0), or canal and discs (slice 3): without red these turn red, black stays.
     assert table["painted_red"].tolist() == [True, False, False, True, False]
-    assert table.loc[3, "changed"] == 64 * 64 - 600
-    assert table.loc[3, "dice_vertebrae"] == pytest.approx(2 * 600 / (600 + 64 * 64))
+    assert table.loc[[0, 3], "changed"].max() < 64 and table.loc[[0, 3], "dice_vertebrae"].min() > 0.9
     assert np.isnan(table.loc[2, "dice_canal"]) and table.loc[4, "changed"] == 0
     assert not table[[name for name in table if name.startswith("lost_")]].any(axis=None)
 

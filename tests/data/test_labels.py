@@ -181,11 +181,16 @@ def test_pass_4_leaves_what_sees_one_colour_and_pass_5_takes_it():
     assert stage(5, row) == [[0, 1, 0]]
 
 
-def test_pass_6_paints_a_whole_image_without_red():
+def test_pass_6_turns_green_and_blue_red_where_red_is_missing_and_leaves_black():
     canal = np.zeros((8, 8), np.uint8)
     canal[2:6, 2:6] = G
     assert stage(5, canal.tolist())[3] == [0, 0, 2, 2, 2, 2, 0, 0]
-    assert (apta(canal) == 1).all()
+    np.testing.assert_array_equal(apta(canal), apta_stages(canal)[-2][1] == 2)
+    assert set(np.unique(apta(canal))) == {0, 1}
+    discs = np.where(canal == G, D, 0).astype(np.uint8)
+    both = np.hstack([canal, discs])
+    assert set(np.unique(apta_stages(both)[-2][1])) == {0, 2, 3}
+    np.testing.assert_array_equal(apta(both), apta_stages(both)[-2][1] > 0)
     with_vertebra = np.hstack([canal, np.where(canal == G, R, 0).astype(np.uint8)])
     assert set(np.unique(apta(with_vertebra))) == {0, 1, 2}
 

@@ -21,9 +21,9 @@ def test_a_mean_is_over_the_patients_that_have_a_value():
 
 def test_an_interval_leaves_the_value_itself_and_undefined_draws_out():
     values = np.array([100.0, *np.arange(101), np.nan])
-    assert interval(values) == (2.5, 97.5)
+    assert interval(values, 5) == (2.5, 97.5)
     assert estimate("dice", values, 5) == {"dice": 100.0, "ci_low": 2.5, "ci_high": 97.5}
-    assert list(estimate("ece", values, bounds="ece")) == ["ece", "ece_low", "ece_high"]
+    assert list(estimate("ece", values, 5, bounds="ece")) == ["ece", "ece_low", "ece_high"]
 
 
 @pytest.mark.parametrize(("values", "patients"), [([1.0, 2.0, 3.0], 1), ([1.0, np.nan], 2), ([1.0], 2)])

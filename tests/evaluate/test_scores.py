@@ -200,6 +200,18 @@ def test_one_patient_has_a_value_but_no_interval():
     assert "[" not in "".join(summary_lines(summary)[1:])
 
 
+@pytest.mark.parametrize("metric", ["dice", "recall", "hd95"])
+def test_a_class_of_one_patient_has_a_value_but_no_interval(metric):
+    reference, prediction, table = make_slices({1: 2, 3: 2, 5: 3})
+    for masks in (reference, prediction):
+        masks[:4][masks[:4] == 2] = 0  # only patient 5 shows the canal
+    summary = summarise(score_slices(reference, prediction, table), "test", 40)
+    for aggregation in AGGREGATIONS:
+        for name, bounded in (("canal", False), ("foreground", False), ("discs", True)):
+            row = pick(summary, class_=name, aggregation=aggregation, metric=metric)
+            assert np.isfinite(row["value"]) and np.isfinite([row["ci_low"], row["ci_high"]]).all() == bounded
+
+
 def test_long_table_holds_every_combination_once(summary):
     assert summary.columns.tolist() == COLUMNS
     assert not summary.duplicated(COLUMNS[:6]).any()

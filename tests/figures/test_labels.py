@@ -62,12 +62,12 @@ def test_stages_count_and_paint_the_difference():
     assert painted[3:] == [[60, 60, 60], [0, 0, 0]]
 
 
-def test_stages_say_when_the_whole_slice_turns_red():
+def test_stages_say_when_canal_and_discs_turn_red():
     grey = np.zeros((30, 20), np.uint8)
     grey[10:20, 5:15] = 255  # the highest label is a vertebra
     direct = (grey > 0).astype(np.uint8)
     figure = labels.apta_stages_figure(grey, apta_stages(grey), direct, source="phantom")
-    assert any("pass 6 then paints everything red" in text for text in texts(figure))
+    assert any("pass 6 then paints canal and discs red" in text for text in texts(figure))
     assert not any("pass 6" in text for text in texts(stages_figure()))
 
 

@@ -77,11 +77,10 @@ def lone_like_eight(image, x, y):
     return most_common(around)
 
 
-def all_red(image):
-    colours = {colour for row in image for colour in row}
-    if (GREEN in colours or BLUE in colours) and RED not in colours:
-        return [[RED for _ in row] for row in image]
-    return image
+def red_where_none_is(image):
+    if any(RED in row for row in image):
+        return image
+    return [[RED if colour in (GREEN, BLUE) else colour for colour in row] for row in image]
 
 
 def apta_images(grey):
@@ -89,5 +88,5 @@ def apta_images(grey):
     images = [[[threshold(value) for value in row] for row in grey]]
     for rule in (lone_to_black, like_four, like_eight, lone_like_eight):
         images.append(each_pixel(images[-1], rule))
-    images.append(all_red(images[-1]))
+    images.append(red_where_none_is(images[-1]))
     return [[[CLASS_OF[colour] for colour in row] for row in image] for image in images]

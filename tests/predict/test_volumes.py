@@ -80,9 +80,9 @@ def test_every_orientation_comes_back_on_its_own_grid(code):
 
 def test_standardised_intensities_undo_another_scale():
     classes = classes_at_random(1)
-    landmarks = tuple(np.percentile(classes * 85.0, PERCENTILES))
+    landmarks = tuple(np.percentile(classes[classes > 0] * 85.0, PERCENTILES))
     volume = volume_of(classes, lambda grey: 300 + 2 * grey)
-    found, _ = predict_classes(volume, ruler(), VolumeSettings(landmarks=landmarks))
+    found, _ = predict_classes(volume, ruler(), VolumeSettings(landmarks))
     np.testing.assert_array_equal(found, classes)
 
 
@@ -93,7 +93,8 @@ def test_a_wider_field_is_black_around_the_slice_and_is_cut_off_again():
     found, _ = predict_classes(volume_of(classes), ruler(), settings)
     assert found.shape == SHAPE and (found[:, 22:42, 9:15] == 3).all()
     assert (found[:, :18] == 0).all() and (found[:, 46:] == 0).all() and (found[:, :, 21:] == 0).all()
-    shown = prepare_slices(np.full(SHAPE, 255, np.uint8), (128, 85), ruler(), VolumeSettings(LANDMARKS, 64.0))
+    noise = np.random.default_rng(0).integers(100, 255, SHAPE)
+    shown = prepare_slices(noise, (128, 85), ruler(), VolumeSettings(LANDMARKS, 64.0))
     rows, columns = (np.flatnonzero((shown == 0).all(axis=0).all(axis=axis)) for axis in (1, 0))
     assert shown.shape == SHAPE  # its edges are one pixel soft
     assert len(rows) == pytest.approx(32, abs=2) and len(columns) == pytest.approx(32 - 32 * 32 / 85, abs=2)
@@ -147,7 +148,8 @@ def test_the_network_sees_its_neighbours_as_channels():
     [
         ({"field_mm": -1}, "field_mm: expected a number of mm, 0 or more, found -1"),
         ({"slice_mm": "1"}, "slice_mm: expected a number of mm, 0 or more, found '1'"),
-        ({"landmarks": [1, 2]}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": [1, 2]}, "landmarks: expected 14 ascending numbers"),
+        ({"landmarks": list(LANDMARKS)}, "unexpected keyword argument 'landmarks'"),  # of whole slices, as once
         ({"size": 3}, "size"),
     ],
 )
@@ -432,6 +434,19 @@ def test_a_missing_input_is_one_line(tmp_path, capsys):
     assert main(["predict", "--input", str(tmp_path / "none"), "--output", str(tmp_path / "out")]) == 2
     expected = "expected a volume, or a folder of volumes or PNG slices, found none; check the path"
     assert capsys.readouterr().err == f"error: {tmp_path / 'none'}: {expected}\n"
+
+
+def test_black_slices_on_either_side_change_nothing(shared_data):
+    volume = read_volume(shared_data / "volumes" / "real_t2_lumbar.nii.gz")
+    voxels = sitk.GetArrayFromImage(to_pose(volume))[15:21]
+    network, found = networks.ready_network(device="cpu"), []
+    for black in (0, 15):
+        posed = sitk.GetImageFromArray(np.pad(voxels, ((black, black), (0, 0), (0, 0))))
+        posed.SetSpacing(to_pose(volume).GetSpacing())
+        posed.SetDirection(to_pose(volume).GetDirection())
+        found.append(predict_classes(posed, network)[0])
+    assert (found[0] > 0).mean() > 0.05
+    np.testing.assert_array_equal(found[1], np.pad(found[0], ((15, 15), (0, 0), (0, 0))))
 
 
 def test_a_real_volume_of_another_site_is_segmented_on_its_own_grid(shared_data, tmp_path):

@@ -43,6 +43,15 @@ def test_replicates_of_two_patients_take_three_values_only():
     assert (table["ci_low"], table["ci_high"]) == pytest.approx((possible[0], possible[2]))
 
 
+def test_a_class_of_one_patient_has_no_interval():
+    both = pd.concat([counts("a", A), counts("b", {1: [(9, 1, 0), (5, 5, 5)], 2: [(30, 12, 0)]})])
+    absent = (both["class"] == "canal") & (both["patient"] == 2)
+    both.loc[absent, ["tp", "fp", "fn"]] = 0
+    for table in (dice_table(both), difference_table(both, "a")):
+        held = table.set_index("class")["ci_low"]
+        assert held[["canal", "foreground"]].isna().all() and held[["vertebrae", "discs"]].notna().all()
+
+
 def test_a_class_in_neither_mask_does_not_count():
     absent = {1: [(0, 0, 0), (5, 5, 5)], 2: [(0, 0, 0)]}
     table = dice_table(counts("a", absent)).set_index(["aggregation", "class"])["value"]

@@ -152,7 +152,7 @@ def toy_network(size=(230, 230)) -> SimpleNamespace:
     landmarks = [0] * 11 + [60, 180, 255]
     return SimpleNamespace(
         model=FromBrightness(), device=torch.device("cpu"), size=size, neighbours=1, settings=InferenceSettings(),
-        description={"volumes": {"landmarks": landmarks}, "trained_on": {"patients": [2]}}, weights=None,
+        description={"volumes": {"body_landmarks": landmarks}, "trained_on": {"patients": [2]}}, weights=None,
     )  # fmt: skip
 
 
