@@ -15,7 +15,7 @@ Tables = dict[str, pd.DataFrame]
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
 OWN = ("folds", "fold", "seed", "train_slices")  # what `plan` sets for each training: not for a file's base or arms
-PARTS = {
+PARTS = {  # of a study file
     "question": str,
     "reference": str,
     "score_epochs": list,
@@ -121,11 +121,7 @@ def read_study_file(path: Path) -> dict[str, Any]:
             )
     _check_keys(f"{path}", content, PARTS | MORE)
     for name, arm in content["arms"].items():
-        if not isinstance(name, str) or not NAME.fullmatch(name):
-            raise SpiderError(
-                f"{path}: arm {name!r}: expected a name of letters, digits and _ . + -, which is a folder's name too; "
-                "rename it"
-            )
+        check_arm_name(name, f"{path}: ")
         content["arms"][name] = arm = {} if arm is None else arm
         if not isinstance(arm, dict):
             raise SpiderError(f"{path}: arm '{name}': expected {', '.join(OF_AN_ARM)}, found {arm!r}; mend the file")
@@ -137,6 +133,15 @@ def read_study_file(path: Path) -> dict[str, Any]:
             if name in values:
                 raise SpiderError(f"{path}: {part}: {name}: a study sets it for each of its trainings; leave it out")
     return content
+
+
+def check_arm_name(name: Any, where: str = "") -> None:
+    """Raise SpiderError unless an arm's name can be that of a folder, inside the study's own."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise SpiderError(
+            f"{where}arm {name!r}: expected a name of letters, digits and _ . + -, which is a folder's name too; "
+            "rename it"
+        )
 
 
 def _check_keys(where: str, content: dict, kinds: dict[str, Any]) -> None:
@@ -168,7 +173,7 @@ def as_list(value: Any) -> list:
 
 
 def whole_numbers(name: str, value: Any) -> list[int]:
-    """Return one number or several as a list of integers from 0. Raises SpiderError on anything else, and on one twice."""
+    """Return one number or several as a list of integers from 0, each once. Raises SpiderError on anything else."""
     found = as_list(value)
     if not found or not all(re.fullmatch("[0-9]{1,10}", str(one)) for one in found):
         raise SpiderError(f"{name}: expected whole numbers, found {value!r}")
