@@ -26,12 +26,14 @@ FIND_PYTHON = set -e; python=""; \
 	    exit 1; \
 	fi
 
-.PHONY: help setup run test notebooks badges lab site clean
+.PHONY: help setup run test fuzz mutants notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
 	@echo "make test       ruff, mypy, the unit tests, and the committed notebooks run again and compared"
+	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
+	@echo "make mutants    change the scoring code in small ways, and see whether the tests notice"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
@@ -58,6 +60,10 @@ test: setup
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
 	SPIDER_RUNS="$$runs" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
 	    --nbval --nbval-current-env --nbval-cell-timeout 1800
+
+CASES ?= 10000
+fuzz: setup
+	$(RUN) -m tests.fuzz --cases $(CASES)
 
 notebooks: setup
 	$(RUN) -m tools.notebooks

@@ -23,7 +23,7 @@ from spider_utils.data.series import SEQUENCES, SUBSETS
 
 STORE_FILE = "store.json"
 COUNTS = [f"n_{name}" for name in CLASSES]
-TEXTS = {"series": None, "sequence": SEQUENCES, "subset": SUBSETS}  # columns of slices.csv and audit.csv, their values
+TEXTS: dict[str, tuple[str, ...]] = {"series": (), "sequence": SEQUENCES, "subset": SUBSETS}  # columns of the tables
 WHOLE, SPACINGS = ("patient", "slice_index", *COUNTS), ("pixel_mm_row", "pixel_mm_col")  # columns of numbers
 SIDES = ("store_height", "store_width")
 REMEDY = "delete the store and make it again"
@@ -131,8 +131,8 @@ def _read_table(path: Path) -> pd.DataFrame:
         if name not in table:
             raise SpiderError(f"{path}: expected the column {name}, found {', '.join(table)}; {REMEDY}")
     for name, known in TEXTS.items():
-        unknown = set() if known is None else set(table[name]) - set(known)
-        if unknown:
+        unknown = set(table[name]) - set(known)
+        if known and unknown:
             raise SpiderError(f"{path}: {name}: expected one of {', '.join(known)}, found {unknown.pop()!r}; {REMEDY}")
     for name in WHOLE:
         if table[name].dtype.kind != "i" or (name != "slice_index" and (table[name] < 0).any()):

@@ -46,7 +46,7 @@ def open_run(
     return _open(path, begun, saved.get("parameters", {}) | changed)
 
 
-def begin_run(path: Path, source: str, data_dir: str | None, profile: str, parameters: dict[str, Any]) -> Run:
+def begin_run(path: Path, source: str, data_dir: Path | str | None, profile: str, parameters: dict[str, Any]) -> Run:
     """Open a run folder with these parameters and no others, whatever was once begun there: what a command says.
 
     Raises SpiderError like `open_run`.

@@ -6,8 +6,12 @@ ADDRESS`.
 """
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
+from typing import Any
 
 import torch
 from joblib import Parallel, delayed, parallel_config
@@ -21,12 +25,13 @@ def run_parallel(function: Callable, calls: list[tuple], workers: int, scheduler
     """Call `function` with each tuple of arguments, `workers` at a time, and yield the results as they come.
 
     With the address of a Dask scheduler its workers do the calls. Raises SpiderError when Dask's `distributed` is not
-    installed, or no scheduler answers.
+    installed, or no scheduler answers. Workers of this machine end with this process, also when it is killed.
     """
-    jobs = [delayed(function)(*arguments) for arguments in calls]
     if not scheduler:
+        jobs = [delayed(_while_alive)(os.getpid(), function, *arguments) for arguments in calls]
         yield from Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
         return
+    jobs = [delayed(function)(*arguments) for arguments in calls]
     try:
         from distributed import Client
     except ImportError as error:
@@ -42,6 +47,25 @@ def run_parallel(function: Callable, calls: list[tuple], workers: int, scheduler
         ) from error
     with client, parallel_config(backend="dask"):
         yield from Parallel(return_as="generator_unordered")(jobs)
+
+
+def _while_alive(parent: int, function: Callable, *arguments: Any) -> Any:
+    """Call a function in a worker of the process `parent`, or in that process itself."""
+    if os.getpid() != parent:
+        _end_with(parent)
+    return function(*arguments)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    """End this process, in the midst of its work, as soon as `parent` is no longer the one that it belongs to."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager

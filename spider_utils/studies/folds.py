@@ -10,6 +10,7 @@ from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore
 from spider_utils.runs.stages import deal
 from spider_utils.studies.harness import NOTE
+from spider_utils.studies.study_file import check_arm_name
 from spider_utils.train.checkpoints import NETWORK_FILE
 
 
@@ -27,6 +28,7 @@ def read_unseen(
 
 def study_folds(study_out: Path, arm: str, store: SliceStore, seed: int = 0) -> list[Fold]:
     """Find the networks of an arm's folds and what each of them holds out. Raises SpiderError as `read_unseen`."""
+    check_arm_name(arm)
     folds: list[Fold] = []
     place = study_out / "trainings" / arm
     count = None

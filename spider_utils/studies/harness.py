@@ -23,7 +23,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import write_json
+from spider_utils.common.files import read_json, write_json
+from spider_utils.common.locks import alone
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
@@ -98,18 +99,20 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
 
     `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. `scheduler`: the
     address of a Dask scheduler whose workers do it instead (see `engine`). After every training trainings.csv is
-    written anew. Raises SpiderError when the folder holds a study of other data or other settings.
+    written anew. Raises SpiderError when the folder holds a study of other data or other settings, or another process
+    is at work there.
     """
     out, trainings = Path(out), plan(study, store.table)
-    wanted = [one for one in trainings if not is_done(one, store.info, out)]
-    write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
-    calls = [(one, store.path.resolve(), out.resolve()) for one in wanted]
-    done = run_parallel(run_training, calls, worker_count(study, workers), scheduler)
-    total, before = len(trainings), len(trainings) - len(wanted)
-    for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
-        tqdm.write(line)
-        finished = [one for one in trainings if (out / "trainings" / one.place / NOTE).is_file()]
-        write_metrics(training_table(finished, out), out / "trainings.csv")
+    with alone(out, "a study"):
+        wanted = [one for one in trainings if not is_done(one, store.info, out)]
+        write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
+        calls = [(one, store.path.resolve(), out.resolve()) for one in wanted]
+        done = run_parallel(run_training, calls, worker_count(study, workers), scheduler)
+        total, before = len(trainings), len(trainings) - len(wanted)
+        for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
+            tqdm.write(line)
+            finished = [one for one in trainings if (out / "trainings" / one.place / NOTE).is_file()]
+            write_metrics(training_table(finished, out), out / "trainings.csv")
     overlap = pd.concat([read_overlap(one, out) for one in trainings], ignore_index=True)
     write_metrics(overlap, out / "overlap.csv")
     return overlap
@@ -126,7 +129,9 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
     note = out / "trainings" / training.place / NOTE
     if not note.is_file():
         return False
-    found = json.loads(note.read_text(encoding="utf-8"))["made_from"]
+    found = read_json(note).get("made_from")
+    if not isinstance(found, dict):
+        raise SpiderError(f"{note}: expected what a training was made from, found none; delete the training's folder")
     refuse_other_training(found, made_from(training, data), note, "take another --out folder")
     return True
 

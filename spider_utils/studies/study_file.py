@@ -1,5 +1,6 @@
 """Study files: YAML in this folder, or by path. A study names its arms: what differs from `base`."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,19 @@ Tables = dict[str, pd.DataFrame]
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
+OWN = ("folds", "fold", "seed", "train_slices")  # what `plan` sets for each training: not for a file's base or arms
+PARTS = {  # of a study file
+    "question": str,
+    "reference": str,
+    "score_epochs": list,
+    "folds": int,
+    "seeds": list,
+    "base": dict,
+    "arms": dict,
+}
+MORE = {"options": str, "ways": list | str, "preprocess": dict}  # parts that a study file may have
+OF_AN_ARM = {"title": str, "values": dict, "kind": str}
+NAME = re.compile(r"\w[\w.+-]*")  # of an arm, which is a folder's name too
 
 
 @dataclass(frozen=True)
@@ -59,13 +73,15 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
     for key in ("folds", "seeds", "score_epochs"):
         content[key] = whole_numbers(key, content[key])
-    wanted = as_list(overrides.pop("arms", list(content["arms"])))
+    if min(content["score_epochs"]) < 1:
+        raise SpiderError(f"{path}: score_epochs: expected epochs from 1, found 0; mend it")
+    wanted = list(dict.fromkeys(as_list(overrides.pop("arms", list(content["arms"])))))
     for arm in [*wanted, content["reference"]]:
         if arm not in content["arms"]:
             raise SpiderError(f"{path}: arm '{arm}': not known; expected one of {', '.join(content['arms'])}")
     base, arms = content["base"] | overrides, []
     for arm in wanted:
-        told = content["arms"][arm] or {}
+        told = content["arms"][arm]
         title, values = told.get("title", arm), told.get("values", {})
         leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
         arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, told.get("kind", "")))
@@ -93,17 +109,60 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
 def read_study_file(path: Path) -> dict[str, Any]:
     """Read a study file. Raises SpiderError when it is no YAML or lacks a part."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise SpiderError(f"{path}: expected YAML, found {str(error).splitlines()[0]}; mend the file") from error
-    kinds = {"question": str, "reference": str, "score_epochs": list, "folds": int, "seeds": list}
-    for key, kind in (kinds | {"base": dict, "arms": dict}).items():
+        content = yaml.load(path.read_text(encoding="utf-8"), _OnceLoader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpiderError(f"{path}: expected YAML, found {first}; mend the file") from error
+    for key, kind in PARTS.items():
         found = content.get(key) if isinstance(content, dict) else None
         if not isinstance(found, kind):
             raise SpiderError(
                 f"{path}: expected the key '{key}' with a {kind.__name__}, found {found!r}; mend the file"
             )
+    _check_keys(f"{path}", content, PARTS | MORE)
+    for name, arm in content["arms"].items():
+        check_arm_name(name, f"{path}: ")
+        content["arms"][name] = arm = {} if arm is None else arm
+        if not isinstance(arm, dict):
+            raise SpiderError(f"{path}: arm '{name}': expected {', '.join(OF_AN_ARM)}, found {arm!r}; mend the file")
+        _check_keys(f"{path}: arm '{name}'", arm, OF_AN_ARM)
+    parts = {"base": content["base"]}
+    parts |= {f"arm '{name}'": arm.get("values", {}) for name, arm in content["arms"].items()}
+    for part, values in parts.items():
+        for name in OWN:
+            if name in values:
+                raise SpiderError(f"{path}: {part}: {name}: a study sets it for each of its trainings; leave it out")
     return content
+
+
+def check_arm_name(name: Any, where: str = "") -> None:
+    """Raise SpiderError unless an arm's name can be that of a folder, inside the study's own."""
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise SpiderError(
+            f"{where}arm {name!r}: expected a name of letters, digits and _ . + -, which is a folder's name too; "
+            "rename it"
+        )
+
+
+def _check_keys(where: str, content: dict, kinds: dict[str, Any]) -> None:
+    """Raise SpiderError on a key that nobody reads, or a value of another kind."""
+    for key, value in content.items():
+        if key not in kinds:
+            raise SpiderError(f"{where}: expected some of {', '.join(kinds)}, found {key!r}; mend the file")
+        if not isinstance(value, kinds[key]):
+            kind = getattr(kinds[key], "__name__", kinds[key])
+            raise SpiderError(f"{where}: {key}: expected {kind}, found {value!r}; mend the file")
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Reads YAML as `yaml.safe_load` does, and refuses a key that stands twice, of which the last would count."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        keys = [key.value for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                raise ValueError(f"the key '{key}' twice")
+        return super().construct_mapping(node, deep)
 
 
 def as_list(value: Any) -> list:
@@ -114,8 +173,11 @@ def as_list(value: Any) -> list:
 
 
 def whole_numbers(name: str, value: Any) -> list[int]:
-    """Return one number or several as a list of integers from 0. Raises SpiderError on anything else."""
+    """Return one number or several as a list of integers from 0, each once. Raises SpiderError on anything else."""
     found = as_list(value)
-    if not found or not all(str(one).isdecimal() for one in found):
+    if not found or not all(re.fullmatch("[0-9]{1,10}", str(one)) for one in found):
         raise SpiderError(f"{name}: expected whole numbers, found {value!r}")
-    return [int(one) for one in found]
+    numbers = [int(one) for one in found]
+    if len(set(numbers)) < len(numbers):
+        raise SpiderError(f"{name}: expected each number once, found {value!r}")
+    return numbers

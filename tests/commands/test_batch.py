@@ -71,7 +71,10 @@ def folder(tmp_path):
 
 
 def test_a_folder_of_twenty_with_eight_bad_ones(folder, tmp_path, monkeypatch, capsys):
-    network = bright_network(SIZE, description={"training": {"model": "ruler", "width": 1}})
+    weights = tmp_path / "bright.safetensors"
+    for path in (weights, weights.with_suffix(".json")):
+        path.write_bytes(b"")  # their digests decide what is kept
+    network = bright_network(SIZE, description={"training": {"model": "ruler", "width": 1}}, weights=weights)
     monkeypatch.setattr(predict_volumes, "ready_network", lambda *_: network)
     out = tmp_path / "out"
     assert main(["predict", "--input", str(folder), "--output", str(out)]) == 1

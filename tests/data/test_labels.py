@@ -5,7 +5,7 @@ import pytest
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.apta import APTA_PASSES, apta, apta_stages
-from spider_utils.data.labels import class_pixels, classes_from_grey, four_classes
+from spider_utils.data.labels import as_classes, class_pixels, classes_from_grey, four_classes
 from tests.helpers.apta_reference import apta_images
 
 # Grey values that stand for black, red (vertebrae), green (canal) and blue (discs)
@@ -42,6 +42,30 @@ def test_unknown_grey_is_refused(value):
 def test_class_pixels_counts_each_slice():
     classes = np.array([[[0, 1], [1, 1]], [[2, 3], [3, 0]]], np.uint8)
     np.testing.assert_array_equal(class_pixels(classes), [[1, 3, 0, 0], [1, 0, 1, 2]])
+
+
+def test_class_pixels_counts_a_slice_alone_and_slices_in_stacks():
+    classes = np.array([[0, 1, 1], [3, 3, 3]])
+    np.testing.assert_array_equal(class_pixels(classes), [1, 2, 0, 3])
+    stacks = np.broadcast_to(classes, (5, 2, 2, 3))
+    assert class_pixels(stacks).shape == (5, 2, 4) and (class_pixels(stacks) == [1, 2, 0, 3]).all()
+
+
+@pytest.mark.parametrize(
+    ("read", "values", "classes", "expected"),
+    [
+        (four_classes, (0, 1, 100, 225), (0, 1, 2, 3), "0, 1..125 or 201..225"),
+        (classes_from_grey, (0, 76, 150, 29), (0, 1, 2, 3), "0, 29, 76 or 150"),
+        (as_classes, (0, 1, 2, 3), (0, 1, 2, 3), "0, 1, 2 or 3"),
+    ],
+)
+def test_each_coding_gives_bytes_and_names_what_it_expects(read, values, classes, expected):
+    found = read(np.array([values], np.int32))
+    assert found.dtype == np.uint8 and found.tolist() == [list(classes)]
+    with pytest.raises(SpiderError) as refused:
+        read(np.array([[0, 300, 301, 302, 303, 304, 305]]))
+    said = f"label map: expected values {expected}, found 300, 301, 302, 303, 304; mend or leave out this mask"
+    assert str(refused.value) == said
 
 
 def stage(number: int, rows: list[list[int]]) -> list[list[int]]:

@@ -96,6 +96,9 @@ def test_fewer_training_slices_are_drawn_from_the_training_side(kind):
     fewer = make_split(slices, SplitSettings(split=kind, train_slices=7))
     assert len(set(fewer.rows(slices, "train"))) == 7
     assert set(fewer.rows(slices, "train")) < set(whole.rows(slices, "train"))
+    count = len(whole.rows(slices, "train"))
+    every = make_split(slices, SplitSettings(split=kind, train_slices=count))  # each once, none twice
+    assert every.rows(slices, "train").tolist() == whole.rows(slices, "train").tolist()
     for side in ("validation", "test"):
         assert fewer.rows(slices, side).tolist() == whole.rows(slices, side).tolist()
     with pytest.raises(SpiderError, match="train_slices: expected at most"):

@@ -13,7 +13,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate import boundaries
 from spider_utils.evaluate.boundaries import TOLERANCES, Boundary, boundary_distances, counted_quantile
-from spider_utils.evaluate.metrics import METRICS, class_counts, confusion, overlap_counts
+from spider_utils.evaluate.metrics import METRICS, class_counts, confusion, overlap_counts, pool_boundaries
 
 surface_distance = pytest.importorskip("surface_distance")
 OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", "recall", "f1")}
@@ -248,3 +248,15 @@ def test_a_volume_needs_three_spacings():
     for masks, spacing in ((volume, (1.0, 1.0)), (volume[0], (1.0, 1.0, 1.0)), (volume[None], (1.0,) * 4)):
         with pytest.raises(SpiderError, match="spacing: expected a positive number for each axis"):
             boundary_distances(masks, masks, spacing)
+
+
+def test_the_shares_at_one_and_at_two_are_of_their_own_tolerance():
+    """A contour of length 4, of which 1 lies within 1, and 3 within 2 of the other."""
+    there = np.ones(4, np.float32)
+    boundary = Boundary(there, there, length=4.0, within=(1.0, 3.0))
+    values = {name: METRICS[name].of_slice((0, 0, 0), boundary) for name in ("nsd_1", "nsd_2")}
+    assert values == {"nsd_1": 0.25, "nsd_2": 0.75}
+    pooled = {name: pool_boundaries(name, [boundary, boundary]) for name in values}
+    assert pooled == values and TOLERANCES == (1.0, 2.0)
+    headings = {name: METRICS[name].heading("mm") for name in ("nsd_1", "nsd_2", "asd", "hd95", "dice")}
+    assert list(headings.values()) == ["NSD at 1 mm", "NSD at 2 mm", "ASD (mm)", "HD95 (mm)", "Dice"]

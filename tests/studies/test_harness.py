@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from unittest.mock import patch
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -27,6 +29,7 @@ from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours
 from spider_utils.studies.study_file import FOLDER, load_study
+from tests.helpers.locks import held
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 
@@ -149,6 +152,35 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
     pd.testing.assert_frame_equal(counts, done[1])
 
 
+def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
+    """The parent alone is killed, while both workers are at work that would go on for a minute."""
+    code = (
+        "import sys, time; from pathlib import Path; from spider_utils.studies.engine import run_parallel\n"
+        "def work(path): Path(path).touch(); time.sleep(60)\n"
+        "list(run_parallel(work, [(f'{sys.argv[1]}/{n}',) for n in range(2)], 2))"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.05)
+    workers = psutil.Process(parent.pid).children(recursive=True)
+    assert len(workers) >= 2
+    parent.kill()
+    parent.wait()
+    _, alive = psutil.wait_procs(workers, timeout=20)
+    for worker in alive:
+        worker.kill()
+    assert not alive
+
+
+def test_two_studies_in_one_folder_do_not_work_at_once(study, store, tmp_path, monkeypatch):
+    monkeypatch.setattr("spider_utils.common.locks.WAIT", 0.1)
+    with held(tmp_path):
+        with pytest.raises(SpiderError, match="another process is at work there .a study.; wait until it has ended"):
+            run_study(study, store, tmp_path, workers=1)
+    assert not (tmp_path / "study.json").exists()
+
+
 def test_other_settings_in_the_same_folder_are_refused(done, study, store, tmp_path):
     other = tmp_path / "tiny.yaml"
     other.write_text(yaml.safe_dump(STUDY | {"base": STUDY["base"] | {"gamma": 2.0}}))
@@ -185,6 +217,24 @@ def test_overrides_reach_the_base_and_the_study():
         ({"base": {"schedule": "plateau"}}, "expected schedule cosine, found plateau"),
         ({"folds": 0}, "found no training"),
         ({"seeds": ["a"]}, "seeds: expected whole numbers"),
+        ({"seeds": [0, 0]}, "seeds: expected each number once"),
+        ({"score_epochs": [0, 2]}, "score_epochs: expected epochs from 1"),
+        ({"epochs": 3}, "expected some of question, .*, found 'epochs'"),
+        ({"ways": 3}, "ways: expected .*, found 3"),
+        (
+            {"arms": {"unseen": {"values": {"seed": 3}}}},
+            "arm 'unseen': seed: a study sets it for each of its trainings",
+        ),
+        ({"arms": {"unseen": {"values": {"folds": 3}}}}, "arm 'unseen': folds: a study sets it"),
+        ({"base": STUDY["base"] | {"seed": 3}}, "base: seed: a study sets it"),
+        ({"base": STUDY["base"] | {"train_slices": 3}}, "base: train_slices: a study sets it"),
+        ({"arms": {"unseen": {"value": {}}}}, "arm 'unseen': expected some of title, values, kind, found 'value'"),
+        ({"arms": {"unseen": 3}}, "arm 'unseen': expected title, values, kind, found 3"),
+        ({"arms": {"unseen": {"values": {"epochs": float("nan")}}}}, "epochs: expected int, found nan"),
+        *(
+            ({"arms": {"unseen": None, name: None}}, f"arm {re.escape(repr(name))}: expected a name of letters")
+            for name in ("../x", "/abs", "..", "a/b", "a\\b", ".hidden", "", "two words", 3)
+        ),
     ],
 )
 def test_a_bad_study_file_is_named(change, message, store, tmp_path):
@@ -197,6 +247,9 @@ def test_a_bad_study_file_is_named(change, message, store, tmp_path):
         load_study(str(path))
     path.write_text("arms: [")
     with pytest.raises(SpiderError, match="expected YAML"):
+        load_study(str(path))
+    path.write_text(yaml.safe_dump(STUDY) + "seeds: [7]\n")
+    with pytest.raises(SpiderError, match="expected YAML, found the key 'seeds' twice"):
         load_study(str(path))
 
 

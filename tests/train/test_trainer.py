@@ -401,6 +401,38 @@ def test_a_learning_rate_of_1e30_writes_nothing_that_could_be_taken_for_a_result
     assert not [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda told: told["training"].update(width="8"), "width: expected 1 to 256, found '8'"),
+        (lambda told: told["training"].update(train_height=33), "train_height: expected a multiple of 32, found 33"),
+        (lambda told: told["training"].pop("train_width"), "train_width: expected 32 to 4096, found None"),
+        (lambda told: told["training"].update(neighbours=-1), "neighbours: expected 0 to 32, found -1"),
+        (lambda told: told["training"].update(model="vnet"), "model: expected one of paper_text, .*, found 'vnet'"),
+        (lambda told: told["training"].update(model=3), "expected the JSON that a training writes"),
+        (lambda told: told.update(training=[]), "expected the JSON that a training writes"),
+        (lambda told: told.update(inference="cleanup"), "expected the JSON that a training writes"),
+        (lambda told: told["training"].update(heads=4), "training: expected some of .*, found 'heads'"),
+        (lambda told: told.update(inferrence={}), "expected some of .*inference.*, found 'inferrence'; mend the name"),
+    ],
+)
+def test_a_description_of_a_network_that_cannot_be_is_named(change, message, uncut, tmp_path):
+    folder, _ = uncut
+    told = json.loads((folder / "best.json").read_text())
+    change(told)
+    (tmp_path / "best.json").write_text(json.dumps(told))
+    (tmp_path / "best.safetensors").write_bytes((folder / "best.safetensors").read_bytes())
+    with pytest.raises(SpiderError, match=f"best.json: {message}"):
+        ready_network(tmp_path / "best.safetensors", "cpu")
+
+
+@pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"no safetensors at all"])
+def test_a_state_that_is_another_file_is_named(content, data, tmp_path):
+    (tmp_path / "last.safetensors").write_bytes(content)
+    with pytest.raises(SpiderError, match="last.safetensors: expected a training's state, found another file; delete"):
+        train(TrainSettings(epochs=1, **SMALL), data, tmp_path, ABOUT, tmp_path / "log.csv")
+
+
 @pytest.mark.parametrize("value", [math.nan, -math.inf])
 def test_a_network_with_a_weight_that_is_not_finite_is_refused(value, uncut, tmp_path):
     folder, _ = uncut
