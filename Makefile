@@ -38,7 +38,7 @@ help:
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
 	@echo "make site       build the notebooks, results and pages as a static site: build/site/index.html"
-	@echo "make clean      remove .venv, .venv-site, build and caches; runs/ stays"
+	@echo "make clean      remove .venv, .venv-site, build, mutants and caches; runs/ stays"
 
 setup: $(READY)
 
@@ -64,6 +64,11 @@ test: setup
 CASES ?= 10000
 fuzz: setup
 	$(RUN) -m tests.fuzz --cases $(CASES)
+
+# One change at a time, by mutmut, in a copy below mutants/; what is settled is not done again.
+mutants: setup
+	$(VENV)/bin/mutmut run
+	$(RUN) -m tools.mutants
 
 notebooks: setup
 	$(RUN) -m tools.notebooks
@@ -94,5 +99,5 @@ site: $(SITE_READY)
 	@echo "the site is ready; open build/site/index.html in a browser, or put build/site on any static host"
 
 clean:
-	rm -rf $(VENV) $(SITE_VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(SITE_VENV) build dist mutants *.egg-info .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

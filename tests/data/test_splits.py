@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.splits import LEAKY_NOTE, SplitSettings, make_split
+from spider_utils.data.splits import LEAKY_NOTE, SplitSettings, learnt_from, make_split
 
 
 def table(patients: int, official: tuple[int, ...] = (), slices: int = 3) -> pd.DataFrame:
@@ -176,3 +176,22 @@ def test_only_some_sequences_may_be_learnt_from_and_all_are_tested():
         make_split(slices, SplitSettings(train_masks="drawn"))
     with pytest.raises(SpiderError, match="no slice is left to train on"):
         make_split(slices, SplitSettings(train_sequences="T1"))
+
+
+def test_a_split_over_slices_says_so_and_numbers_its_rows():
+    split = make_split(table(6), SplitSettings(split="random_slice", validation_share=0.0, folds=3))
+    assert split.kind == "random_slice" and split.label == f"random_slice ({LEAKY_NOTE})"
+    for side in ("train", "validation", "test"):
+        assert split.rows(table(6), side).dtype == np.intp
+    with pytest.raises(SpiderError, match="5 folds need as many slices, found 3; use fewer"):
+        make_split(table(1), SplitSettings(split="random_slice"))
+
+
+def test_a_training_takes_the_sequences_that_are_named():
+    slices = table(6).assign(sequence=["T1", "T2", "T2_SPACE"] * 6)
+    for named, counts in {"T1": 6, "T1+T2_SPACE": 12, "all": 18}.items():
+        chosen = learnt_from(slices, SplitSettings(train_sequences=named))
+        assert chosen.sum() == counts
+    assert set(slices["sequence"][learnt_from(slices, SplitSettings(train_sequences="T2_SPACE+T1"))]) == {
+        "T1", "T2_SPACE"
+    }  # fmt: skip

@@ -230,6 +230,20 @@ def test_confusion_counts_pairs_with_the_reference_in_rows():
         assert tuple(counts[:, label]) == overlap_counts(reference == label, prediction == label)
 
 
+def test_confusion_adds_the_slices_up_whatever_classes_they_have():
+    reference = np.array([[[0, 0], [1, 1]], [[0, 0], [0, 2]]], np.uint8)
+    prediction = np.array([[[0, 1], [1, 1]], [[0, 0], [2, 2]]], np.uint8)
+    pairs = confusion(reference, prediction)
+    assert pairs.dtype == np.int64
+    assert pairs.tolist() == [[3, 1, 1, 0], [0, 2, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
+    assert confusion(reference > 0, prediction > 0, classes=2).tolist() == [[3, 2], [0, 3]]
+
+
+def test_units_are_those_of_the_distances_or_none():
+    assert {METRICS[name].unit("px") for name in ("asd", "hd95", "nsd_1", "nsd_2")} == {"px"}
+    assert {METRICS[name].unit("mm") for name in ("dice", "iou", "precision", "recall", "missed")} == {"ratio"}
+
+
 def test_masks_of_different_shape_are_refused():
     with pytest.raises(SpiderError, match="full resolution"):
         overlap_counts(np.zeros((4, 4), bool), np.zeros((4, 5), bool))

@@ -313,6 +313,7 @@ def test_paper_table_is_the_published_one(summary):
 def test_lateral_position_runs_from_right_to_left_within_a_series():
     table = pd.DataFrame({"series": list("aaabcc"), "slice_index": [12, 10, 14, 3, 7, 8]})
     assert lateral_position(table).tolist() == [0.0, -1.0, 1.0, 0.0, -1.0, 1.0]
+    assert lateral_position(table).name == "lateral_position"
 
 
 def test_a_metric_is_added_in_one_place(slices, monkeypatch):

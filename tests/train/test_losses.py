@@ -11,6 +11,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.train.losses import (
     LOSSES,
     boundary_loss,
+    combined_boundary_loss,
     combined_loss,
     cross_entropy_dice_loss,
     dice_loss,
@@ -322,6 +323,23 @@ def test_boundary_begins_as_the_combined_loss_and_its_share_rises(batch):
     for progress, share in ((0.0, 0.0), (0.5, 0.1), (1.0, 0.2)):
         loss = make_loss("boundary", gamma=2.0, boundary_share=0.2, progress=progress)(*batch)
         assert loss.item() == pytest.approx(((1 - share) * combined + share * distance).item(), rel=1e-5)
+
+
+def test_what_is_not_said_is_as_the_settings_say(batch):
+    """The functions' own defaults are those of a training."""
+    told = TrainSettings()
+    pairs = [
+        (tversky_loss(*batch), tversky_loss(*batch, fp_weight=told.fp_weight)),
+        (focal_tversky_loss(*batch), focal_tversky_loss(*batch, fp_weight=told.fp_weight, gamma=4 / 3)),
+        (focal_loss(*batch), focal_loss(*batch, gamma=told.gamma, reduction=told.focal_reduction)),
+        (dice_loss(*batch), dice_loss(*batch, over=told.dice_over)),
+        (
+            combined_boundary_loss(*batch),
+            combined_boundary_loss(*batch, boundary_share=told.boundary_share, progress=1.0),
+        ),
+    ]
+    for unsaid, said in pairs:
+        assert torch.equal(unsaid, said)
 
 
 def test_make_loss_gives_each_loss_its_parameters(batch):
