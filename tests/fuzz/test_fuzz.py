@@ -5,8 +5,6 @@ import numpy as np
 from tests.fuzz.__main__ import GOOD, KINDS, OUTCOMES, run_cases, table_of
 
 CASES = 500
-    "study file": "an encoding other than UTF-8 and names of arms that leave the folder are still to be refused"
-}
 SEED = 0
 PLAYED = """
 import os, time
