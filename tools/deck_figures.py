@@ -167,6 +167,12 @@ def leak_growth(results: Path) -> Figure:
     return deck.over_epochs({name: dice[dice["arm"] == arm] for name, arm in arms.items()}, source="released")
 
 
+def copied(numbers: tuple[int, int], image: np.ndarray, masks: np.ndarray) -> Figure:
+    """Draw the second of two neighbouring slices, (H, W), with its own mask and the first one's, masks (2, H, W)."""
+    titles = (f"slice {numbers[1]},\nits own mask", f"mask of\nslice {numbers[0]}, copied", "compared\n ")
+    return deck.errors(image, masks[1], masks[0], source="sample", titles=titles)
+
+
 def slice_figures(slices: Path, others: Path | None = None) -> dict[str, Figure]:
     """Draw the figures of the released slices and, with a folder of <patient>_t1.png and _t2.png, all sequences."""
     one = next(series for series in find_series("released", slices) if series.patient == PATIENT)

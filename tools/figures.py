@@ -81,9 +81,7 @@ def main() -> int:
         numbers, images, masks = copied_pair(drawn)
         copied = copied_mask(numbers, images, masks, source="sample")
         save_figure(copied, drawn, COPIED, dpi=HERO_DPI)[1].unlink()
-        titles = (f"slice {numbers[1]},\nits own mask", f"mask of\nslice {numbers[0]}, copied", "compared\n ")
-        brief = deck_figures.deck.errors(images[1], masks[1], masks[0], source="sample", titles=titles)
-        save_figure(brief, drawn, "deck_copied")
+        save_figure(deck_figures.copied(numbers, images[1], masks), drawn, "deck_copied")
         for picture in sorted(drawn.glob("*.png")):
             publish_figure(picture, picture.stem)
     write_text(FIGURES / "README.md", gallery())

@@ -13,13 +13,12 @@ import pandas as pd
 
 from spider_utils.common.files import read_json, write_text
 from spider_utils.data.labels import FOREGROUND
-from tools.headline import COPIED, PAPER, TABLE, write_headline
+from tools.claim import RESULTS
+from tools.headline import COPIED, INDEX, PAPER, TABLE, write_headline
 from tools.markdown import interval, markdown_table, with_block
-from tools.notebooks import README, ROOT
+from tools.notebooks import README
 from tools.studies import QUESTIONS, is_study, read_settings
 
-RESULTS = ROOT / "results"
-INDEX = RESULTS / "README.md"
 SHOWN = {  # lines of the README's table: how they are told, and their names in results/headline.csv
     "our network of T2 SPACE, **unseen patients**": "our network of T2 SPACE",
     "the paper's network and loss, **unseen patients**": "the paper's network and loss",

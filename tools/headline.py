@@ -18,11 +18,9 @@ from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.train.settings import TrainSettings
-from tools.claim import command_of
-from tools.markdown import markdown_table, with_block
-from tools.notebooks import ROOT
+from tools.claim import RESULTS, command_of
+from tools.markdown import interval, markdown_table, with_block
 
-RESULTS = ROOT / "results"
 INDEX, TABLE = RESULTS / "README.md", RESULTS / "headline.csv"
 STUDIES = {  # name: study, its arm
     "our network of T2 SPACE": ("errors", "best"),
@@ -161,9 +159,7 @@ def card(table: pd.DataFrame) -> str:
     """Return the table as Markdown, without its commands, which stand in the folders' pages."""
     lines = []
     for row in table.convert_dtypes().to_dict("records"):
-        mean = f"{row['mean']:.4f}" if row["name"] == PAPER else f"{row['mean']:.3f}"
-        if pd.notna(row["ci_low"]):
-            mean += f" [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+        mean = interval(row, "mean") if pd.notna(row["ci_low"]) else f"{row['mean']:.4f}"
         made = [row["size"], *(text.format(row[name]) for name, text in MADE.items() if pd.notna(row[name]))]
         tested = f"{row['slices']} of {row['patients']}" if pd.notna(row["slices"]) else ""
         place = f"[{row['folder']}]({row['folder']}/README.md)" if pd.notna(row["folder"]) else ""
