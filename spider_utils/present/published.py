@@ -51,7 +51,7 @@ def tell(text: str) -> "Markdown":
     """Show a text with the numbers of the results in it: "Dice {unseen}" becomes "Dice 0.890" (see `numbers`)."""
     from IPython.display import Markdown
 
-    numbers = read_numbers()
+    numbers = read_numbers(text=text)
     for file in numbers.missing(text):
         _there(RESULTS / file)
     return Markdown(numbers.fill(text))

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.present import published
+from spider_utils.present import numbers, published
 from spider_utils.present.numbers import RESULTS
 from spider_utils.present.slides import FIGURES
 
@@ -38,3 +38,11 @@ def test_a_sentence_has_its_numbers():
 def test_what_was_not_published_is_refused_with_a_remedy(ask):
     with pytest.raises(SpiderError, match="expected a published result, found no such file; run this notebook in a"):
         ask("absent")
+
+
+def test_a_sentence_reads_the_files_of_its_own_numbers_alone(monkeypatch):
+    read = []
+    whole = numbers.read_content
+    monkeypatch.setattr(numbers, "read_content", lambda results, file: read.append(file) or whole(results, file))
+    published.tell("Dice {unseen}, {leaky} and {spider_scans}")
+    assert sorted(read) == ["leakage/dice.csv", "spider_series.csv"]
