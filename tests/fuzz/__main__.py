@@ -102,7 +102,10 @@ def main() -> int:
             if outcome not in GOOD or options.only is not None:
                 print(f"{number} {list(KINDS)[number % len(KINDS)]}: {outcome}: {why}")
     counts = table_of(found)
-    print(counts.rename(columns=OUTCOMES).T.to_string())
+    print("| kind |", " | ".join(OUTCOMES.values()), "|")
+    print("| --- |", " | ".join("---" for _ in OUTCOMES), "|")
+    for name, *numbers in counts.itertuples():
+        print(f"| {name} |", " | ".join(map(str, numbers)), "|")
     return 1 if counts.loc["all", [name for name in OUTCOMES if name not in GOOD]].any() else 0
 
 
