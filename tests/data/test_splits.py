@@ -96,6 +96,7 @@ def test_fewer_training_slices_are_drawn_from_the_training_side(kind):
     fewer = make_split(slices, SplitSettings(split=kind, train_slices=7))
     assert len(set(fewer.rows(slices, "train"))) == 7
     assert set(fewer.rows(slices, "train")) < set(whole.rows(slices, "train"))
+    assert make_split(slices, SplitSettings(split=kind, train_slices=7)) == fewer
     count = len(whole.rows(slices, "train"))
     every = make_split(slices, SplitSettings(split=kind, train_slices=count))  # each once, none twice
     assert every.rows(slices, "train").tolist() == whole.rows(slices, "train").tolist()
@@ -195,3 +196,16 @@ def test_a_training_takes_the_sequences_that_are_named():
     assert set(slices["sequence"][learnt_from(slices, SplitSettings(train_sequences="T2_SPACE+T1"))]) == {
         "T1", "T2_SPACE"
     }  # fmt: skip
+
+
+def test_a_side_that_is_not_trained_on_keeps_its_other_sequences():
+    """In a store that does not tell where its masks come from, too."""
+    slices = table(12).assign(sequence=["T1", "T2", "T2_SPACE"] * 12)
+    split = make_split(slices, SplitSettings(train_sequences="T1"))
+    found = {side: set(slices["sequence"].iloc[split.rows(slices, side)]) for side in ("train", "validation", "test")}
+    assert found == {"train": {"T1"}, "validation": {"T1"}, "test": {"T1", "T2", "T2_SPACE"}}
+
+
+def test_patients_who_are_all_official_leave_nobody_to_deal():
+    with pytest.raises(SpiderError, match="5 folds need as many patients, found 0"):
+        make_split(table(3, official=(1, 2, 3)), SplitSettings())
