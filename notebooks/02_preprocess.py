@@ -129,8 +129,8 @@ present.tell(
 #
 # $$g = 255 \cdot \frac{x - \min}{\max - \min}$$
 #
-# with $x$ a pixel's intensity and $g$ its grey value. One very bright pixel then turns the slice dark. `volume_percentile` takes the 0.5 and 99.5 percentile of the
-# whole volume in place of minimum and maximum. The released slices and the sample's were stretched before they were published, so again a volume shows it:
+# with $x$ a pixel's intensity and $g$ its grey value. One very bright pixel then turns the slice dark. `volume_percentile` runs from no
+# signal to the 99.5 percentile of the body in the whole volume. The released slices and the sample's were stretched before they were published, so again a volume shows it:
 
 # %%
 scaled = {method: data.scale_intensity(posed.image, method) for method in data.INTENSITIES}

@@ -256,10 +256,11 @@ def bodies_page(folder: Path) -> list[str]:
         "The share of each labelled vertebral body that a shipped network calls vertebra, mean and lowest over a "
         "volume's bodies. The networks have learnt from one data set, `spine_t2space` from its T2 SPACE alone; these "
         "are T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and "
-        "nothing else, so what is called vertebra outside them cannot be judged here. “Standardised”: the volume's "
-        "percentiles are laid over those of the training slices, as `predict` does with volumes. That this is done was "
+        "nothing else, so what is called vertebra outside them cannot be judged here. “Standardised”: percentiles "
+        "of the body are laid over those of the training slices, as `predict` does with volumes. That this is done was "
         "decided after these two volumes had been seen to fail without it, so they are no untouched test; its values "
-        "come from the training slices alone; on SPIDER's own held-out patients it changes nothing (results/errors)."
+        "come from the training slices alone; on SPIDER's own held-out patients percentiles of whole series showed no "
+        "difference (results/errors)."
     )
     islands = [
         [row.volume, row.network, row.intensities, str(row.slices), str(row.pieces), f"{row.ml:.1f}"]

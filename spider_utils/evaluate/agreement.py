@@ -37,6 +37,7 @@ def compare_measures(reference: pd.DataFrame, other: pd.DataFrame) -> pd.DataFra
         for table, side in ((reference, "reference"), (other, "other"))
     ]
     both = long[0].merge(long[1], how="outer", on=[*keys, "measure"])
+    both = both.astype({"reference": float, "other": float})  # a reader who has found nothing has no numbers at all
     unit = both["measure"].str.extract("_(mm2?)$")[0]
     both.insert(both.columns.get_loc("measure") + 1, "unit", unit)
     mean, difference = (both["reference"] + both["other"]) / 2, both["other"] - both["reference"]

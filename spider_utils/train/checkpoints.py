@@ -47,11 +47,11 @@ def read_state(folder: Path) -> tuple[dict[str, Tensor], dict]:
         with safe_open(path, framework="pt") as file:
             rest = json.loads((file.metadata() or {})["state"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        missing = [name for name in REST if not rest.get(name) and name != "scaler"]
-    except (SafetensorError, OSError, ValueError, KeyError, AttributeError) as error:
+        missing = [name for name in REST if name not in rest]
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise SpiderError(f"{path}: expected a training's state, found another file; delete the checkpoints") from error
-    if missing:
-        raise SpiderError(f"{path}: expected a training's {missing[0]}, found none; delete the checkpoints")
+    if missing or not rest["log"]:
+        raise SpiderError(f"{path}: expected a training's {', '.join(REST)}, found not all; delete the checkpoints")
     return tensors, rest
 
 

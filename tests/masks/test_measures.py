@@ -267,3 +267,16 @@ def test_pairs_with_nan_do_not_count():
     assert (alone.n, alone.bias) == (1, 0.5) and np.isnan([alone.sd, alone.lower, *alone.upper_interval]).all()
     with pytest.raises(SpiderError, match="pairs of measurements"):
         bland_altman([1.0, 2.0], [1.0])
+
+
+def test_a_reading_that_found_nothing_is_a_result():
+    """A network after one epoch has no discs: there are no pairs, and all that is told of them is NaN."""
+    nothing = disc_heights(np.zeros((3, 8, 8), np.uint8), (1.0, 1.0, 1.0))
+    measured = heights_table(**{"L5/S1": 8.0})
+    for reference, other, n in ((measured, nothing, 1), (nothing, measured, 1), (nothing, nothing, 0)):
+        table = compare_measures(reference, other)
+        assert len(table) == n and {table[name].dtype for name in ("reference", "other", "difference")} == {
+            np.dtype(float)
+        }
+        agreement = bland_altman(table["reference"].to_numpy(), table["other"].to_numpy())
+        assert agreement.n == 0 and np.isnan([agreement.bias, agreement.upper, *agreement.lower_interval]).all()

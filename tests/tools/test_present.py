@@ -59,6 +59,7 @@ PROSE_TYPED = {  # decimals of the pages' running text that are settings or vers
     "0.002": "learning rate of the profile smoke",
     **dict.fromkeys(("55", "95", "100"), "per cent"),
     "209": "slices of the sample, counted in its test",
+    "13": "minutes of the talk, tested above",
     "0.01": "how far copied vertebrae and canals lie below the paper's, tested below",
 }
 NUMBER_WORDS = {  # whole numbers that may be typed, and why

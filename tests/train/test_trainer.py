@@ -112,6 +112,12 @@ def test_a_session_that_ends_between_state_and_best_network_loses_neither(data, 
     assert (tmp_path / "best.safetensors").is_file()
 
 
+def test_a_training_of_which_nothing_more_is_told_goes_on_too(data, tmp_path):
+    for epochs in (1, 2):
+        log = train(TrainSettings(epochs=epochs, **SMALL), data, tmp_path, {}, tmp_path / "log.csv")
+    assert len(log) == 2
+
+
 def test_a_finished_training_is_left_alone(uncut, data):
     folder, log = uncut
     before = (folder / "last.safetensors").stat().st_mtime_ns
