@@ -11,6 +11,7 @@ from the run's own files.
 
 import argparse
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -33,6 +34,7 @@ TABLES = {
     "provenance.json": "provenance.json",
 }
 OF_THE_RUN = "0[1-6]_*.ipynb"  # the notebooks that follow show what is published anyway, whatever the run
+LINK = re.compile(r"\]\(([\w./-]+)")  # relative, up to its anchor
 DIGITS = {
     "dice": 3,
     "iou": 3,
@@ -120,7 +122,7 @@ def publish_run(run: Path) -> None:
     settings["overrides"].setdefault("split", split)  # "auto" would deal a larger download another way
     for path in sorted(run.glob(OF_THE_RUN)):
         notebook = cleaned(with_colab(nbformat.read(path, as_version=4), path.stem, None))
-        text = nbformat.writes(notebook)
+        text = LINK.sub(from_results, nbformat.writes(notebook))
         for absolute, relative in places.items():
             text = text.replace(absolute, relative)
         write_text(target / path.name, text + "\n")
@@ -130,6 +132,16 @@ def publish_run(run: Path) -> None:
     write_text(target / "README.md", run_page(target))
     for figure in RUN_CAPTIONS:
         publish_figure(run / "figures" / f"{figure}.png", f"{name}_{figure}")
+
+
+def from_results(link: re.Match) -> str:
+    """Return a link of a notebook as it leads to the same place from a folder below results/."""
+    place = link[1]
+    if place.startswith("../"):
+        return f"](../{place}"
+    if place.endswith(".ipynb") and not Path(place).match(OF_THE_RUN):
+        return f"](../../notebooks/{place}"
+    return link[0]
 
 
 def run_page(folder: Path) -> str:

@@ -10,7 +10,7 @@ from tools.figures import RUN_CAPTIONS, gallery
 from tools.markdown import markdown_table, with_block
 from tools.notebooks import ROOT
 from tools.pages import PAGES, describe_study
-from tools.publish import command, describe, run_page, score_rows
+from tools.publish import LINK, command, describe, from_results, run_page, score_rows
 from tools.studies import PHANTOM, QUESTIONS, is_study, published_figures, read_settings, study_command, study_page
 
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
@@ -136,3 +136,11 @@ def test_a_block_is_replaced_between_its_markers_only():
     assert with_block(text, "x", "new") == "a <!-- x: begin -->\nnew\n<!-- x: end --> b"
     with pytest.raises(ValueError):
         with_block("no markers", "x", "new")
+
+
+def test_links_of_a_published_notebook_lead_to_the_same_places():
+    told = "[a](../docs/glossary.md#dice), [b](05_evaluate.ipynb), [c](08_volumes.ipynb), [d](https://a.org/b.ipynb)"
+    assert LINK.sub(from_results, told) == (
+        "[a](../../docs/glossary.md#dice), [b](05_evaluate.ipynb), [c](../../notebooks/08_volumes.ipynb), "
+        "[d](https://a.org/b.ipynb)"
+    )
