@@ -70,12 +70,16 @@ def stored_bytes(content: bytes) -> tuple[int, int]:
     bits = depth * CHANNELS[colour]
     steps = ADAM7 if interlaced else ((0, 0, 1, 1),)
     sizes = [(len(range(left, columns, right)), len(range(top, rows, down))) for left, top, right, down in steps]
+    needs_palette = colour == 3
     wanted = sum(high * (1 + (wide * bits + 7) // 8) for wide, high in sizes if wide)
     while not inflate.eof and found <= wanted and place < len(content):
         size, name = struct.unpack_from(">I4s", content, place)
         chunk = content[place + 8 : place + 8 + size]
         if zlib.crc32(name + chunk) != struct.unpack_from(">I", content, place + 8 + size)[0]:
             raise ValueError(f"another checksum than that of {name!r}")
+        needs_palette = needs_palette and name != b"PLTE"
+        if name == b"IDAT" and needs_palette:
+            raise ValueError("no palette")
         while name == b"IDAT" and chunk and found <= wanted and not inflate.eof:
             found += len(inflate.decompress(chunk, CHUNK_BYTES))
             chunk = inflate.unconsumed_tail

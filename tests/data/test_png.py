@@ -54,6 +54,14 @@ def test_a_height_that_is_not_the_data_s_is_refused(tmp_path, high):
         read_grey(tmp_path / "a.png")
 
 
+def test_colours_without_their_palette_are_refused(tmp_path):
+    content = png(plain(PIXELS))
+    header = struct.pack(">IIBBBBB", 11, 12, 8, 3, 0, 0, 0)
+    (tmp_path / "a.png").write_bytes(content[:8] + chunk(b"IHDR", header) + content[33:])
+    with pytest.raises(SpiderError, match="cannot be read"):
+        read_grey(tmp_path / "a.png")
+
+
 def test_pixels_with_another_checksum_are_refused(tmp_path):
     content = bytearray(png(plain(PIXELS)))
     content[-14] ^= 1  # of IDAT's checksum

@@ -96,6 +96,7 @@ def test_fewer_training_slices_are_drawn_from_the_training_side(kind):
     fewer = make_split(slices, SplitSettings(split=kind, train_slices=7))
     assert len(set(fewer.rows(slices, "train"))) == 7
     assert set(fewer.rows(slices, "train")) < set(whole.rows(slices, "train"))
+    assert make_split(slices, SplitSettings(split=kind, train_slices=7)) == fewer
     count = len(whole.rows(slices, "train"))
     every = make_split(slices, SplitSettings(split=kind, train_slices=count))  # each once, none twice
     assert every.rows(slices, "train").tolist() == whole.rows(slices, "train").tolist()
@@ -195,3 +196,58 @@ def test_a_training_takes_the_sequences_that_are_named():
     assert set(slices["sequence"][learnt_from(slices, SplitSettings(train_sequences="T2_SPACE+T1"))]) == {
         "T1", "T2_SPACE"
     }  # fmt: skip
+
+
+def test_a_side_that_is_not_trained_on_keeps_its_other_sequences():
+    """In a store that does not tell where its masks come from, too."""
+    slices = table(12).assign(sequence=["T1", "T2", "T2_SPACE"] * 12)
+    split = make_split(slices, SplitSettings(train_sequences="T1"))
+    found = {side: set(slices["sequence"].iloc[split.rows(slices, side)]) for side in ("train", "validation", "test")}
+    assert found == {"train": {"T1"}, "validation": {"T1"}, "test": {"T1", "T2", "T2_SPACE"}}
+
+
+def test_patients_who_are_all_official_leave_nobody_to_deal():
+    with pytest.raises(SpiderError, match="5 folds need as many patients, found 0"):
+        make_split(table(3, official=(1, 2, 3)), SplitSettings())
+
+
+@pytest.mark.parametrize(
+    ("patients", "share", "message"),
+    [
+        (2, 0.2, "split: three sides need 3 patients or more, found 2; add patients"),
+        (1, 0.2, "split: 2 folds need as many patients, found 1; use fewer"),
+        (1, 0.0, "split: 2 folds need as many patients, found 1; use fewer"),
+    ],
+)
+def test_too_few_patients_are_counted(patients, share, message):
+    with pytest.raises(SpiderError) as refused:
+        make_split(table(patients), SplitSettings(split="patient_kfold", folds=2, validation_share=share))
+    assert str(refused.value) == message
+
+
+def test_the_fewest_patients_that_will_do_and_the_share_that_is_held_back():
+    for fewest, share in ((3, 0.2), (2, 0.0)):
+        split = make_split(table(fewest), SplitSettings(split="patient_kfold", folds=fewest, validation_share=share))
+        assert [len(side) for side in sides(split)] == [1, fewest - 2, 1]
+    split = make_split(table(25), SplitSettings(folds=5, validation_share=0.25))
+    assert [len(side) for side in sides(split)] == [15, 5, 5]
+    lone = make_split(table(5, official=(5,)), SplitSettings(validation_share=0.01))
+    assert [len(side) for side in sides(lone)] == [3, 1, 1]
+    with pytest.raises(SpiderError, match="split: two sides need 2 patients or more, found 1; add patients"):
+        make_split(table(1, official=(1,)), SplitSettings(split="official", validation_share=0.0))
+
+
+def test_folds_begin_with_another_one_in_each_group_of_sequences():
+    """Two groups of five patients: each fold tests one of both, but not the same place of both."""
+    slices = pd.concat([table(10).assign(sequence="T1"), table(10).query("patient > 5").assign(sequence="T2")])
+    for fold in range(5):
+        tested = make_split(slices, SplitSettings(fold=fold, split="patient_kfold")).test
+        assert sorted(patient > 5 for patient in tested) == [False, True]
+
+
+def test_folds_are_at_least_two_and_at_most_a_thousand():
+    for folds in (2, 1000):
+        assert SplitSettings(folds=folds).folds == folds
+    for folds in (1, 1001):
+        with pytest.raises(SpiderError, match="folds: expected 2 to 1000"):
+            SplitSettings(folds=folds)

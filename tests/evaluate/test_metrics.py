@@ -244,6 +244,15 @@ def test_units_are_those_of_the_distances_or_none():
     assert {METRICS[name].unit("mm") for name in ("dice", "iou", "precision", "recall", "missed")} == {"ratio"}
 
 
+@pytest.mark.filterwarnings("error")
+def test_one_pixel_is_a_mask_and_no_pixel_warns_of_nothing():
+    missed = METRICS["missed"].measure
+    assert [float(missed(*counts)) for counts in ((1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 3, 0))] == [0, 1, 1, 0]
+    assert np.isnan([missed(0, 0, 0), *(measure(0, 0, 0) for measure in OVERLAP.values())]).all()
+    empty = METRICS["asd"].of_sums(np.array([0.0, 1.0]), np.array([0, 0]))
+    assert np.isnan(empty[0]) and np.isinf(empty[1])
+
+
 def test_masks_of_different_shape_are_refused():
     with pytest.raises(SpiderError, match="full resolution"):
         overlap_counts(np.zeros((4, 4), bool), np.zeros((4, 5), bool))

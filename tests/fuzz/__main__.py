@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 from tests.fuzz.cases import KINDS
 
@@ -46,7 +47,7 @@ def run_cases(
             worker = subprocess.Popen(line, cwd=ROOT, text=True, env=os.environ | {"PYTHONPATH": paths}, **pipes)
             assert json.loads(worker.stdout.readline()) == "ready"
         print(number, file=worker.stdin, flush=True)
-        ready, _, _ = select.select([worker.stdout], [], [], seconds)
+        ready = _answers(worker, seconds)
         answer = worker.stdout.readline() if ready else ""
         if answer:
             outcome, why = json.loads(answer)
@@ -60,6 +61,21 @@ def run_cases(
     if worker:
         worker.stdin.close()
         worker.wait()
+
+
+def _answers(worker: subprocess.Popen, seconds: float) -> bool:
+    """Wait until the worker answers or ends; False where it works for so many seconds, or idles for six times as many.
+
+    Its own seconds count, so that a busy machine makes no hang.
+    """
+    process, waited = psutil.Process(worker.pid), 0.0
+    before = process.cpu_times()
+    while not select.select([worker.stdout], [], [], 0.5)[0]:
+        waited += 0.5
+        now = process.cpu_times()
+        if now.user + now.system - before.user - before.system > seconds or waited > 6 * seconds:
+            return False
+    return True
 
 
 def table_of(found: Iterable[tuple[int, str, str]]) -> pd.DataFrame:
@@ -86,7 +102,10 @@ def main() -> int:
             if outcome not in GOOD or options.only is not None:
                 print(f"{number} {list(KINDS)[number % len(KINDS)]}: {outcome}: {why}")
     counts = table_of(found)
-    print(counts.rename(columns=OUTCOMES).T.to_string())
+    print("| kind |", " | ".join(OUTCOMES.values()), "|")
+    print("| --- |", " | ".join("---" for _ in OUTCOMES), "|")
+    for name, *numbers in counts.itertuples():
+        print(f"| {name} |", " | ".join(map(str, numbers)), "|")
     return 1 if counts.loc["all", [name for name in OUTCOMES if name not in GOOD]].any() else 0
 
 
