@@ -232,16 +232,19 @@ def test_vertebrae_without_discs_are_parted_by_the_usual_distance():
     )  # fmt: skip
 
 
-def test_a_false_disc_of_more_bone_than_disc_is_left_out():
-    """Painted into the middle of body 2, over a quarter of its width."""
+@pytest.mark.parametrize("above", [8, 16])
+def test_a_false_disc_of_more_bone_than_disc_is_left_out(above):
+    """Painted into body 2 over a quarter of its width, 4 mm high, so many mm above the middle of the disc below."""
     labels = build(3)
     classes = classes_of(labels)
-    inside = np.argwhere((labels == 2) & (np.indices(labels.shape)[2] < 18))
-    row = int(np.median(inside[:, 1]))
-    classes[3:7, row - 1 : row + 2, 4:16] = 3
-    numbered = number_structures(classes, (2.0, 2.0, 2.0)).labels
-    same = classes == classes_of(labels)
-    np.testing.assert_array_equal(numbered[same], labels[same])
+    middle = np.argwhere(labels == 202)[:, 1].mean() + 0.5  # in rows of 2 mm
+    row = round(middle - above / 2)
+    classes[3:7, row - 1 : row + 1, 4:16] = 3
+    false = classes != classes_of(labels)
+    assert (labels[false] == 2).all() and np.count_nonzero(false) * 8 > 600
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, np.where(false, 0, labels))
+    assert numbered.notes == (f"removed, since it belongs to nothing: {np.count_nonzero(false) * 8 / 1000:.1f} ml",)
 
 
 def test_two_layers_of_one_disc_get_one_number():
