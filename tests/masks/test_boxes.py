@@ -96,6 +96,17 @@ def test_a_missing_body_is_counted_and_said():
     assert numbered.notes == ("there is no body for vertebra 2",)
 
 
+def test_what_the_sides_of_a_narrow_stack_cut_needs_less_of_a_body():
+    """Three slices of 2 mm, which the mask fills from side to side, or does not: bodies have 3456 mm3 there."""
+    narrow = build(3)[9:12]
+    strict = LevelSettings(body_mm3=4000.0)
+    for around, found in (((0, 0), True), ((0, 1), True), ((1, 0), True), ((1, 1), False)):
+        labels = np.pad(narrow, (around, (0, 0), (0, 0)))
+        numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0), strict)
+        np.testing.assert_array_equal(numbered.labels, labels if found else np.where(labels == 100, 100, 0))
+        assert (numbered.notes == ()) == found
+
+
 def test_without_the_lowest_disc_the_numbers_may_be_off():
     labels = build(3)
     classes = classes_of(labels)
