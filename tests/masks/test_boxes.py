@@ -107,6 +107,38 @@ def test_what_the_sides_of_a_narrow_stack_cut_needs_less_of_a_body():
         assert (numbered.notes == ()) == found
 
 
+def test_a_body_that_ends_a_voxel_before_the_edge_is_not_cut():
+    labels = build(2, above=2)
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+    assert numbered.notes == ()
+    labels = labels[:, :-13]  # down to one row below the lowest body
+    labels[labels == 201] = 0
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+    assert numbered.notes == (NO_DISC_BELOW,)
+
+
+def test_a_third_of_a_body_on_a_disc_is_vertebra_one():
+    labels = build(4)
+    rows = np.flatnonzero(((labels == 1) & (np.indices(labels.shape)[2] < 18)).any(axis=(0, 2)))
+    labels[:, rows[:8], :18] = 0
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    bodies = np.indices(labels.shape)[2] < 18
+    np.testing.assert_array_equal(numbered.labels[bodies], labels[bodies])
+
+
+def test_a_collapsed_body_keeps_its_discs():
+    """Body 2 loses 16 of its 24 mm, so that its discs lie 16 mm apart, closer than 0.7 of the usual 32."""
+    labels = build(4)
+    rows = np.flatnonzero(((labels == 2) & (np.indices(labels.shape)[2] < 18)).any(axis=(0, 2)))
+    labels = np.delete(labels, rows[2:10], axis=1)
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    bodies = np.indices(labels.shape)[2] < 18
+    np.testing.assert_array_equal(numbered.labels[bodies], labels[bodies])
+    assert numbered.notes == ()
+
+
 def test_without_the_lowest_disc_the_numbers_may_be_off():
     labels = build(3)
     classes = classes_of(labels)
@@ -243,10 +275,10 @@ def test_vertebrae_without_discs_are_parted_by_the_usual_distance():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("above", [8, 16])
+@pytest.mark.parametrize("above", [8, 16, 24])
 def test_a_false_disc_of_more_bone_than_disc_is_left_out(above):
     """Painted into body 2 over a quarter of its width, 4 mm high, so many mm above the middle of the disc below."""
-    labels = build(3)
+    labels = build(4)
     classes = classes_of(labels)
     middle = np.argwhere(labels == 202)[:, 1].mean() + 0.5  # in rows of 2 mm
     row = round(middle - above / 2)
