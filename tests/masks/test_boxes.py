@@ -303,6 +303,11 @@ def test_two_layers_of_one_disc_get_one_number():
     assert (numbered[3:17, rows[0] - 6 : rows[0] - 4, 4:16] == 203).all()
 
 
+def test_an_empty_mask_is_said_to_be_empty():
+    numbered = number_structures(np.zeros((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
+    assert not numbered.labels.any() and numbered.notes == ("the mask is empty",)
+
+
 def test_the_smallest_volumes_can_be_none():
     labels = build(2)
     nothing = LevelSettings(fragment_mm3=0.0, disc_mm3=0.0, body_mm3=0.0, canal_share=0.0)

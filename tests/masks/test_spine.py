@@ -100,7 +100,8 @@ def test_a_slanting_canal_is_followed_row_by_row_and_across_a_gap():
 
 def test_discs_stand_for_the_canal_beyond_its_ends_alone():
     canal = box((21, 100, 60), (slice(8, 13), slice(30, 60), slice(40, 54)))
-    discs = np.array([[4, 10, 20], [0, 20, 0], [0, 45, 0], [0, 70, 0], [16, 90, 25]], float)
+    near = [[0, 15, 0], [0, 20, 0], [0, 45, 0], [0, 70, 0], [0, 74, 0]]  # not more than 15 mm beyond rows 30 and 59
+    discs = np.array([[4, 10, 20], *near, [16, 90, 25]], float)
     course = canal_course(canal, discs, MM)
     at = [0, 10, 20, 30, 59, 90, 99]
     assert course.middle[at].tolist() == [4, 4, 7, 10, 10, 16, 16]
@@ -172,6 +173,9 @@ def test_a_thick_piece_is_parted_at_its_neck():
     assert all(volume <= disc.mm3 <= volume + 4 * 4 * 26 for disc in found)
     assert sum(disc.mm3 for disc in found) == np.count_nonzero(mask)
     assert (pieces > 0).sum() == np.count_nonzero(mask)
+    mask[0, 0, 0] = True  # a crumb that is met before it changes nothing
+    assert [disc.mm3 for disc in find_discs(mask, None, MM, **PLATE)[0]] == [disc.mm3 for disc in found]
+    mask[0, 0, 0] = False
     whole, _ = find_discs(mask, None, MM, smallest=300.0, thickest=60.0, level_mm=6.0)
     assert len(whole) == 1 and whole[0].mm3 == np.count_nonzero(mask)
 
