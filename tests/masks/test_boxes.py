@@ -303,6 +303,26 @@ def test_two_layers_of_one_disc_get_one_number():
     assert (numbered[3:17, rows[0] - 6 : rows[0] - 4, 4:16] == 203).all()
 
 
+def test_disc_painted_behind_the_canal_is_no_disc():
+    labels = build(3)
+    classes = classes_of(labels)
+    classes[8:12, 44:50, 34:38] = 3  # 768 mm3 behind the arches, halfway up body 2
+    assert not labels[8:12, 44:50, 34:38].any()
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+
+
+def test_two_discs_that_a_bar_joins_are_two():
+    """Of the disc's class, 4 mm wide, along the front of body 2."""
+    labels = build(4)
+    classes = classes_of(labels)
+    bar = (labels == 2) & (np.indices(labels.shape)[2] < 6) & np.isin(np.indices(labels.shape)[0], (9, 10))
+    classes[bar] = 3
+    numbered = number_structures(classes, (2.0, 2.0, 2.0)).labels
+    np.testing.assert_array_equal(numbered[~bar], labels[~bar])
+    assert set(np.unique(numbered[bar])) == {202, 203}
+
+
 def test_an_empty_mask_is_said_to_be_empty():
     numbered = number_structures(np.zeros((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
     assert not numbered.labels.any() and numbered.notes == ("the mask is empty",)
