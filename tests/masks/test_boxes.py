@@ -13,12 +13,14 @@ PITCH, DISC = 32, 8  # mm
 BELOW = 20  # mm of nothing under the lowest disc
 
 
-def build(levels: int = 4, spacing=(2.0, 2.0, 2.0), above: int = 20, below: int = BELOW) -> np.ndarray:
+def build(
+    levels: int = 4, spacing=(2.0, 2.0, 2.0), above: int = 20, below: int = BELOW, pitch: int = PITCH
+) -> np.ndarray:
     """SPIDER's labels (D, H, W) uint16 of a spine of boxes, the lowest disc at the bottom and no disc at the top.
 
     In mm: slices 0..40, bodies and discs 6..34, columns 8..32, the canal 36..50 (slices 12..28), arches behind it.
     """
-    high = above + levels * PITCH + below
+    high = above + levels * pitch + below
     labels = np.zeros([round(mm / step) for mm, step in zip((40, high, 76), spacing, strict=True)], np.uint16)
 
     def fill(value: int, *mm: tuple[float, float]) -> None:
@@ -27,11 +29,11 @@ def build(levels: int = 4, spacing=(2.0, 2.0, 2.0), above: int = 20, below: int 
 
     fill(100, (12, 28), (0, high), (36, 50))
     for level in range(1, levels + 1):
-        bottom = high - below - (level - 1) * PITCH
+        bottom = high - below - (level - 1) * pitch
         fill(200 + level, (6, 34), (bottom - DISC, bottom), (8, 32))
-        body = bottom - PITCH
+        body = bottom - pitch
         fill(level, (6, 34), (body, bottom - DISC), (8, 32))
-        fill(level, (16, 24), (body + 12, body + 28), (50, 64))  # lamina and spinous process
+        fill(level, (16, 24), (body + 12, body + pitch - 4), (50, 64))  # lamina and spinous process
     return labels
 
 
@@ -161,6 +163,27 @@ def test_a_disc_above_the_topmost_body_is_kept_and_one_further_up_is_not():
     assert numbered.notes == (f"removed, since it belongs to nothing: {lost:.1f} ml",)
 
 
+def test_what_two_discs_hold_is_lost_with_them():
+    labels = build(5)
+    classes = classes_of(labels)
+    classes[np.isin(labels, (3, 4, 5))] = 0
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, np.where(np.isin(labels, (3, 4, 5, 204, 205)), 0, labels))
+    assert numbered.notes == ("removed, since it belongs to nothing: 10.8 ml",)  # 2 x 14 x 4 x 12 voxels of 8 mm3
+
+
+def test_bodies_grown_together_are_parted_by_the_distance_of_the_discs_that_are_there():
+    """24 mm from disc to disc; by the 35 mm of an adult two bodies of 48 mm would be one."""
+    labels = build(5, pitch=24)
+    classes = classes_of(labels)
+    classes[labels == 203] = 1
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    apart = labels != 203
+    np.testing.assert_array_equal(numbered.labels[apart], labels[apart])
+    assert set(np.unique(numbered.labels[~apart])) == {2, 3}
+    assert numbered.notes == ("there is no disc between vertebrae 2 and 3",)
+
+
 def test_discs_below_the_lowest_body_are_dropped():
     labels = build(4)
     classes = classes_of(labels)
@@ -184,12 +207,12 @@ def test_fragments_go_and_what_was_lost_is_said():
     assert numbered.notes == ("removed, since it belongs to nothing: 0.1 ml",)
 
 
-@pytest.mark.parametrize(("voxels", "said"), [(6, False), (7, True)])
+@pytest.mark.parametrize(("voxels", "said"), [(48, False), (50, True)])
 def test_a_loss_is_said_from_50_mm3_on(voxels, said):
-    labels = build(2)
+    labels = build(2, (2.0, 1.0, 0.5))
     classes = classes_of(labels)
-    classes[1, 2, 0:voxels] = 1  # of 8 mm3 each
-    notes = number_structures(classes, (2.0, 2.0, 2.0)).notes
+    classes[1, 2:4, 0 : voxels // 2] = 1  # of 1 mm3 each
+    notes = number_structures(classes, (2.0, 1.0, 0.5)).notes
     assert notes == (("removed, since it belongs to nothing: 0.1 ml",) if said else ())
 
 

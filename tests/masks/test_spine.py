@@ -247,6 +247,15 @@ def test_two_markers_meet_where_the_mask_is_narrow_and_nothing_grows_without_one
     assert not grown[:, :, 21:].any() and not grown[~mask].any()
 
 
+def test_how_narrow_a_mask_is_is_measured_in_mm():
+    """Two slices of 4 mm: in voxels the mask is as thin everywhere, and the markers would meet halfway."""
+    mask = box((4, 11, 32), np.s_[1:3, 1:10, 1:20], np.s_[1:3, 5:6, 20:23], np.s_[1:3, 1:10, 23:31])
+    markers = np.zeros(mask.shape, np.uint16)
+    markers[1, 5, 5], markers[1, 5, 27] = 1, 2
+    grown = grow(markers, mask, np.array([4.0, 1.0, 1.0]))
+    assert (grown[1:3, 1:10, 1:20] == 1).all() and (grown[1:3, 1:10, 23:31] == 2).all()
+
+
 # borders and levels
 
 
