@@ -37,9 +37,9 @@ from spider_utils.predict.network import (
     VolumeSettings,
     read_volume_settings,
     ready_network,
-    trained_on,
 )
 from spider_utils.predict.segment import inside, on_canvas, predict_masks
+from spider_utils.train.description import trained_on
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")

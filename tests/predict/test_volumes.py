@@ -5,6 +5,7 @@ The network of most tests is a ruler, as in test_slices: a pixel's class is told
 """
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -146,9 +147,17 @@ def test_the_network_sees_its_neighbours_as_channels():
 @pytest.mark.parametrize(
     ("volumes", "message"),
     [
-        ({"field_mm": -1}, "field_mm: expected a number of mm, 0 or more, found -1"),
-        ({"slice_mm": "1"}, "slice_mm: expected a number of mm, 0 or more, found '1'"),
+        ({"field_mm": -1}, "field_mm: expected 0 to 2000, found -1"),
+        ({"field_mm": 1e9}, "field_mm: expected 0 to 2000, found 1000000000.0"),
+        ({"field_mm": math.nan}, "field_mm: expected 0 to 2000, found nan"),
+        ({"slice_mm": "1"}, "slice_mm: expected 0 to 100, found '1'"),
+        ({"slice_mm": True}, "slice_mm: expected 0 to 100, found True"),
         ({"body_landmarks": [1, 2]}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": ["17"] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": [[1]] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": "x" * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": None}, "landmarks: expected 14 ascending numbers within 0..255, found None"),
+        ({"body_landmarks": 5}, "landmarks: expected 14 ascending numbers within 0..255, found 5"),
         ({"landmarks": list(LANDMARKS)}, "unexpected keyword argument 'landmarks'"),  # of whole slices, as once
         ({"size": 3}, "size"),
     ],
