@@ -391,8 +391,10 @@ def test_thick_slices_across_the_spine_are_left_out(use, tmp_path):
 
 @pytest.mark.parametrize("labels", ["four", "spider"])
 def test_what_is_doubtful_about_a_volume_is_noted(use, tmp_path, labels):
-    """A plane of 32 x 24 mm, and a NIfTI file whose sform lies 18 mm off its qform, both of which its label map has; nothing
-    about the third."""
+    """A plane of 32 x 24 mm, and a NIfTI file whose sform lies 18 mm off its qform; nothing about the third.
+
+    The label map of the second has both places, too.
+    """
     for name, spacing in (("1_t2.mha", SPACING[::-1]), ("2_t2.nii", (2, 2, 4)), ("3_t2.mha", (2, 2, 4))):
         volume = volume_of(classes_at_random(1))
         volume.SetSpacing(spacing)
