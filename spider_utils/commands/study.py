@@ -136,7 +136,7 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
         raise SpiderError(f"{out}: made with source {known}, now asked for {source}; take another --out folder")
     if data_dir is None and (folder / "store.json").is_file():
         store = open_store(folder)
-        refuse_other_store(store.info, {"fingerprint": store.info["fingerprint"], "preprocess": preprocess}, folder)
+        refuse_other_store(store.info, preprocess, folder)
         return store
     from spider_utils.data.preprocess import make_store
 

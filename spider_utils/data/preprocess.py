@@ -22,7 +22,7 @@ from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import CLASSES, class_pixels
 from spider_utils.data.series import Series, SliceStack
 from spider_utils.data.settings import PreprocessSettings
-from spider_utils.data.sources import fingerprint, read_stack
+from spider_utils.data.sources import fingerprint, read_stack, refuse_other_data
 from spider_utils.data.store import (
     COUNTS,
     KEEPS,
@@ -30,6 +30,7 @@ from spider_utils.data.store import (
     SliceStore,
     open_store,
     refuse_other_store,
+    with_version,
     write_store,
 )
 
@@ -169,7 +170,8 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
                 write_store(_write_parts(series, settings, folder / "parts"), info, settings.size, folder)
                 shutil.rmtree(folder / "parts")
     store = open_store(folder)
-    refuse_other_store(store.info, info, folder)
+    refuse_other_store(store.info, asdict(settings), folder)
+    refuse_other_data(store.info["fingerprint"], series, f"{folder}: made")
     if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
         raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
     return store
@@ -195,7 +197,7 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder:
 
 
 def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
-    return {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
+    return {"preprocess": with_version(asdict(settings)), "fingerprint": fingerprint(series)}
 
 
 def audit(series: Sequence[Series], settings: PreprocessSettings) -> pd.DataFrame:

@@ -30,7 +30,10 @@ SIDES = ("store_height", "store_width")
 REMEDY = "delete the store and make it again"
 KEEPS = "keeps_"  # the audit's columns that say what each named filter would keep begin so
 AUDIT_ONLY = ("classes_present", "kept", "reason")
-BEFORE_THE_OPTION = {"labels": "direct", "slice_filter": "none"}  # how stores were made that do not name them yet
+# Versions of the preprocessing, and the settings whose content each of them has changed: one more is added when a store
+# comes out another with its settings the same (tests/data/test_preprocess.py compares).
+VERSIONS = {2: {("intensity", "volume_percentile"), ("labels", "apta")}}
+FORMERLY = {"labels": "direct", "slice_filter": "none", "preprocessing_version": 1}  # where a store does not name them
 
 
 @dataclass(frozen=True)
@@ -186,12 +189,21 @@ def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
     return around
 
 
-def refuse_other_store(found: dict, wanted: dict, folder: Path) -> None:
-    """Raise SpiderError when a store was made from other data or with other settings."""
-    if found["fingerprint"] != wanted["fingerprint"]:
-        raise SpiderError(f"{folder}: made from other data; take another run folder, or delete this one")
-    made_with, remedy = BEFORE_THE_OPTION | found["preprocess"], "take another run folder or delete the store"
-    refuse_other(made_with, wanted["preprocess"], f"{folder}: made", remedy)
+def with_version(settings: dict) -> dict:
+    """Return preprocessing settings with `preprocessing_version`, that of VERSIONS which gives them their content;
+    without it where that is the first, so that what was made then still counts.
+    """
+    versions = [number for number, changed in VERSIONS.items() if changed & settings.items()]
+    return settings | ({"preprocessing_version": max(versions)} if versions else {})
+
+
+def refuse_other_store(found: dict, settings: dict, folder: Path) -> None:
+    """Raise SpiderError when a store, as its `store.json` says, was made with other settings, or with these by an older
+    version of the preprocessing.
+    """
+    made_with, remedy = FORMERLY | found["preprocess"], "take another run folder or delete the store"
+    refuse_other(made_with, settings, f"{folder}: made", remedy)
+    refuse_other(made_with, with_version(made_with | settings), f"{folder}: made", remedy)
 
 
 def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Path) -> None:

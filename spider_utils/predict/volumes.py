@@ -103,7 +103,7 @@ def predict_volumes(
             if target.exists():
                 note(target, None)
             continue
-        write_labels(labelled, target)  # where it cannot be written, no other can
+        write_labels(labelled, target, path)  # where it cannot be written, no other can
         note(target, row, made_from)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)

@@ -83,7 +83,7 @@ def _refuse_what_is_made(path: Path, settings: Settings) -> None:
     """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
     stored = read_store_info(path / "store")
     if stored:
-        refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
+        refuse_other_store(stored, asdict(settings.preprocess), path / "store")
     described = (path / "checkpoints" / NETWORK_FILE).with_suffix(".json")
     if described.is_file():
         trained = read_description(described)
