@@ -316,6 +316,16 @@ def test_a_bomb_is_inflated_no_further_than_its_header_says(tmp_path, suffix):
     assert "found more" in message and peak < 10_000_000
 
 
+@pytest.mark.parametrize(("kind", "rows"), [("MET_DOUBLE", 1025), ("MET_UCHAR", 8193)])
+def test_more_bytes_than_the_memory_should_hold_are_refused_by_the_header(tmp_path, kind, rows):
+    """1024 x 128 columns and slices: more than 2**28 voxels, or not, and more than 2**30 bytes."""
+    head = written(tmp_path / "a.mha").partition(b"LOCAL\n")[0]
+    head = re.sub(rb"DimSize = .*\n", b"DimSize = 1024 %d 128\n" % rows, head)
+    (tmp_path / "a.mha").write_bytes(re.sub(rb"MET_\w+", kind.encode(), head) + b"LOCAL\n")
+    limit = "at most 1073741824 bytes of voxels, found 1074790400" if kind == "MET_DOUBLE" else "1 to 268435456 voxels"
+    assert limit in refusal(tmp_path / "a.mha")
+
+
 def test_names_that_are_not_utf_8_are_refused_before_itk_ends_the_process(tmp_path):
     written(tmp_path / "a.mha")
     bad = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff.mha"))

@@ -169,6 +169,14 @@ def test_settings_that_are_not_known_are_refused(volumes, message):
     assert message in str(caught.value)
 
 
+def test_pixels_so_small_that_the_field_would_fill_the_memory_are_refused():
+    volume = sitk.GetImageFromArray(np.zeros((3, 12, 8), np.uint8))
+    volume.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))
+    volume.SetSpacing((0.001, 0.001, 4.0))
+    with pytest.raises(SpiderError, match="at most 67108864 in the 300 x 300 mm .* found pixels of 0.001 x 0.001 mm"):
+        predict_classes(volume, ruler(), VolumeSettings(field_mm=300.0))
+
+
 @pytest.fixture(scope="module")
 def t2_space():
     """Six slices of a phantom, sampled like SPIDER's T2 SPACE, over the whole field of view."""
