@@ -67,7 +67,7 @@ fuzz: setup
 
 # One change at a time, by mutmut, in a copy below mutants/; what is settled is not done again.
 mutants: setup
-	$(VENV)/bin/mutmut run
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(VENV)/bin/mutmut run
 	$(RUN) -m tools.mutants
 
 notebooks: setup

@@ -166,6 +166,15 @@ def test_masks_that_nobody_drew_are_learnt_from_on_the_training_side_alone(masks
     assert make_split(slices, plain).test == make_split(slices[slices["mask_from"] == "reference"], plain).test
 
 
+def test_carried_masks_are_never_scored_though_all_masks_may_be_learnt_from():
+    slices = mixed_table()
+    slices = slices[slices["mask_from"].isin(["reference", "carried"])].reset_index(drop=True)
+    split = make_split(slices, SplitSettings(folds=3, fold=1, train_masks="reference+carried"))
+    for side in ("validation", "test"):
+        assert set(slices.iloc[split.rows(slices, side)]["mask_from"]) == {"reference"}
+    assert set(slices.iloc[split.rows(slices, "train")]["mask_from"]) == {"reference", "carried"}
+
+
 def test_only_some_sequences_may_be_learnt_from_and_all_are_tested():
     slices = mixed_table()
     split = make_split(slices, SplitSettings(folds=3, train_sequences="T2_SPACE"))

@@ -96,6 +96,17 @@ def test_a_missing_body_is_counted_and_said():
     assert numbered.notes == ("there is no body for vertebra 2",)
 
 
+def test_what_the_sides_of_a_narrow_stack_cut_needs_less_of_a_body():
+    """Three slices of 2 mm, which the mask fills from side to side, or does not: bodies have 3456 mm3 there."""
+    narrow = build(3)[9:12]
+    strict = LevelSettings(body_mm3=4000.0)
+    for around, found in (((0, 0), True), ((0, 1), True), ((1, 0), True), ((1, 1), False)):
+        labels = np.pad(narrow, (around, (0, 0), (0, 0)))
+        numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0), strict)
+        np.testing.assert_array_equal(numbered.labels, labels if found else np.where(labels == 100, 100, 0))
+        assert (numbered.notes == ()) == found
+
+
 def test_without_the_lowest_disc_the_numbers_may_be_off():
     labels = build(3)
     classes = classes_of(labels)
@@ -232,16 +243,19 @@ def test_vertebrae_without_discs_are_parted_by_the_usual_distance():
     )  # fmt: skip
 
 
-def test_a_false_disc_of_more_bone_than_disc_is_left_out():
-    """Painted into the middle of body 2, over a quarter of its width."""
+@pytest.mark.parametrize("above", [8, 16])
+def test_a_false_disc_of_more_bone_than_disc_is_left_out(above):
+    """Painted into body 2 over a quarter of its width, 4 mm high, so many mm above the middle of the disc below."""
     labels = build(3)
     classes = classes_of(labels)
-    inside = np.argwhere((labels == 2) & (np.indices(labels.shape)[2] < 18))
-    row = int(np.median(inside[:, 1]))
-    classes[3:7, row - 1 : row + 2, 4:16] = 3
-    numbered = number_structures(classes, (2.0, 2.0, 2.0)).labels
-    same = classes == classes_of(labels)
-    np.testing.assert_array_equal(numbered[same], labels[same])
+    middle = np.argwhere(labels == 202)[:, 1].mean() + 0.5  # in rows of 2 mm
+    row = round(middle - above / 2)
+    classes[3:7, row - 1 : row + 1, 4:16] = 3
+    false = classes != classes_of(labels)
+    assert (labels[false] == 2).all() and np.count_nonzero(false) * 8 > 600
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, np.where(false, 0, labels))
+    assert numbered.notes == (f"removed, since it belongs to nothing: {np.count_nonzero(false) * 8 / 1000:.1f} ml",)
 
 
 def test_two_layers_of_one_disc_get_one_number():

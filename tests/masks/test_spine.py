@@ -271,7 +271,9 @@ def test_neighbouring_discs_need_no_border_between_them():
     assert rows_of(borders_between(bodies, [disc_at(100), disc_at(65), disc_at(40)], 34.0)) == [100, 65, 40]
 
 
-@pytest.mark.parametrize(("pitch", "count"), [(51.0, 0), (45.0, 1), (41.0, 1), (39.0, 1), (30.0, 1), (23.0, 2)])
+@pytest.mark.parametrize(
+    ("pitch", "count"), [(51.0, 0), (50.0, 1), (45.0, 1), (41.0, 1), (39.0, 1), (30.0, 1), (23.0, 2)]
+)
 def test_two_discs_too_far_apart_have_as_many_bodies_between_them_as_fit(pitch, count):
     """60 mm; a neck in the middle is looked for from 1.2 pitch on, equal parts are made beyond 1.5."""
     neck = {row: 1 for row in range(68, 73)}
@@ -285,7 +287,8 @@ def test_two_discs_too_far_apart_have_as_many_bodies_between_them_as_fit(pitch, 
 
 def test_without_a_neck_two_discs_are_parted_beyond_one_and_a_half_pitches_alone():
     bodies = cloud(range(41, 100))
-    assert len(borders_between(bodies, [disc_at(100), disc_at(40)], 41.0)) == 2
+    for pitch in (41.0, 40.0):
+        assert len(borders_between(bodies, [disc_at(100), disc_at(40)], pitch)) == 2
     middle = borders_between(bodies, [disc_at(100), disc_at(40)], 39.0)[1]
     assert middle.point.tolist() == pytest.approx([0, 70, 5.5], abs=1)
     assert middle.pieces == () and middle.mm3 == 0
@@ -296,6 +299,27 @@ def test_a_border_without_a_disc_goes_to_the_narrowest_place_near_the_middle():
     neck = {row: 3 for row in range(62, 67)} | {row: 0 for row in range(48, 53)}
     found = rows_of(borders_between(cloud(range(41, 100), neck), [disc_at(100), disc_at(40)], 39.0))
     assert found[1] == pytest.approx(64, abs=1)
+
+
+@pytest.mark.parametrize(("neck", "cut"), [(39, 39.5), (42, 30.5), (21, 21.5), (17, 30.5)])
+def test_the_narrowest_place_is_looked_for_within_a_quarter_of_the_pitch(neck, cut):
+    """Of 39 mm, so 20 to 40 mm above the lower disc; the neck is 3 mm high. A border lies in the middle of its mm."""
+    width = {100 - above: 1 for above in range(neck - 1, neck + 2)}
+    found = rows_of(borders_between(cloud(range(41, 100), width), [disc_at(100), disc_at(40)], 39.0))
+    assert 100 - found[1] == pytest.approx(cut, abs=0.6)
+
+
+def test_the_narrowest_place_is_the_middle_of_what_is_as_narrow_but_for_a_twentieth():
+    width = {row: 4 for row in range(66, 78)} | {row: 2 for row in range(72, 78)}  # 5 points wide, then 9
+    found = rows_of(borders_between(cloud(range(41, 100), width), [disc_at(100), disc_at(40)], 39.0))
+    assert found[1] == pytest.approx(74.5, abs=1)
+
+
+def test_where_there_is_no_bone_halfway_there_is_a_neck():
+    """A third of the 60 mm is bone; the rest does not make the usual cross section any smaller."""
+    bodies = np.concatenate([cloud(range(85, 96)), cloud(range(45, 56))])
+    found = rows_of(borders_between(bodies, [disc_at(100), disc_at(40)], 45.0))
+    assert len(found) == 3 and found[1] == pytest.approx(70, abs=1)
 
 
 def test_borders_between_slanted_discs_stand_on_their_line():
