@@ -31,7 +31,7 @@ def open_run(
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
     `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown
     parameter, and when the folder holds results of another source or profile. Where it holds none yet, what was once
-    begun there, and failed, does not count.
+    begun there, and failed, does not count; nor does a parameter with which a stage has failed (see `Run`).
     """
     path = (Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")).resolve()
     saved = read_saved(path)
@@ -43,7 +43,8 @@ def open_run(
         saved = {}
     changed = {name: value for name, value in (parameters | (more or {})).items() if value is not None}
     begun = {"source": "sample", "data_dir": None, "profile": "smoke"} | saved | named
-    return _open(path, begun, saved.get("parameters", {}) | changed)
+    before = saved.get("parameters", {})
+    return _open(path, begun, before | changed, before)
 
 
 def begin_run(path: Path, source: str, data_dir: Path | str | None, profile: str, parameters: dict[str, Any]) -> Run:
@@ -55,17 +56,21 @@ def begin_run(path: Path, source: str, data_dir: Path | str | None, profile: str
     named = {"source": source, "data_dir": absolute(data_dir), "profile": profile}
     if "fingerprint" in saved:
         refuse_other(saved, named, f"{path}: this run folder was made", "take another")
-    return _open(path, named, {name: value for name, value in parameters.items() if value is not None})
+    chosen = {name: value for name, value in parameters.items() if value is not None}
+    return _open(path, named, chosen, chosen)
 
 
-def _open(path: Path, begun: dict[str, Any], chosen: dict[str, Any]) -> Run:
-    """Check what a run is to be made with against itself and the folder, write it there, and return the run."""
+def _open(path: Path, begun: dict[str, Any], chosen: dict[str, Any], before: dict[str, Any]) -> Run:
+    """Check what a run is to be made with against itself and the folder, write it there, and return the run.
+
+    `before`: the parameters that the folder falls back to where a stage fails with the chosen ones.
+    """
     settings = make_settings(load_profile(begun["profile"]) | chosen)
     refuse_homeless(begun["source"], begun["data_dir"])
     _refuse_what_is_made(path, settings)
     folder = Path(begun["data_dir"] or get_source(begun["source"]).home or path / "data")
     add_to_json(path / SETTINGS_FILE, begun | {"parameters": chosen})
-    return Run(path, begun["source"], folder, begun["profile"], settings)
+    return Run(path, begun["source"], folder, begun["profile"], settings, before)
 
 
 def read_saved(path: Path) -> dict[str, Any]:

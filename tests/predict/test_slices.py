@@ -474,8 +474,9 @@ def test_predicting_needs_neither_jupyter_nor_matplotlib(slices, tmp_path, train
     line = ["predict", "--input", str(slices), "--output", str(tmp_path / "masks"), "--weights", str(trained)]
     code = (
         f"import sys; from spider_utils.__main__ import main; status = main({line!r}); "
-        "print(status, [name for name in ('matplotlib', 'IPython', 'ipywidgets', 'papermill') if name in sys.modules])"
+        "print('status', status, *sorted({'matplotlib', 'IPython', 'ipywidgets', 'papermill'} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.splitlines()[-1] == "0 []"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    told = f"exit {done.returncode}, out {done.stdout!r}, err {done.stderr!r}"  # what a machine without memory does, too
+    assert done.returncode == 0 and "status 0" in done.stdout.splitlines(), told
     assert names(tmp_path / "masks") == ["a.png"]

@@ -113,6 +113,43 @@ def test_a_command_runs_with_what_it_says_whatever_was_begun_before(tmp_path):
         begin_run(tmp_path / "out", "spider", data, "cpu", TINY)
 
 
+def test_a_notebook_runs_with_what_it_says_and_not_with_what_failed_before(tmp_path):
+    """`papermill -p folds 4` with three patients, and then without: the notebooks' way into a folder."""
+    data, out = make_folder(tmp_path / "data", patients=3), tmp_path / "out"
+    open_run(out, "spider", data, "smoke", **TINY | {"folds": 3})
+    with pytest.raises(SpiderError, match="4 folds need as many patients, found 3"):
+        open_run(out, more={"folds": 4}, width=4).train()
+    again = open_run(out)
+    assert (again.settings.split.folds, again.settings.training.width) == (
+        3,
+        2,
+    )  # what was named before and did not fail
+    again.train()
+    with pytest.raises(SpiderError, match="made with folds|trained with folds = 3, now asked for 4"):
+        open_run(out, more={"folds": 4})
+    assert open_run(out).settings == again.settings
+
+
+@pytest.mark.parametrize(
+    "more", [{"patients": 0}, {"patients": "3"}, {"pationts": 3}, {"folds": 0}, {"width": None, "model": 3}]
+)
+def test_a_value_that_is_none_leaves_no_trace_in_the_folder_of_a_notebook(more, tmp_path):
+    with pytest.raises(SpiderError):
+        open_run(tmp_path / "out", "phantom", None, "smoke", more)
+    run = open_run(tmp_path / "out", "phantom", None, "smoke")
+    assert run.settings == open_run(tmp_path / "fresh", "phantom", None, "smoke").settings
+
+
+def test_where_a_stage_fails_what_is_made_keeps_the_values_it_was_made_with(tmp_path):
+    """A store of 64 x 32, and folds that cannot be dealt, named at once: the store's size stays, the folds go."""
+    out = tmp_path / "out"
+    with pytest.raises(SpiderError, match="4 folds"):
+        open_run(out, "spider", make_folder(tmp_path / "data", patients=3), "smoke", **TINY | {"folds": 4}).split()
+    again = open_run(out)
+    assert again.settings.preprocess.size == (64, 32) and again.settings.split.folds != 4
+    assert len(again.store()) == 9
+
+
 @pytest.mark.parametrize("values", [{"patients": 0}, {"bootstrap": 0}, {"phantom_seed": -1}, {"store_height": 10**6}])
 def test_a_value_out_of_bounds_is_refused_before_anything_is_written(values, tmp_path):
     with pytest.raises(SpiderError, match=f"{next(iter(values))}: expected "):
