@@ -137,6 +137,8 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
             if sum(member.compress_size for member in members) > archive.stat().st_size:
                 raise zipfile.BadZipFile("members that lie one upon the other")
             places = [_place_in_folder(archive, member, folder.name) for member in members]
+            if len(set(places)) < len(places):
+                raise zipfile.BadZipFile("two members of one name")
             pairs = list(zip(members, places, strict=True))
             for member, place in progress(pairs, desc=f"extract {archive.name}", unit="file"):
                 with content.open(member) as source, atomic_path(folder / place) as temporary:
