@@ -206,7 +206,7 @@ def test_released_without_a_network_says_how_to_fetch_by_hand(released, tmp_path
     assert f"{dead_url}/all.zip" in message and str(tmp_path / "out" / RELEASED_ARCHIVE) in message
 
 
-def test_members_that_lie_one_upon_the_other_are_refused(tmp_path):
+def test_members_of_one_name_are_refused(tmp_path):
     """One packed file that the archive lists a hundred times, and two files of one name."""
     content = make_zip({"images/a.mha": np.random.default_rng(0).bytes(10_000)})
     start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
