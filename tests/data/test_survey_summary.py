@@ -58,6 +58,7 @@ def test_the_summary_of_labels_is_of_the_slices_that_hold_enough():
         }
     )  # fmt: skip
     summary = summarise_labels(compared)
+    assert list(summary) == ["measure", "value", "n"]
     assert list(summary.itertuples(index=False, name=None)) == [
         ("changed pixels / foreground", 20 / 400, 2),
         ("Dice vertebrae", 0.75, 2),

@@ -37,6 +37,7 @@ def test_an_interval_leaves_the_value_itself_and_undefined_draws_out():
     values = np.array([100.0, *np.arange(101), np.nan])
     assert interval(values, 5) == (2.5, 97.5)
     assert estimate("dice", values, 5) == {"dice": 100.0, "ci_low": 2.5, "ci_high": 97.5}
+    assert interval(np.array([1.0, 5.0, np.nan, np.nan]), 2) == (5, 5)
     assert interval(values, 2) == (2.5, 97.5)  # two patients are enough
     assert list(estimate("ece", values, 5, bounds="ece")) == ["ece", "ece_low", "ece_high"]
 

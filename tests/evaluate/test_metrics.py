@@ -89,6 +89,10 @@ def test_overlap_of_a_shifted_square_by_hand():
     assert values == pytest.approx({"dice": 0.7, "iou": 70 / 130, "precision": 0.7, "recall": 0.7, "f1": 0.7})
 
 
+def test_whatever_is_not_zero_belongs_to_a_mask():
+    assert overlap_counts(np.array([[0, 2, 4, 0]]), np.array([[1, 1, 0, 0]])) == (1, 1, 1)
+
+
 def test_overlap_identities_hold_for_arrays_of_counts():
     tp, fp, fn = np.random.default_rng(0).integers(1, 1000, (3, 50, 4))
     value = {name: ratio(tp, fp, fn) for name, ratio in OVERLAP.items()}

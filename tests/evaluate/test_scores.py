@@ -237,6 +237,21 @@ def test_mm_and_pixels_never_meet(slices, scores, summary):
             assert pick(summary, **where)["value"] == pytest.approx(pick(expected, **where)["value"])
 
 
+@pytest.mark.parametrize(("row", "col", "unit"), [(0.5, 2.0, "mm"), (0.5, np.nan, "px"), (np.nan, 2.0, "px")])
+def test_a_slice_is_measured_in_mm_where_both_sides_of_its_pixels_are_known(row, col, unit):
+    reference, prediction = np.zeros((1, 20, 20), np.uint8), np.zeros((1, 20, 20), np.uint8)
+    reference[0, 4:12, 4:12] = prediction[0, 4:12, 5:13] = 2  # one column aside: 2 mm, so not within 1 mm
+    table = pd.DataFrame(
+        {"series": "1_t1", "patient": 1, "sequence": "T1", "slice_index": 9, "pixel_mm_row": row, "pixel_mm_col": col},
+        index=[0],
+    )
+    canal = score_slices(reference, prediction, table).table.set_index("class").loc["canal"]
+    assert canal["unit"] == unit and canal["slice_index"] == 9
+    assert canal["hd95"] == pytest.approx(2.0 if unit == "mm" else 1.0)
+    assert (canal["nsd_1"] < 1) == (unit == "mm") and canal["nsd_2"] == 1
+    assert (canal["within_1"] < canal["within_2"]) == (unit == "mm")
+
+
 def test_order_of_slices_does_not_matter(slices, summary):
     order = np.random.default_rng(0).permutation(len(slices[2]))
     reference, prediction, table = slices

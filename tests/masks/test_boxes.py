@@ -107,6 +107,38 @@ def test_what_the_sides_of_a_narrow_stack_cut_needs_less_of_a_body():
         assert (numbered.notes == ()) == found
 
 
+def test_a_body_that_ends_a_voxel_before_the_edge_is_not_cut():
+    labels = build(2, above=2)
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+    assert numbered.notes == ()
+    labels = labels[:, :-13]  # down to one row below the lowest body
+    labels[labels == 201] = 0
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+    assert numbered.notes == (NO_DISC_BELOW,)
+
+
+def test_a_third_of_a_body_on_a_disc_is_vertebra_one():
+    labels = build(4)
+    rows = np.flatnonzero(((labels == 1) & (np.indices(labels.shape)[2] < 18)).any(axis=(0, 2)))
+    labels[:, rows[:8], :18] = 0
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    bodies = np.indices(labels.shape)[2] < 18
+    np.testing.assert_array_equal(numbered.labels[bodies], labels[bodies])
+
+
+def test_a_collapsed_body_keeps_its_discs():
+    """Body 2 loses 16 of its 24 mm, so that its discs lie 16 mm apart, closer than 0.7 of the usual 32."""
+    labels = build(4)
+    rows = np.flatnonzero(((labels == 2) & (np.indices(labels.shape)[2] < 18)).any(axis=(0, 2)))
+    labels = np.delete(labels, rows[2:10], axis=1)
+    numbered = number_structures(classes_of(labels), (2.0, 2.0, 2.0))
+    bodies = np.indices(labels.shape)[2] < 18
+    np.testing.assert_array_equal(numbered.labels[bodies], labels[bodies])
+    assert numbered.notes == ()
+
+
 def test_without_the_lowest_disc_the_numbers_may_be_off():
     labels = build(3)
     classes = classes_of(labels)
@@ -243,10 +275,10 @@ def test_vertebrae_without_discs_are_parted_by_the_usual_distance():
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("above", [8, 16])
+@pytest.mark.parametrize("above", [8, 16, 24])
 def test_a_false_disc_of_more_bone_than_disc_is_left_out(above):
     """Painted into body 2 over a quarter of its width, 4 mm high, so many mm above the middle of the disc below."""
-    labels = build(3)
+    labels = build(4)
     classes = classes_of(labels)
     middle = np.argwhere(labels == 202)[:, 1].mean() + 0.5  # in rows of 2 mm
     row = round(middle - above / 2)
@@ -269,6 +301,31 @@ def test_two_layers_of_one_disc_get_one_number():
     same = classes == classes_of(labels)
     np.testing.assert_array_equal(numbered[same], labels[same])
     assert (numbered[3:17, rows[0] - 6 : rows[0] - 4, 4:16] == 203).all()
+
+
+def test_disc_painted_behind_the_canal_is_no_disc():
+    labels = build(3)
+    classes = classes_of(labels)
+    classes[8:12, 44:50, 34:38] = 3  # 768 mm3 behind the arches, halfway up body 2
+    assert not labels[8:12, 44:50, 34:38].any()
+    numbered = number_structures(classes, (2.0, 2.0, 2.0))
+    np.testing.assert_array_equal(numbered.labels, labels)
+
+
+def test_two_discs_that_a_bar_joins_are_two():
+    """Of the disc's class, 4 mm wide, along the front of body 2."""
+    labels = build(4)
+    classes = classes_of(labels)
+    bar = (labels == 2) & (np.indices(labels.shape)[2] < 6) & np.isin(np.indices(labels.shape)[0], (9, 10))
+    classes[bar] = 3
+    numbered = number_structures(classes, (2.0, 2.0, 2.0)).labels
+    np.testing.assert_array_equal(numbered[~bar], labels[~bar])
+    assert set(np.unique(numbered[bar])) == {202, 203}
+
+
+def test_an_empty_mask_is_said_to_be_empty():
+    numbered = number_structures(np.zeros((4, 5, 6), np.uint8), (1.0, 1.0, 1.0))
+    assert not numbered.labels.any() and numbered.notes == ("the mask is empty",)
 
 
 def test_the_smallest_volumes_can_be_none():

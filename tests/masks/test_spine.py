@@ -98,11 +98,13 @@ def test_a_slanting_canal_is_followed_row_by_row_and_across_a_gap():
     assert course.front[20] == pytest.approx((course.front[14] + course.front[26]) / 2)
 
 
-def test_discs_stand_for_the_canal_beyond_its_ends_alone():
+@pytest.mark.parametrize("fine", [1, 2])
+def test_discs_stand_for_the_canal_beyond_its_ends_alone(fine):
     canal = box((21, 100, 60), (slice(8, 13), slice(30, 60), slice(40, 54)))
-    discs = np.array([[4, 10, 20], [0, 20, 0], [0, 45, 0], [0, 70, 0], [16, 90, 25]], float)
-    course = canal_course(canal, discs, MM)
-    at = [0, 10, 20, 30, 59, 90, 99]
+    near = [[0, 15, 0], [0, 20, 0], [0, 45, 0], [0, 70, 0], [0, 74, 0]]  # not more than 15 mm beyond rows 30 and 59
+    discs = np.array([[4, 10, 20], *near, [16, 90, 25]], float)
+    course = canal_course(np.repeat(canal, fine, axis=1), discs, np.array([1.0, 1 / fine, 1.0]))
+    at = fine * np.array([0, 10, 20, 30, 59, 90, 99])  # mm
     assert course.middle[at].tolist() == [4, 4, 7, 10, 10, 16, 16]
     assert course.front[at].tolist() == [39, 39, 39.5, 40, 40, 44, 44]
     assert course.back[at].tolist() == [53, 53, 53, 53, 53, 58, 58]
@@ -155,7 +157,7 @@ def test_two_layers_within_the_level_s_distance_are_one_disc(gap, count):
 
 
 def test_what_lies_behind_the_canal_s_front_is_no_disc():
-    mask = box((30, 60, 60), plate(10), plate(40, column=35))
+    mask = box((30, 60, 60), plate(10), plate(40, column=35, width=22))
     course = Course(1.0, np.full(60, 15.0), np.full(60, 30.0), np.full(60, 45.0))
     found, _ = find_discs(mask, course, MM, **PLATE)
     assert [disc.point[1] for disc in found] == [11.5]
@@ -172,6 +174,9 @@ def test_a_thick_piece_is_parted_at_its_neck():
     assert all(volume <= disc.mm3 <= volume + 4 * 4 * 26 for disc in found)
     assert sum(disc.mm3 for disc in found) == np.count_nonzero(mask)
     assert (pieces > 0).sum() == np.count_nonzero(mask)
+    mask[0, 0, 0] = True  # a crumb that is met before it changes nothing
+    assert [disc.mm3 for disc in find_discs(mask, None, MM, **PLATE)[0]] == [disc.mm3 for disc in found]
+    mask[0, 0, 0] = False
     whole, _ = find_discs(mask, None, MM, smallest=300.0, thickest=60.0, level_mm=6.0)
     assert len(whole) == 1 and whole[0].mm3 == np.count_nonzero(mask)
 
