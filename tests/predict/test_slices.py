@@ -469,6 +469,6 @@ def test_predicting_needs_neither_jupyter_nor_matplotlib(slices, tmp_path, train
         "print('status', status, *sorted({'matplotlib', 'IPython', 'ipywidgets', 'papermill'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
-    told = f"exit {done.returncode}, out {done.stdout!r}, err {done.stderr!r}"  # what a machine without memory does, too
+    told = f"exit {done.returncode}, out {done.stdout!r}, err {done.stderr!r}"
     assert done.returncode == 0 and "status 0" in done.stdout.splitlines(), told
     assert names(tmp_path / "masks") == ["a.png"]
