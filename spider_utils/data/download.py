@@ -134,6 +134,8 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
     try:
         with zipfile.ZipFile(archive) as content:
             members = [member for member in content.infolist() if not member.is_dir()]
+            if sum(member.compress_size for member in members) > archive.stat().st_size:
+                raise zipfile.BadZipFile("members that lie one upon the other")
             places = [_place_in_folder(archive, member, folder.name) for member in members]
             pairs = list(zip(members, places, strict=True))
             for member, place in progress(pairs, desc=f"extract {archive.name}", unit="file"):
@@ -163,7 +165,8 @@ def _extract_released_file(
         raise SpiderError(
             f"{one.path}: expected it in the fetched archive, found none; the address gives another state"
         )
-    data = content.read(member) if member.file_size == one.size else b""
+    with content.open(member) as source:  # reads no more than it is asked for, whatever the member holds
+        data = source.read(one.size) if member.file_size == one.size else b""
     if git_blob_id(data) != one.blob:
         raise SpiderError(
             f"{one.path}: expected {one.size} bytes with git blob id {one.blob}, found {member.file_size} bytes that "

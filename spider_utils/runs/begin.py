@@ -11,10 +11,10 @@ from spider_utils.common.locks import add_to_json
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.sources import absolute, get_source, refuse_homeless
 from spider_utils.data.store import read_store_info, refuse_other_store
-from spider_utils.models.saved import read_description
 from spider_utils.runs.run import SETTINGS_FILE, Run
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
+from spider_utils.train.description import read_description
 
 
 def open_run(

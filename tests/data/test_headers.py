@@ -159,6 +159,9 @@ def test_other_ways_to_say_the_same_are_read(tmp_path):
         ((108, "<f", 336.0), "from byte 352 or later on, found vox_offset 336"),
         ((108, "<f", 368.0), "bytes of voxels"),
         ((108, "<f", np.nan), "vox_offset nan"),
+        ((108, "<f", np.inf), "vox_offset inf"),
+        ((108, "<f", 352.5), "vox_offset 352.5"),
+        ((108, "<f", 1e30), "bytes of voxels"),
         ((252, "<hh", -1, 1), "form codes of 0 to 5, found -1 and 1"),
         ((252, "<hh", 1, -2), "form codes of 0 to 5, found 1 and -2"),
         ((40, "<h", 0), "1 to 7 axes (dim), found 0"),
@@ -311,6 +314,16 @@ def test_a_bomb_is_inflated_no_further_than_its_header_says(tmp_path, suffix):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "found more" in message and peak < 10_000_000
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("MET_DOUBLE", 1025), ("MET_UCHAR", 8193)])
+def test_more_bytes_than_the_memory_should_hold_are_refused_by_the_header(tmp_path, kind, rows):
+    """1024 x 128 columns and slices: more than 2**28 voxels, or not, and more than 2**30 bytes."""
+    head = written(tmp_path / "a.mha").partition(b"LOCAL\n")[0]
+    head = re.sub(rb"DimSize = .*\n", b"DimSize = 1024 %d 128\n" % rows, head)
+    (tmp_path / "a.mha").write_bytes(re.sub(rb"MET_\w+", kind.encode(), head) + b"LOCAL\n")
+    limit = "at most 1073741824 bytes of voxels, found 1074790400" if kind == "MET_DOUBLE" else "1 to 268435456 voxels"
+    assert limit in refusal(tmp_path / "a.mha")
 
 
 def test_names_that_are_not_utf_8_are_refused_before_itk_ends_the_process(tmp_path):

@@ -18,7 +18,6 @@ from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import class_pixels, four_classes
 from spider_utils.data.phantom import make_phantom
 from spider_utils.data.preprocess import (
-    PreprocessSettings,
     apta_greys,
     audit,
     choose_slices,
@@ -30,6 +29,7 @@ from spider_utils.data.preprocess import (
     stored_masks,
 )
 from spider_utils.data.series import SliceStack
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import FORMER_BYTES, SOURCES, find_series, fingerprint, read_stack
 from spider_utils.data.store import open_store, with_version
 from tests.helpers.apta_reference import apta_images

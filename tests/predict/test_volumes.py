@@ -5,6 +5,7 @@ The network of most tests is a ruler, as in test_slices: a pixel's class is told
 """
 
 import json
+import math
 import os
 import struct
 import subprocess
@@ -147,9 +148,17 @@ def test_the_network_sees_its_neighbours_as_channels():
 @pytest.mark.parametrize(
     ("volumes", "message"),
     [
-        ({"field_mm": -1}, "field_mm: expected a number of mm, 0 or more, found -1"),
-        ({"slice_mm": "1"}, "slice_mm: expected a number of mm, 0 or more, found '1'"),
+        ({"field_mm": -1}, "field_mm: expected 0 to 2000, found -1"),
+        ({"field_mm": 1e9}, "field_mm: expected 0 to 2000, found 1000000000.0"),
+        ({"field_mm": math.nan}, "field_mm: expected 0 to 2000, found nan"),
+        ({"slice_mm": "1"}, "slice_mm: expected 0 to 100, found '1'"),
+        ({"slice_mm": True}, "slice_mm: expected 0 to 100, found True"),
         ({"body_landmarks": [1, 2]}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": ["17"] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": [[1]] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": "x" * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": None}, "landmarks: expected 14 ascending numbers within 0..255, found None"),
+        ({"body_landmarks": 5}, "landmarks: expected 14 ascending numbers within 0..255, found 5"),
         ({"landmarks": list(LANDMARKS)}, "unexpected keyword argument 'landmarks'"),  # of whole slices, as once
         ({"size": 3}, "size"),
     ],
@@ -158,6 +167,14 @@ def test_settings_that_are_not_known_are_refused(volumes, message):
     with pytest.raises(SpiderError, match="ruler.json: volumes: ") as caught:
         read_volume_settings(ruler(volumes=volumes))
     assert message in str(caught.value)
+
+
+def test_pixels_so_small_that_the_field_would_fill_the_memory_are_refused():
+    volume = sitk.GetImageFromArray(np.zeros((3, 12, 8), np.uint8))
+    volume.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))
+    volume.SetSpacing((0.001, 0.001, 4.0))
+    with pytest.raises(SpiderError, match="at most 67108864 in the 300 x 300 mm .* found pixels of 0.001 x 0.001 mm"):
+        predict_classes(volume, ruler(), VolumeSettings(field_mm=300.0))
 
 
 @pytest.fixture(scope="module")

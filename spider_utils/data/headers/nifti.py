@@ -60,7 +60,7 @@ def read_nifti(path: Path) -> Header:
     if bits != 8 * stored.itemsize:
         raise refusal(path, f"{8 * stored.itemsize} bits a voxel, as its datatype {code} says", f"bitpix {bits}")
     offset = field("f", 108)[0]
-    if not (offset >= LEAST_OFFSET and offset == int(offset)):
+    if not (offset >= LEAST_OFFSET and offset.is_integer()):
         raise refusal(path, f"the voxels from byte {LEAST_OFFSET} or later on", f"vox_offset {offset:g}")
     unit = start[123] & 7
     if unit in UNITS:
