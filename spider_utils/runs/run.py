@@ -128,7 +128,7 @@ class Run:
 
     def _forget(self) -> None:
         """Take back the parameters that the opening has brought into the folder, but for those of what is made."""
-        made = [PreprocessSettings] if (self.path / "store" / STORE_FILE).is_file() else []
+        made: list[type] = [PreprocessSettings] if (self.path / "store" / STORE_FILE).is_file() else []
         made += [SplitSettings, TrainSettings] if self.checkpoint.is_file() else []
         bound = {one.name for kind in made for one in fields(kind)}
         known = read_json(self.path / SETTINGS_FILE)["parameters"]
