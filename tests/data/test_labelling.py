@@ -32,6 +32,7 @@ def test_what_is_kept_lost_and_invented(series):
     table = compare_labels(series, SETTINGS).set_index("slice_index")
     assert table["foreground"].tolist() == [300, 300 + 100 + 240, 400, 600, 0]
     assert table["enough_direct"].tolist() == [False, True, False, False, False]
+    assert table["enough_apta"].tolist() == [False, True, False, False, False]
     # Slice 1 has all classes; pass 3's preference for the right shifts edges, no more than that.
     assert table.loc[1, ["dice_vertebrae", "dice_canal", "dice_discs"]].min() > 0.9
     assert 0 < table.loc[1, "changed"] < 64
@@ -42,6 +43,7 @@ def test_what_is_kept_lost_and_invented(series):
     assert not table[[name for name in table if name.startswith("lost_")]].any(axis=None)
 
 
+@pytest.mark.filterwarnings("error")
 def test_the_dice_of_both_is_counted_pixel_by_pixel(series):
     table = compare_labels(series, SETTINGS)
     assert (table["series"] == "7_t2").all() and (table["patient"] == 7).all() and (table["sequence"] == "T2").all()
@@ -77,6 +79,13 @@ def test_interpolation_rims_discs_with_canal(series):
 def test_the_setting_for_labels_makes_no_difference_here(series):
     either = PreprocessSettings(store_height=64, store_width=64, labels="apta")
     assert compare_labels(series, either).equals(compare_labels(series, SETTINGS))
+
+
+def test_several_series_are_numbered_through(series):
+    twice = compare_labels([series[0], replace(series[0], name="8_t2", patient=8)], SETTINGS)
+    assert twice.index.tolist() == list(range(10)) and twice["patient"].tolist() == [7] * 5 + [8] * 5
+    without = compare_labels([series[0], replace(series[0], mask_files=())], SETTINGS)
+    assert without.equals(compare_labels(series, SETTINGS))
 
 
 def test_released_masks_cannot_be_compared(shared_data):

@@ -34,6 +34,7 @@ def test_a_row_says_what_a_series_holds(tmp_path):
         ["7_t2", 7, "T2", "validation", 2, 4, 3, 0.5, 0.75, 3.5, "0 1 9 100 201", 16, 3, 2, 3],
         ["8_t1", 8, "T1", "training", 2, 4, 3, 0.5, 0.75, 3.5, "", 0, 0, 0, 0],
     ]
+    assert [str(kind) for kind in table[COLUMNS[11:]].dtypes] == ["int64"] * 4
     assert label_lists(table) == {"7_t2": [0, 1, 9, 100, 201]}
 
 
