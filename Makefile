@@ -58,7 +58,7 @@ test: setup
 	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
 	$(RUN) -m mypy
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	SPIDER_RUNS="$$runs" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
+	SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
 	    --nbval --nbval-current-env --nbval-cell-timeout 1800 --cov --cov-report=term:skip-covered
 
 CASES ?= 10000

@@ -51,6 +51,22 @@ def test_slices_without_a_number_are_nobodys_neighbours(folder):
     assert neighbour_rows(numbered, 1).tolist() == [[0, 0, 0], [1, 1, 2], [1, 2, 2]]
 
 
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "a.png,2,T2,training,4\nb.png,2,T2,validation,5",
+            "2_t2: expected one patient and .* found .*'training'.*mend",
+        ),
+        ("a.png,2,T2,training,4\nb.png,2,T2,training,4", "2_t2: expected a number for each slice, found 4 twice"),
+    ],
+)
+def test_slices_that_cannot_be_of_one_series_are_refused(folder, lines, message):
+    (folder / "slices.csv").write_text(f"file,patient,sequence,subset,slice_index\n{lines}\nc.png,3,T2,,1\n")
+    with pytest.raises(SpiderError, match=message):
+        find_series("pairs", folder)
+
+
 def test_what_a_table_tells_is_part_of_the_fingerprint(folder):
     before = fingerprint(find_series("pairs", folder))
     (folder / "slices.csv").write_text(THREE.replace("0.5,0.75", "0.5,0.5"))

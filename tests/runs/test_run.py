@@ -1,12 +1,14 @@
 """The run folder: every stage is made once, results survive, and folders of other data or settings are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.sources import SOURCES
 from spider_utils.data.survey import label_lists, survey
 from spider_utils.runs.begin import begin_run, default_run_dir, open_run
 from spider_utils.runs.run import Run
@@ -68,6 +70,21 @@ def test_scores_are_of_the_test_patients_and_equal_an_independent_count(finished
     )
     expected = 2 * ((truth == 2) & (found == 2)).sum() / ((truth == 2).sum() + (found == 2).sum())
     assert row["value"].item() == pytest.approx(expected, nan_ok=True)
+
+
+def test_volumes_are_the_runs_own_or_a_small_phantoms(finished, tmp_path, monkeypatch):
+    assert finished.volumes() == ("spider", finished.series())
+    made = []
+
+    def make(folder, patients, seed):
+        made.append((folder, patients, seed))
+        make_folder(folder, patients=patients)
+
+    monkeypatch.setitem(SOURCES, "phantom", replace(SOURCES["phantom"], make=make))
+    run = open_run(tmp_path / "out", "sample", profile="smoke", phantom_seed=7)
+    source, volumes = run.volumes()
+    assert (source, [one.name for one in volumes]) == ("phantom", ["1_t2", "2_t2", "3_t2"])
+    assert made == [(tmp_path / "out" / "phantom", 3, 7)]
 
 
 def test_a_second_call_makes_nothing_again(finished):
