@@ -8,7 +8,8 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.data.preprocess import PreprocessSettings, stored_masks
+from spider_utils.data.preprocess import stored_masks
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.survey import compare_labels
 
