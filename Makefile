@@ -58,8 +58,9 @@ test: setup
 	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
 	$(RUN) -m mypy
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
-	    --nbval --nbval-current-env --nbval-cell-timeout 1800 --cov --cov-report=term:skip-covered
+	export SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 && \
+	$(RUN) -m pytest tests --cov --cov-report=term:skip-covered && \
+	$(RUN) -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800
 
 CASES ?= 10000
 fuzz: setup
