@@ -80,22 +80,18 @@ def test_a_body_that_the_lower_edge_cuts_is_number_one():
     np.testing.assert_array_equal(numbered.labels, labels)
 
 
-def test_a_missing_disc_is_said_and_changes_no_number():
+@pytest.mark.parametrize(
+    "missing, note",
+    [(203, "there is no disc between vertebrae 2 and 3"), (2, "there is no body for vertebra 2")],
+    ids=["disc", "body"],
+)
+def test_what_is_missing_is_said_and_changes_no_number(missing, note):
     labels = build(4)
     classes = classes_of(labels)
-    classes[labels == 203] = 0
+    classes[labels == missing] = 0
     numbered = number_structures(classes, (2.0, 2.0, 2.0))
-    np.testing.assert_array_equal(numbered.labels, np.where(labels == 203, 0, labels))
-    assert numbered.notes == ("there is no disc between vertebrae 2 and 3",)
-
-
-def test_a_missing_body_is_counted_and_said():
-    labels = build(4)
-    classes = classes_of(labels)
-    classes[labels == 2] = 0
-    numbered = number_structures(classes, (2.0, 2.0, 2.0))
-    np.testing.assert_array_equal(numbered.labels, np.where(labels == 2, 0, labels))
-    assert numbered.notes == ("there is no body for vertebra 2",)
+    np.testing.assert_array_equal(numbered.labels, np.where(labels == missing, 0, labels))
+    assert numbered.notes == (note,)
 
 
 def test_what_the_sides_of_a_narrow_stack_cut_needs_less_of_a_body():
