@@ -20,14 +20,14 @@ from spider_utils.common.files import write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import find_landmarks, standardise
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.evaluate.scores import read_scores, summarise
+from spider_utils.evaluate.scores import summarise
 from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.predict.network import ONE_LOOK, InferenceSettings, ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.runs.stages import deal, score_rows
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
-from spider_utils.studies.harness import Training, join_scores, snapshot
+from spider_utils.studies.harness import Training, join_seeds, snapshot
 from spider_utils.studies.paired import paired_table, patient_table
 from spider_utils.train.checkpoints import NETWORK_FILE
 
@@ -145,7 +145,7 @@ def option_tables(trainings: list[Training], ways: tuple[str, ...], out: Path) -
             last = one.score_epochs[-1]
             part = pd.read_csv(place / (f"overlap_{last}.csv" if name == PLAIN else "overlap.csv"))
             counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=last))
-        scores[name] = join_scores([read_scores(place) for place in places])
+        scores[name] = join_seeds(trainings, places)
         boundaries.append(summarise(scores[name], "test").drop(columns="split").assign(arm=name))
     titles = {name: OPTIONS[name].title for name in ways}
     dice = dice_table(pd.concat(counts, ignore_index=True))

@@ -53,12 +53,15 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
 
 
 def boundary_table(trainings: list[Training], out: Path) -> pd.DataFrame:
-    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`."""
+    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`.
+
+    Several seeds are taken together: "0, 1, 2".
+    """
     parts = []
-    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
-    for arm, seed in progress(pairs, desc="aggregating", unit="arm"):
-        summary = summarise(read_final_scores(trainings, out, arm, seed), "test")
-        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seed))
+    seeds = ", ".join(str(seed) for seed in sorted({one.seed for one in trainings}))
+    for arm in progress(list(dict.fromkeys(one.arm for one in trainings)), desc="aggregating", unit="arm"):
+        summary = summarise(read_final_scores(trainings, out, arm), "test")
+        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seeds))
     table = pd.concat(parts, ignore_index=True)
     return table[["arm", "seed", *(name for name in table if name not in ("arm", "seed"))]]
 
