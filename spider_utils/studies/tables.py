@@ -28,7 +28,7 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     cost, and those with `options` what these are worth. On several sequences, by_sequence and differences_by_sequence
     stand for what would mix them.
     """
-    ways = option_names(study.ways)
+    ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
