@@ -20,9 +20,11 @@ QUESTIONS = {
     "choices": "What is each of the paper's choices worth on unseen patients?",
     "ablation": "Which network, input, loss or augmentation beats the paper's on unseen patients?",
     "shipped": "How far does the best combination lie above the paper's network?",
+    "ensemble": "What does an ensemble of seeds add to one network, and how far do seeds differ?",
     "errors": "Where does the shipped combination fail on patients that it has not met, and why?",
     "copying": "What does a copied mask score, without a network?",
     "reference": "By what conventions were the reference masks drawn?",
+    "ceiling": "How much of the error is the references' own convention, and what could an ideal reader reach?",
     "filters": "Which slice filter can have made the released set?",
     "labels": "What does the authors' label repair (APTA) change?",
     "roundtrip": "What does the detour over slices cost a volume, without any error of a network?",
@@ -67,6 +69,7 @@ CAPTIONS = {
     "bodies": "T2 TSE of another site: the share of each vertebral body that is called vertebra.",
     "reference_audit": "The references' own conventions, series by series.",
     "reference_examples": "The series whose references differ most, close up.",
+    "ceiling": "Dice with each convention neutralised, and of an ideal reader of the majority's convention.",
     "copying": "Dice of masks that are only copied, beside the paper's.",
     "neighbour_overlap": "How much two masks of one patient overlap, one to three slices apart.",
 }
@@ -133,7 +136,7 @@ def study_command(run: Path) -> str:
     if source in MIXED:
         place = f"--source {source} --data-dir {MIXED[source]}"
     own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
-    own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider"}
+    own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider", "ceiling": ""}
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
     place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]

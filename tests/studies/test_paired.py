@@ -244,7 +244,11 @@ def test_the_page_states_what_the_tables_hold(tmp_path):
         "0 of 24",
     ):
         assert part in told, part
-    assert "nan" not in table + told
+    assert "nan" not in table + told and "the mean over patients with" in told
+    paired.assign(seeds=2).to_csv(tmp_path / "paired.csv", index=False)
+    pd.DataFrame({"seed": [0, 1]}).to_csv(tmp_path / "trainings.csv", index=False)
+    told = ablation_page(tmp_path)[1]
+    assert "the mean over patients and seeds with" in told and "share 2 networks, one a seed:" in told
 
 
 def test_a_difference_needs_both_an_interval_without_0_and_a_small_p():
