@@ -273,7 +273,6 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "choices": choices_page,
     "ablation": ablation_page,
     "shipped": shipped_page,
-    "ensemble": shipped_page,
     "copying": copying_page,
     "roundtrip": roundtrip_page,
     "bodies": bodies_page,
@@ -285,7 +284,6 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "self_training": arms_page,
     "all_sequences": arms_page,
     "reference": table_page("reference_summary.csv"),
-    "ceiling": ceiling_page,
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),
 }
