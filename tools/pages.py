@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import LEVEL, differs
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
+from tools.volume_pages import bodies_page, roundtrip_page
 
 LAST = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foreground'"  # of a table of Dice
 
@@ -41,13 +43,14 @@ def training_facts(folder: Path) -> str:
     per_epoch = f"{base['epoch_slices']} drawn slices" if base.get("epoch_slices") else ""
     per_epoch = per_epoch or f"{first['train_slices']} slices in every one"
     more = "".join(f", {name.replace('_', ' ')} {base[name]}" for name in ("batch_size", "precision") if name in base)
+    held = "patients differ, not how trainings do: a difference of a hundredth can be one seed's"
+    held = "patients and seeds differ: both are drawn, all patients with the same seeds" if "," in seeds else held
     return (
-        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed {seeds}; where nothing else is said, "
-        f"network `{base['model']}`, width {base['width']}, at {base['train_width']} × {base['train_height']}, "
-        f"{first['epochs']} epochs of {per_epoch}, Adam, learning rate "
+        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed{'s' * (',' in seeds)} {seeds}; where "
+        f"nothing else is said, network `{base['model']}`, width {base['width']}, at "
+        f"{base['train_width']} × {base['train_height']}, {first['epochs']} epochs of {per_epoch}, Adam, learning rate "
         f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}{more}. "
-        f"No epoch was chosen on what is scored. The intervals hold how patients differ, not how trainings do: a "
-        f"difference of a hundredth can be one seed's."
+        f"No epoch was chosen on what is scored. The intervals hold how {held}."
         f" Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
         f"code {code}."
     )
@@ -83,8 +86,8 @@ def leakage_page(folder: Path) -> list[str]:
     patients, slices = dice["patients"].iloc[0], dice["slices"].iloc[0]
     told = (
         f"Pooled Dice on {slices} slices of {patients} patients, every slice held out once in each line, scored at the "
-        "stored size; in brackets 95 % bootstrap intervals over patients. What the leak adds to the foreground Dice, "
-        f"paired by patient: {added}."
+        f"stored size; in brackets 95 % bootstrap intervals over {drawn_over(dice)}. What the leak adds to the "
+        f"foreground Dice, paired by patient: {added}."
     )
     return [markdown_table(heads, lines), told]
 
@@ -163,7 +166,8 @@ def errors_page(folder: Path) -> list[str]:
     dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
     told = (
         f"Pooled Dice on {pooled['slices'].iloc[0]} slices of {pooled['patients'].iloc[0]} unseen patients, each held "
-        "out once; in brackets 95 % bootstrap intervals over patients. Below, the same networks used in other ways: "
+        f"out once; in brackets 95 % bootstrap intervals over {drawn_over(pooled)}. Below, the same networks used in "
+        "other ways: "
         "differences are paired by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm). "
         "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
         "`predict` does with volumes."
@@ -183,14 +187,14 @@ def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> 
     unsure = len(gains) - len(sure)
     rest = f"; of the other {unsure} no difference is shown" if unsure else ""
     seeds = pd.read_csv(folder / "trainings.csv")["seed"].nunique()
+    shared = f"{seeds} networks, one a seed" if seeds > 1 else "one network and an arm has 1 seed"
     slices, missed = dice["slices"].iloc[0], paired.drop_duplicates("arm")
     return (
         f"Foreground Dice: pixels pooled over {slices} slices of {dice['patients'].iloc[0]} unseen patients, each held "
         f"out once. Differences: each patient's own score minus that with “{titles[paired['reference'].iloc[0]]}”, "
-        f"the mean over patients with its 95 % bootstrap interval; p by Wilcoxon's signed-rank test{adjusted}. By Dice "
-        f"with an interval without 0 and p < {LEVEL}, better: {above}; worse: {below}{rest}. The patients of a fold "
-        f"share one network and an arm has {seeds} seed{'s' * (seeds > 1)}: p says that these networks differ on such "
-        "patients, not that training "
+        f"the mean over {drawn_over(paired)} with its 95 % bootstrap interval; p by Wilcoxon's signed-rank "
+        f"test{adjusted}. By Dice with an interval without 0 and p < {LEVEL}, better: {above}; worse: {below}{rest}. "
+        f"The patients of a fold share {shared}: p says that these networks differ on such patients, not that training "
         "again would order the arms in the same way. Distances leave out what has none, a class in only one of the two "
         f"masks: {missed['reference_missed'].iloc[0]:g} of {len(FOREGROUND) * slices} in the reference arm, "
         f"{missed['missed'].min():g} to {missed['missed'].max():g} in the others."
@@ -209,6 +213,52 @@ def table_page(file: str) -> Callable[[Path], list[str]]:
     return page
 
 
+def ceiling_page(folder: Path) -> list[str]:
+    """How much of the error is convention: Dice with each neutralised, the ideal reader's, and patient by patient."""
+    dice, gains, ideal = (
+        pd.read_csv(folder / f"{name}.csv").query("aggregation == 'pooled'")
+        for name in ("neutralised", "neutralised_gains", "ideal_reader")
+    )
+    gains = gains[gains["class"] == "foreground"].set_index("arm")
+    lines = []
+    for arm, part in dice.groupby("arm", sort=False):
+        gain = interval(gains.loc[arm], "difference", "+.3f") if arm in gains.index else "reference"
+        lines.append([arm, *class_cells(part), gain])
+    readers = [[arm, *class_cells(part)] for arm, part in ideal.groupby("arm", sort=False)]
+    patients = pd.read_csv(folder / "ceiling_patients.csv").sort_values("ideal").head(5)
+    lowest = [
+        [str(row.patient), "yes" if row.touching else "", f"{row.lacks_top}", f"{row.specks:.1f}"]
+        + [f"{getattr(row, name):.3f}" for name in ("dice", "neutralised", "ideal")]
+        for row in patients.itertuples()
+    ]
+    best, own = (
+        float(table.query("`class` == 'foreground' and arm == @arm")["value"].iloc[0])
+        for table, arm in ((ideal, "all together"), (dice, "as it is"))
+    )
+    told = (
+        f"Pooled Dice on {dice['slices'].iloc[0]} slices of {dice['patients'].iloc[0]} unseen patients; in brackets 95 "
+        "% bootstrap intervals over patients, differences paired. Pixels about which references may disagree are left "
+        "out of both masks: one on either side of every contour; vertebra above the topmost disc; the reference's "
+        "islands; what lies within 4 pixels of a disc and of a vertebra. Errors of the network's own in these places "
+        "are forgiven, too, so this is the most that conventions can explain."
+    )
+    reader = (
+        "The ideal reader: each reference rewritten as most others were drawn (touching discs given 3 pixels of gap, "
+        "islands left out, a missing top vertebra added as the network draws it) and scored against itself as it is. "
+        f"With contours that agree to the pixel it reaches {best:.3f}: the named conventions account for "
+        f"{1 - best:.3f} of the network's {1 - own:.3f} that are missing to 1. How far two readings of a contour lie "
+        "apart cannot be told from one reading; what one pixel is worth, the first table tells. The patients for whom "
+        "it reaches least (“lacks top”: slices without the vertebra at the upper edge; specks: islands a slice):"
+    )
+    return [
+        markdown_table(["left out", *SHOWN, "difference"], lines),
+        told,
+        markdown_table(["rewritten", *SHOWN], readers),
+        reader,
+        markdown_table(["patient", "touching", "lacks top", "specks", "network", "neutralised", "ideal"], lowest),
+    ]
+
+
 def copying_page(folder: Path) -> list[str]:
     """Copied masks: pooled Dice and NSD of both kinds."""
     table = pd.read_csv(folder / "copying.csv").query("aggregation == 'pooled' and sequence == 'all'")
@@ -216,67 +266,6 @@ def copying_page(folder: Path) -> list[str]:
     for (kind, metric), part in table[table["metric"].isin(["dice", "nsd_1", "nsd_2"])].groupby(["split", "metric"]):
         lines.append([kind, metric, *class_cells(part)])
     return [markdown_table(["mask", "metric", *SHOWN], lines)]
-
-
-def roundtrip_page(folder: Path) -> list[str]:
-    """What a perfect network loses on the way, lowest Dice over the poses."""
-    table = pd.read_csv(folder / "roundtrip_summary.csv")
-    answers = {"shares": "each class' share of a pixel", "nearest": "one class a pixel"}
-    lines = [
-        [row.series, f"{row.spacing_mm} mm", row.network_size, "" if row.network_size == "own" else answers[row.answer],
-         *(f"{getattr(row, name):.4f}" for name in FOREGROUND), str(row.poses), "yes" if row.same_grid else "NO"]
-        for row in table.itertuples()
-    ]  # fmt: skip
-    heads = [
-        "series",
-        "pixel x slice distance",
-        "network's slices",
-        "perfect answer",
-        *FOREGROUND,
-        "poses",
-        "same grid",
-    ]
-    told = (
-        "Dice in 3D with the reference, the lowest over the poses: as the phantom was made, or in all 48 orders and "
-        "flips of the axes and turned by 20 degrees about each of the patient's axes. “Same grid”: size, spacing, "
-        "origin and direction equal the input's bit for bit. With the slices at their own size nothing is lost; the "
-        "rest is what the network's slice size alone costs, before any error of a network."
-    )
-    return [markdown_table(heads, lines), told]
-
-
-def bodies_page(folder: Path) -> list[str]:
-    """How much of the vertebral bodies of another site's volumes is found."""
-    table = pd.read_csv(folder / "bodies_summary.csv")
-    lines = [
-        [row.volume, row.network, row.intensities, str(row.bodies), f"{row.mean:.3f}", f"{row.lowest:.3f}"]
-        for row in table.itertuples()
-    ]
-    told = (
-        "The share of each labelled vertebral body that a shipped network calls vertebra, mean and lowest over a "
-        "volume's bodies. The networks have learnt from one data set, `spine_t2space` from its T2 SPACE alone; these "
-        "are T2 TSE of another site (Chu et al., PLoS ONE 10(11): e0143327, 2015). Their masks hold the bodies and "
-        "nothing else, so what is called vertebra outside them cannot be judged here. “Standardised”: percentiles "
-        "of the body are laid over those of the training slices, as `predict` does with volumes. That this is done was "
-        "decided after these two volumes had been seen to fail without it, so they are no untouched test; its values "
-        "come from the training slices alone; on SPIDER's own held-out patients percentiles of whole series showed no "
-        "difference (results/errors)."
-    )
-    islands = [
-        [row.volume, row.network, row.intensities, str(row.slices), str(row.pieces), f"{row.ml:.1f}"]
-        for row in pd.read_csv(folder / "islands.csv").itertuples()
-    ]
-    beside = (
-        "What is called vertebra in slices that show no labelled body (of the PHANTOM: no vertebra): pieces, connected "
-        "in their slice, and their volume. In real slices tips of processes may be right."
-    )
-    heads = ["volume", "network", "intensities"]
-    return [
-        markdown_table([*heads, "bodies", "mean share", "lowest share"], lines),
-        told,
-        markdown_table([*heads, "slices beside", "pieces", "ml"], islands),
-        beside,
-    ]
 
 
 PAGES: dict[str, Callable[[Path], list[str]]] = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.bootstrap import patient_weights
+from spider_utils.evaluate.bootstrap import drawn_over, patient_weights
 from spider_utils.studies.paired import paired_difference
 from tools.markdown import PAIRED, SHOWN, interval, markdown_table
 
@@ -174,8 +174,8 @@ def arms_page(folder: Path) -> list[str]:
         lines.append([f"{sequence.replace('_', ' ')}, {position}", many, first["title"], *cells, *gain])
     told = (
         "Pooled Dice on patients that the network has not met, each held out once; in brackets 95 % bootstrap "
-        "intervals over patients. Slices without canal have no score of the canal, so no mean of three; on all slices "
-        "of a sequence a canal found where there is none counts as wrong."
+        f"intervals over {drawn_over(dice)}. Slices without canal have no score of the canal, so no mean of three; on "
+        "all slices of a sequence a canal found where there is none counts as wrong."
     )
     heads = ["slices", "slices of patients", "arm", *SHOWN]
     if not len(gains):

@@ -67,6 +67,7 @@ CAPTIONS = {
     "bodies": "T2 TSE of another site: the share of each vertebral body that is called vertebra.",
     "reference_audit": "The references' own conventions, series by series.",
     "reference_examples": "The series whose references differ most, close up.",
+    "ceiling": "Dice with each convention neutralised, and of an ideal reader of the majority's convention.",
     "copying": "Dice of masks that are only copied, beside the paper's.",
     "neighbour_overlap": "How much two masks of one patient overlap, one to three slices apart.",
 }
@@ -133,7 +134,7 @@ def study_command(run: Path) -> str:
     if source in MIXED:
         place = f"--source {source} --data-dir {MIXED[source]}"
     own = {"roundtrip": "", "bodies": f"--data-dir data/{source}", "errors": f"{place} --metadata data/spider"}
-    own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider"}
+    own |= {"sequences": f"--data-dir data/{source}", "resolution": "--metadata data/spider", "ceiling": ""}
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
     place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]

@@ -57,7 +57,7 @@ def add_faults(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     """
     table = unseen.table
     position = {key: place for place, key in enumerate(zip(table["series"], table["slice_index"], strict=True))}
-    touching = _touching_series(unseen)
+    touching = touching_series(unseen)
 
     def sort_slice(reference: np.ndarray, prediction: np.ndarray, part: pd.DataFrame) -> np.ndarray:
         series, index = table.loc[part["slice"].iloc[0], ["series", "slice_index"]]
@@ -96,7 +96,7 @@ def suspected_faults(unseen: Unseen, wrong: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(order, ascending=[False, True, True, True, True], ignore_index=True)
 
 
-def _touching_series(unseen: Unseen) -> set[str]:
+def touching_series(unseen: Unseen) -> set[str]:
     """Return the series whose discs touch the vertebrae, by the audit's rule."""
     found = set()
     for series, part in unseen.table.groupby("series", sort=False):
@@ -127,7 +127,7 @@ def _faults_of_slice(
         holes = ndimage.binary_fill_holes(mask) & (reference == 0)
         enclosed |= (truth == 0) & (found == label) & small_pieces(holes, island, corners=False)[at]
     tests = [small, enclosed, np.zeros(len(wrong), bool), np.zeros(len(wrong), bool), np.zeros(len(wrong), bool)]
-    if _lacks_top_vertebra(reference):
+    if lacks_top_vertebra(reference):
         tests[2] = (truth == 0) & (found == VERTEBRAE) & landmarks(reference).above_top(*at)
     if touching:
         tests[3] = found == 0
@@ -189,7 +189,7 @@ def _unmet(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
     return (covered < LEAST * sizes)[pieces]
 
 
-def _lacks_top_vertebra(reference: np.ndarray) -> bool:
+def lacks_top_vertebra(reference: np.ndarray) -> bool:
     """Return True where no vertebra is labelled above the topmost disc though the image shows one (as the audit)."""
     rows, share = above_top_disc(remove_islands(reference)[0])
     return share < 0.5 and is_cut_off(rows, len(reference))

@@ -138,7 +138,7 @@ def _regions_of_slice(reference: np.ndarray, prediction: np.ndarray, wrong: pd.D
         (label == CANAL) & _beyond_common(reference == CANAL, prediction == CANAL, row, END * scale),
         behind & (row <= _lowest_behind(reference, lines)),
         bony & lines.above_top(row, column),
-        _in_contact(reference, row, column, CONTACT * scale),
+        in_contact(reference, row, column, CONTACT * scale),
         bony & ~near & lines.below_low(row, column),
         *(near & (label == one) for one in RIMS),
     ]
@@ -160,7 +160,7 @@ def _lowest_behind(reference: np.ndarray, lines: Landmarks) -> float:
     return rows.max() if rows.size else -np.inf
 
 
-def _in_contact(reference: np.ndarray, row: np.ndarray, column: np.ndarray, reach: float) -> np.ndarray:
+def in_contact(reference: np.ndarray, row: np.ndarray, column: np.ndarray, reach: float) -> np.ndarray:
     """Return which pixels have a reference disc and a reference vertebra within `reach`."""
     near = np.ones(len(row), bool)
     for label in (DISCS, VERTEBRAE):

@@ -155,4 +155,4 @@ def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
 
 
 LABELS, ERRORS = "labels", "errors"
-VOLUMES = ("roundtrip", "bodies", "counting", "sequences", "resolution")  # see `studies.volumes`
+VOLUMES = ("roundtrip", "bodies", "counting", "sequences", "resolution", "ceiling")  # see `studies.volumes`

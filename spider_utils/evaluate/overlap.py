@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import patient_weights, weighted_mean
+from spider_utils.evaluate.bootstrap import patient_weights, seeds_of, weighted_mean
 from spider_utils.evaluate.metrics import COUNTS, class_counts, confusion, dice
 
 PLACE = ["series", "patient", "sequence", "slice_index"]
@@ -43,18 +43,22 @@ def patients_with(counts: pd.DataFrame) -> dict[str, int]:
 def replicated_dice(counts: pd.DataFrame, patients: np.ndarray | None = None) -> dict[str, dict[str, np.ndarray]]:
     """Return the Dice of each class and "foreground" for every draw of patients; the first value has each of them once.
 
-    `counts` has the columns patient, class, tp, fp, fn. `patients`: those that are drawn, without it those in `counts`;
-    sets that share it share the draws. The result is by aggregation, see `evaluate.scores`, and class.
+    `counts` has the columns patient, class, tp, fp, fn; with several seeds in a column seed these are drawn, too.
+    `patients`: those that are drawn, without it those in `counts`; sets that share it share the draws. The result is by
+    aggregation, see `evaluate.scores`, and class.
     """
     patients = np.sort(counts["patient"].unique()) if patients is None else patients
-    weights = patient_weights(len(patients))
+    seeds = seeds_of(counts)
+    counts = counts.assign(seed=0) if "seed" not in counts else counts
+    pairs = pd.MultiIndex.from_product([patients, seeds])
+    weights = patient_weights(len(patients), seeds=len(seeds))
     values: dict[str, dict[str, np.ndarray]] = {"pooled": {}, "slices": {}, "patients": {}}
     for name in CLASSES:
         own = counts[counts["class"] == name]
-        by_patient = own.assign(dice=dice(own["tp"], own["fp"], own["fn"])).groupby("patient")
-        pixels = by_patient[list(COUNTS)].sum().reindex(patients, fill_value=0).to_numpy()
-        slices = by_patient["dice"].agg(["sum", "count"]).reindex(patients, fill_value=0).to_numpy()
-        means = by_patient["dice"].mean().reindex(patients).to_numpy()
+        by_pair = own.assign(dice=dice(own["tp"], own["fp"], own["fn"])).groupby(["patient", "seed"])
+        pixels = by_pair[list(COUNTS)].sum().reindex(pairs, fill_value=0).to_numpy()
+        slices = by_pair["dice"].agg(["sum", "count"]).reindex(pairs, fill_value=0).to_numpy()
+        means = by_pair["dice"].mean().reindex(pairs).to_numpy()
         with np.errstate(divide="ignore", invalid="ignore"):
             values["pooled"][name] = dice(*(weights @ pixels).T)
             values["slices"][name] = np.divide(*(weights @ slices).T)

@@ -19,7 +19,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES, FOREGROUND
-from spider_utils.evaluate.bootstrap import REPLICATES, SEED, estimate, patient_weights, weighted_mean
+from spider_utils.evaluate.bootstrap import REPLICATES, SEED, estimate, patient_weights, seeds_of, weighted_mean
 from spider_utils.evaluate.boundaries import Boundary, boundary_distances, counted_quantile
 from spider_utils.evaluate.metrics import COUNTS, DISTANCES, MEAN, MM, PX, RATIO, Metric, overlap_counts, split_metrics
 
@@ -35,7 +35,8 @@ class SliceScores:
     `table` has a row for a slice and class: series, patient, sequence, slice_index, class, tp, fp, fn, dice, iou,
     precision, recall, f1, missed, unit ("mm" or "px", of what follows), asd, hd95, nsd_1, nsd_2, distance_sum,
     boundary_pixels, boundary_length, within_1, within_2. `distances` counts equal boundary distances: row (in `table`),
-    direction ("prediction" or "reference": whose pixel it starts from), distance, count.
+    direction ("prediction" or "reference": whose pixel it starts from), distance, count. Where networks of several
+    seeds have segmented the slices, `table` has the column seed and a row for each of them.
     """
 
     table: pd.DataFrame
@@ -79,7 +80,8 @@ def summarise(scores: SliceScores, split: str, replicates: int = REPLICATES, see
     ci_low and ci_high are the percentile bootstrap 95 % interval over patients (Efron 1979): patients are drawn with
     replacement, each with all its slices; a replicate without a defined value is left out; with one patient the
     interval is NaN. n counts the slices (patients for `patients`) that have a value, for `foreground` the largest n of
-    its classes. The unit is "ratio", or "mm" / "px" of the distance or of the NSD's tolerance.
+    its classes. The unit is "ratio", or "mm" / "px" of the distance or of the NSD's tolerance. Several seeds are taken
+    together and drawn like the patients (see `bootstrap.patient_weights`); a slice counts once in n.
     """
     table = scores.table
     counted, measured = split_metrics()
@@ -141,15 +143,18 @@ def _aggregate(
 ) -> list[dict]:
     """Return rows of class, aggregation, metric, value, interval and n for slices of one unit."""
     patients, code = np.unique(part["patient"], return_inverse=True)
-    code = pd.Series(code, index=part.index)
-    weights = patient_weights(len(patients), replicates, seed)
+    seeds = seeds_of(part)
+    place = np.searchsorted(seeds, part["seed"]) if "seed" in part else 0
+    code = pd.Series(code * len(seeds) + place, index=part.index)
+    weights = patient_weights(len(patients), replicates, seed, len(seeds))
     rows = []
     for aggregation in AGGREGATIONS:
         for metric in metrics:
             results = {}
             for name in CLASSES:
                 table = part[part["class"] == name]
-                results[name] = _values(table, distances, aggregation, metric, code[table.index].to_numpy(), weights)
+                own = code[table.index].to_numpy()
+                results[name] = _values(table, distances, aggregation, metric, own, weights, len(seeds))
             values, numbers, having = zip(*(results[name] for name in FOREGROUND), strict=True)
             results["foreground"] = np.mean(values, axis=0), max(numbers), min(having)
             for name, (values, n, of) in results.items():
@@ -165,10 +170,11 @@ def _values(
     metric: Metric,
     code: np.ndarray,
     weights: np.ndarray,
+    seeds: int,
 ) -> tuple[np.ndarray, int, int]:
     """Return a metric of one class for every row of patient weights, n, and how many patients have a value.
 
-    `code` is each slice's patient column.
+    `code` is each slice's column of the weights.
     """
 
     def patient_sums(column: np.ndarray | pd.Series) -> np.ndarray:
@@ -176,11 +182,11 @@ def _values(
 
     defined = table[metric.name].notna()
     sums, slices = patient_sums(table[metric.name]), patient_sums(defined)
-    having = int((slices > 0).sum())
+    having = int((slices.reshape(-1, seeds) > 0).any(axis=1).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         if aggregation == "patients":
             return weighted_mean(weights, sums / slices), having, having
-        n = int(defined.sum())
+        n = int(np.bincount(code[defined] % seeds, minlength=seeds).max())
         if aggregation == "slices" or metric.pooled == MEAN:
             return (weights @ sums) / (weights @ slices), n, having
     if metric.pooled == DISTANCES:

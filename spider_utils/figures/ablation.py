@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.figures.forest import forest, with_interval
 from spider_utils.figures.style import LINE_COLOURS, finish, name_cells, new_figure, point_entry
 from spider_utils.studies.paired import BETTER, LEVEL, differs
@@ -40,7 +41,7 @@ def ablation_arms(paired: pd.DataFrame, cost: pd.DataFrame, *, source: str) -> F
         point_entry("worse", WORSE_COLOUR),
         point_entry(f"filled: interval without 0, p < {LEVEL} (Wilcoxon, Holm)", "#000000"),
         point_entry("hollow: not", "#000000", markerfacecolor="white"),
-        Line2D([], [], color="#000000", label="95 % interval over patients"),
+        Line2D([], [], color="#000000", label=f"95 % interval over {drawn_over(paired)}"),
     ]
     title = f"What each change adds to “{base}”: {patients} patients, each held out once"
     return finish(figure, title, source=source, legend=legend)

@@ -48,6 +48,8 @@ def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures
         figures["sequences"] = sequences.sequence_scores(tables["sequences_summary"], source=source)
     if "resolution_steps" in tables:
         figures["resolution"] = sequences.resolution(tables["resolution"], tables["resolution_steps"], source=source)
+    if "ideal_reader" in tables:
+        figures["ceiling"] = reference.convention_ceiling(tables["neutralised"], tables["ideal_reader"], source=source)
     if "by_sequence" in tables:
         figures |= draw_sequences(tables, source)
     elif "neighbours" in tables:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from spider_utils.data.labels import CLASSES, FOREGROUND
 from spider_utils.evaluate.metrics import dice, overlap_counts
-from spider_utils.figures.forest import class_points, intervals, paper_points, score_entries
+from spider_utils.figures.forest import class_points, forest, intervals, paper_points, score_entries
 from spider_utils.figures.painting import foreground_box, paint_classes, paint_errors, show_slice, show_slices
 from spider_utils.figures.style import (
     CLASS_COLOURS,
@@ -182,6 +182,28 @@ def dice_by_distance(overlap: pd.DataFrame, *, aggregation: str = "pooled", sour
     )
     title = "How much two masks of one patient overlap (95 % intervals over patients)"
     return finish(figure, title, source=source, legend=axes.get_legend_handles_labels()[0])
+
+
+def convention_ceiling(neutralised: pd.DataFrame, ideal: pd.DataFrame, *, source: str) -> Figure:
+    """Pooled Dice by class: the network's, as it is and with conventions neutralised, and the ideal reader's.
+
+    The tables are those of `studies.ceiling.ceiling_tables`.
+    """
+    figure, (row,) = new_figure(1, len(SCORED), size=(13.0, 6.0), grid="x", sharey=True)
+    parts = {"": neutralised, "ideal reader: ": ideal}
+    lines = pd.concat([part.assign(title=start + part["arm"], own=not start) for start, part in parts.items()])
+    lines = lines[lines["aggregation"] == "pooled"]
+    lines["colour"] = lines["own"].map({True: LINE_COLOURS[0], False: LINE_COLOURS[1]})
+    for axes, name in zip(row, SCORED, strict=True):
+        forest(axes, lines[lines["class"] == name], ".3f")
+        axes.set(title="mean of the three" if name == "foreground" else name, xlabel="Dice")
+        axes.margins(x=0.15)
+    legend = [
+        point_entry("the network, these pixels left out", LINE_COLOURS[0]),
+        point_entry("the reference, rewritten as most are drawn", LINE_COLOURS[1]),
+    ]
+    title = "How much of the error is convention? (95 % intervals over patients)"
+    return finish(figure, title, source=source, legend=legend)
 
 
 def _show_example(axes: Axes, title: str, image: np.ndarray, mask: np.ndarray) -> None:

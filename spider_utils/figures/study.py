@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from spider_utils.data.labels import FOREGROUND
+from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.figures.forest import forest, intervals, with_interval
 from spider_utils.figures.painting import paint_classes, show_slice
@@ -39,7 +40,8 @@ def leakage(tables: dict[str, pd.DataFrame], *, source: str) -> Figure:
     figure, _ = new_figure(size=(13.0, 7.3))
     figure.clear()
     ((left, right),) = figure.subfigures(1, 2, squeeze=False, width_ratios=(1.25, 1))
-    points(left.subplots(), score_lines(tables), PAPER_TABLE_DICE if source == "released" else None)
+    paper = PAPER_TABLE_DICE if source == "released" else None
+    points(left.subplots(), score_lines(tables), paper, drawn_over(tables["dice"]))
     above, below = right.subplots(2, 1)
     training_length(above, _foreground(tables["dice"]))
     by_distance(below, _foreground(tables["neighbours"]), dict(_titles(tables["dice"])))
@@ -75,7 +77,7 @@ def score_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
     )
 
 
-def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
+def points(axes: Axes, lines: pd.DataFrame, paper: float | None, drawn: str) -> None:
     """Draw one row a line with its interval, and the paper's number as a vertical line.
 
     What lies far below all others is told at the left edge, so that the others can be told apart.
@@ -104,7 +106,7 @@ def points(axes: Axes, lines: pd.DataFrame, paper: float | None) -> None:
             ha="right",
             va="bottom",
         )
-    axes.set(xlabel="Foreground Dice, all pixels pooled (95 % intervals over patients)", title="All held-out slices")
+    axes.set(xlabel=f"Foreground Dice, all pixels pooled (95 % intervals over {drawn})", title="All held-out slices")
 
 
 def training_length(axes: Axes, dice: pd.DataFrame) -> None:
@@ -147,7 +149,7 @@ def differences(table: pd.DataFrame, dice: pd.DataFrame, *, source: str, aggrega
     forest(axes, chosen.assign(colour=chosen["title"].map(_colour)), "+.3f")
     axes.axvline(0, color="#000000", linewidth=1, zorder=0)
     base = titles[chosen["reference"].iloc[0]]
-    axes.set_xlabel(f"Foreground Dice minus that of: {base}\n(pooled; 95 % intervals over patients, paired)")
+    axes.set_xlabel(f"Foreground Dice minus that of: {base}\n(pooled; 95 % intervals over {drawn_over(table)}, paired)")
     patients = int(chosen["patients"].iloc[0])
     return finish(figure, f"One thing changed at a time, {patients} patients, each held out once", source=source)
 

@@ -2,14 +2,16 @@
 
 Everything starts from the counts of overlap (`count_overlap`; those of `harness.run_study` have arm, seed, fold and
 epoch, too). Patients are drawn with replacement, the same ones for all arms, so that a difference of arms is paired
-by patient. Seeds are taken together: their counts are added up, their slices' Dice averaged.
+by patient. Seeds are taken together: their counts are added up, their slices' Dice averaged, and in a draw all arms
+have the same ones. With several, a table says how many in its last column, seeds, and its intervals hold how patients
+and seeds differ; with one it has no such column, and they hold how patients do.
 """
 
 from itertools import product
 
 import pandas as pd
 
-from spider_utils.evaluate.bootstrap import estimate
+from spider_utils.evaluate.bootstrap import estimate, seeds_of, tell_seeds
 from spider_utils.evaluate.overlap import patients_with, replicated_dice
 
 
@@ -21,6 +23,7 @@ def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -
     rows = []
     for key, part in counts.groupby(list(keys), sort=False):
         sizes = {"patients": part["patient"].nunique(), "slices": part.groupby(["series", "slice_index"]).ngroups}
+        sizes |= tell_seeds(len(seeds_of(part)))
         having = patients_with(part)
         for aggregation, by_class in replicated_dice(part).items():
             for name, values in by_class.items():
@@ -41,5 +44,5 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
                 row = {"arm": arm, "reference": reference, "epoch": epoch, "aggregation": aggregation, "class": name}
                 both = min(having[arm][name], having[reference][name])
                 row |= estimate("difference", values - base[aggregation][name], both)
-                rows.append(row | {"patients": part["patient"].nunique()})
+                rows.append(row | {"patients": part["patient"].nunique()} | tell_seeds(len(seeds_of(part))))
     return pd.DataFrame(rows)

@@ -213,10 +213,17 @@ def training_table(trainings: list[Training], out: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def read_final_scores(trainings: list[Training], out: Path, arm: str, seed: int) -> SliceScores:
-    """Read the scores of an arm's last epoch over all folds, that is of every held-out slice."""
-    chosen = [one for one in trainings if (one.arm, one.seed) == (arm, seed)]
-    return join_scores([read_scores(out / "trainings" / one.place) for one in chosen])
+def read_final_scores(trainings: list[Training], out: Path, arm: str) -> SliceScores:
+    """Read the scores of an arm's last epoch over all folds and seeds, see `join_seeds`: of every held-out slice."""
+    chosen = [one for one in trainings if one.arm == arm]
+    return join_seeds(chosen, [out / "trainings" / one.place for one in chosen])
+
+
+def join_seeds(trainings: list[Training], places: list[Path]) -> SliceScores:
+    """Read the scores in the folder of each training into one table, with the column seed."""
+    parts = [read_scores(place) for place in places]
+    pairs = zip(trainings, parts, strict=True)
+    return join_scores([replace(part, table=part.table.assign(seed=one.seed)) for one, part in pairs])
 
 
 def join_scores(parts: list[SliceScores]) -> SliceScores:

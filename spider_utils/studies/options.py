@@ -1,9 +1,13 @@
-"""What a trained network gains by how it is used: views (test-time augmentation), snapshots, cleaning up, intensities.
+"""What a trained network gains by how it is used: views (test-time augmentation), snapshots, cleaning up, intensities,
+and what the networks of several seeds gain together.
 
 A study file names the arm whose networks are tried (`options: ARM`), and in which ways (`ways`; all, where it does
 not). Every option segments the slices that a network's own fold holds out, so nothing is measured on a patient that the
-network has met. An ensemble of the folds is not among them: every patient is known to all folds but one, so here it
-cannot be measured honestly.
+network has met. An ensemble of a fold's seeds is honest: all of them hold out the same patients. One of the folds is
+not among them: every patient is known to all folds but one, so here it cannot be measured honestly.
+
+There is one ensemble of the seeds. It stands beside each of them, so that the interval of its difference holds how
+patients and the single networks differ, and that of its own score how patients do.
 """
 
 from dataclasses import dataclass, replace
@@ -20,14 +24,14 @@ from spider_utils.common.files import write_json
 from spider_utils.common.progress import progress
 from spider_utils.data.intensity import find_landmarks, standardise
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
-from spider_utils.evaluate.scores import read_scores, summarise
+from spider_utils.evaluate.scores import summarise
 from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.predict.network import ONE_LOOK, InferenceSettings, ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.runs.stages import deal, score_rows
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
-from spider_utils.studies.harness import Training, join_scores, snapshot
+from spider_utils.studies.harness import Training, join_seeds, snapshot
 from spider_utils.studies.paired import paired_table, patient_table
 from spider_utils.train.checkpoints import NETWORK_FILE
 
@@ -43,6 +47,7 @@ class Option:
     snapshots: bool = False  # the mean of the networks of all scored epochs, not the last one's
     alone: bool = False  # a network that sees neighbours is shown the slice itself in their place
     standard: bool = False  # intensities of each series are laid over those of the training slices (see `standardise`)
+    seeds: bool = False  # the mean of the networks of all seeds of a fold
 
 
 PLAIN = "plain"
@@ -54,6 +59,7 @@ OPTIONS = {
     "cleanup": Option("cleaned up", InferenceSettings(cleanup=CleanupSettings())),
     "alone": Option("without neighbouring slices", alone=True),
     "standard": Option("intensities standardised by series", standard=True),
+    "seeds": Option("networks of the seeds averaged", seeds=True),
 }
 
 
@@ -70,48 +76,64 @@ class Ensemble(nn.Module):
         return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
-def option_names(ways: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the ways to compare, one look first; none given: all. Raises SpiderError on an unknown one."""
-    unknown = [name for name in ways if name not in OPTIONS]
+def option_names(ways: tuple[str, ...], seeds: int = 1) -> tuple[str, ...]:
+    """Return the ways to compare, one look first; none given: all that so many seeds allow.
+
+    Raises SpiderError on an unknown one, and on an ensemble of one seed.
+    """
+    possible = {name: option for name, option in OPTIONS.items() if seeds > 1 or not option.seeds}
+    unknown = [name for name in ways if name not in possible]
     if unknown:
-        raise SpiderError(f"ways: expected one or more of {', '.join(OPTIONS)}, found '{unknown[0]}'")
-    return tuple(dict.fromkeys((PLAIN, *ways))) if ways else tuple(OPTIONS)
+        number = f"{seeds} seed{'s' * (seeds > 1)}"
+        raise SpiderError(f"ways: expected one or more of {', '.join(possible)} with {number}, found '{unknown[0]}'")
+    return tuple(dict.fromkeys((PLAIN, *ways))) if ways else tuple(possible)
 
 
-def option_place(training: Training, out: Path, name: str) -> Path:
-    """Return the folder of what an option scores on a training's held-out slices; one look is what a study scores."""
-    folder = out / "trainings" / training.place
-    return folder if name == PLAIN else folder / "options" / name
+def option_members(training: Training, trainings: list[Training], name: str) -> tuple[Training, ...]:
+    """Return the trainings whose networks an option uses together: one, or of the fold all seeds, which hold out the
+    same patients.
+    """
+    if not OPTIONS[name].seeds:
+        return (training,)
+    return tuple(one for one in trainings if one.split == training.split)
+
+
+def option_place(members: tuple[Training, ...], out: Path, name: str) -> Path:
+    """Return the folder of what an option scores on its members' held-out slices; one look is what a study scores."""
+    folder = out / "trainings" / members[0].place
+    if name == PLAIN:
+        return folder
+    return folder / "options" / "_".join([name, *(str(one.seed) for one in members[1:])])
 
 
 def try_options(
     trainings: list[Training], ways: tuple[str, ...], store_path: Path, out: Path, workers: int, scheduler: str
 ) -> None:
     """Use the networks of these trainings in these ways; what is done is not done again."""
-    calls = [(one, name, store_path, out.resolve()) for one in trainings for name in ways if name != PLAIN]
+    wanted = [(option_members(one, trainings, name), name) for one in trainings for name in ways if name != PLAIN]
+    calls = [(members, name, store_path, out.resolve()) for members, name in dict.fromkeys(wanted)]
     lines = run_parallel(try_option, calls, workers, scheduler)
     for line in progress(lines, total=len(calls), desc="options", unit="option"):
         tqdm.write(line)
 
 
-def try_option(training: Training, name: str, store_path: Path, out: Path) -> str:
-    """Segment and score a training's held-out slices in one way, if that is not done; return a line that says so."""
-    folder = option_place(training, out, name)
+def try_option(members: tuple[Training, ...], name: str, store_path: Path, out: Path) -> str:
+    """Segment and score the members' held-out slices in one way, if that is not done; return a line that says so."""
+    folder = option_place(members, out, name)
     if not (folder / NOTE).is_file():
         with one_thread():
-            _segment_and_score(
-                training, OPTIONS[name], open_store(store_path), out / "trainings" / training.place, folder
-            )
-    return f"{training.place}, {OPTIONS[name].title}: done"
+            made = [out / "trainings" / one.place for one in members]
+            _segment_and_score(members[0], OPTIONS[name], open_store(store_path), made, folder)
+    return f"{members[0].place}, {OPTIONS[name].title}: done"
 
 
-def _segment_and_score(training: Training, option: Option, store: SliceStore, made: Path, folder: Path) -> None:
+def _segment_and_score(training: Training, option: Option, store: SliceStore, made: list[Path], folder: Path) -> None:
     _, rows = deal(store, training.split)
     held = rows["test"]
-    earlier = [snapshot(made, epoch) for epoch in training.score_epochs[:-1]] if option.snapshots else []
-    networks = [ready_network(place / NETWORK_FILE, training.settings.device) for place in [*earlier, made]]
+    earlier = [snapshot(made[0], epoch) for epoch in training.score_epochs[:-1]] if option.snapshots else []
+    networks = [ready_network(place / NETWORK_FILE, training.settings.device) for place in [*earlier, *made]]
     network = replace(networks[-1], settings=option.settings)
-    if option.snapshots:
+    if len(networks) > 1:
         network = replace(network, model=Ensemble([one.model for one in networks]).eval())
     around = neighbour_rows(store.table, network.neighbours)[held]
     if option.alone:
@@ -140,12 +162,12 @@ def option_tables(trainings: list[Training], ways: tuple[str, ...], out: Path) -
     """
     counts, scores, boundaries = [], {}, []
     for name in ways:
-        places = [option_place(one, out, name) for one in trainings]
+        places = [option_place(option_members(one, trainings, name), out, name) for one in trainings]
         for one, place in zip(trainings, places, strict=True):
             last = one.score_epochs[-1]
             part = pd.read_csv(place / (f"overlap_{last}.csv" if name == PLAIN else "overlap.csv"))
             counts.append(part.assign(arm=name, seed=one.seed, fold=one.fold, epoch=last))
-        scores[name] = join_scores([read_scores(place) for place in places])
+        scores[name] = join_seeds(trainings, places)
         boundaries.append(summarise(scores[name], "test").drop(columns="split").assign(arm=name))
     titles = {name: OPTIONS[name].title for name in ways}
     dice = dice_table(pd.concat(counts, ignore_index=True))

@@ -6,8 +6,9 @@ of it; how often that happens is counted as `missed`, since an arm that misses m
 
 Differences are arm minus reference, patient by patient. The Wilcoxon signed-rank test (Wilcoxon 1945) asks whether they
 lie around 0; its p values are adjusted over all arms of a metric (Holm 1979), so that the chance of one false alarm
-among them stays below 5 %. Interval and test hold how patients differ, not how trainings do: the patients of a
-fold share one trained network, and another seed can move all of them together.
+among them stays below 5 %. The test, and with one seed the interval, hold how patients differ, not how trainings do:
+the patients of a fold share one trained network, and another seed can move all of them together. With several seeds
+the interval holds both (see `bootstrap.patient_weights`).
 """
 
 from pathlib import Path
@@ -19,7 +20,7 @@ from scipy.stats import wilcoxon
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import FOREGROUND
-from spider_utils.evaluate.bootstrap import estimate, patient_weights, weighted_mean
+from spider_utils.evaluate.bootstrap import estimate, patient_weights, seeds_of, tell_seeds, weighted_mean
 from spider_utils.evaluate.metrics import METRICS
 from spider_utils.evaluate.overlap import pooled_dice
 from spider_utils.evaluate.scores import SliceScores
@@ -32,22 +33,18 @@ BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED
 
 
 def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
-    """Return `patient_table` of the last epoch of all arms of a finished study, with the column seed after arm."""
-    parts = []
-    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
-    for arm, seed in progress(pairs, desc="patients", unit="arm"):
-        part = patient_table({arm: read_final_scores(trainings, out, arm, seed)})
-        part.insert(1, "seed", seed)
-        parts.append(part)
+    """Return `patient_table` of the last epoch of all arms and seeds of a finished study."""
+    arms = progress(list(dict.fromkeys(one.arm for one in trainings)), desc="patients", unit="arm")
+    parts = [patient_table({arm: read_final_scores(trainings, out, arm)}) for arm in arms]
     return pd.concat(parts, ignore_index=True)
 
 
 def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
-    """Return a row for every arm and patient: arm, patient, slices, dice, hd95, asd, unit (of both) and missed.
+    """Return a row for every arm, seed and patient: these, slices, dice, hd95, asd, unit (of both) and missed.
 
-    `missed` counts the pairs of a slice and a foreground class with the class in exactly one of the two masks. A
-    patient without a value in one of the three classes has NaN. Raises SpiderError where distances in mm and in pixels
-    meet, since they must not become one number.
+    Scores without a column seed are those of seed 0. `missed` counts the pairs of a slice and a foreground class with
+    the class in exactly one of the two masks. A patient without a value in one of the three classes has NaN. Raises
+    SpiderError where distances in mm and in pixels meet, since they must not become one number.
     """
     parts = []
     for arm, scores in scores_by_arm.items():
@@ -55,13 +52,14 @@ def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
         units = table["unit"].unique()
         if len(units) != 1:
             raise SpiderError(f"arm '{arm}': expected distances of one unit, found {', '.join(units) or 'no slice'}")
-        means = table.groupby(["patient", "class"])[list(DISTANCES)].mean().unstack("class")
-        part = pd.DataFrame({"slices": table.drop_duplicates(["series", "slice_index"]).groupby("patient").size()})
-        part["dice"] = pooled_dice(table, ["patient"]).mean(axis=1, skipna=False)
+        table, keys = (table if "seed" in table else table.assign(seed=0)), ["seed", "patient"]
+        means = table.groupby([*keys, "class"])[list(DISTANCES)].mean().unstack("class")
+        part = pd.DataFrame({"slices": table.drop_duplicates(["seed", "series", "slice_index"]).groupby(keys).size()})
+        part["dice"] = pooled_dice(table, keys).mean(axis=1, skipna=False)
         for name in DISTANCES:
             part[name] = means[name].reindex(columns=list(FOREGROUND)).mean(axis=1, skipna=False)
-        part = part.assign(unit=units[0], missed=table.groupby("patient")["missed"].sum().astype(int))
-        parts.append(part.rename_axis("patient").reset_index().assign(arm=arm))
+        part = part.assign(unit=units[0], missed=table.groupby(keys)["missed"].sum().astype(int))
+        parts.append(part.rename_axis(keys).reset_index().assign(arm=arm))
     whole = pd.concat(parts, ignore_index=True)
     return whole[["arm", *(name for name in whole if name != "arm")]]
 
@@ -71,13 +69,14 @@ def paired_table(
 ) -> pd.DataFrame:
     """Return how far each arm lies from the reference arm: a row for every other arm and metric of COMPARED.
 
-    `patients` is what `patient_table` or `study_patients` returns; with several seeds a patient's value is the mean of
-    them. `titles` and `kinds` name the arms. Columns: arm, title, kind, reference, metric, unit ("ratio", or that of
-    the distance), n (patients that have the value in both arms; the others are left out), difference (their mean, arm
-    minus reference), ci_low and ci_high (95 % percentile bootstrap over patients, the same draws for all arms; NaN
-    with one patient), p (Wilcoxon signed-rank, two-sided; 1 where no patient differs, NaN without patients), p_holm
-    (over all arms of the metric), better and worse (patients), missed and reference_missed (see `patient_table`; over
-    all patients, mean over seeds). Raises SpiderError when the reference arm is not there or units differ.
+    `patients` is what `patient_table` or `study_patients` returns; every arm has the same seeds. `titles` and `kinds`
+    name the arms. Columns: arm, title, kind, reference, metric, unit ("ratio", or that of the distance), n (patients
+    that have the value in both arms, of any seed; the others are left out), difference (arm minus reference, the mean
+    over all patients and seeds), ci_low and ci_high (95 % percentile bootstrap over patients and, where there are
+    several, seeds, the same draws for all arms; NaN with one patient), p (Wilcoxon signed-rank, two-sided; 1 where no
+    patient differs, NaN without patients), p_holm (over all arms of the metric), better and worse (patients), missed
+    and reference_missed (see `patient_table`; over all patients, mean over seeds), and with several of them seeds. Test
+    and counts take a patient's mean over seeds. Raises SpiderError when the reference arm is not there or units differ.
     """
     arms = list(patients["arm"].unique())
     if reference not in arms:
@@ -85,21 +84,24 @@ def paired_table(
     units = patients["unit"].unique()
     if len(units) != 1:
         raise SpiderError(f"paired: expected distances of one unit, found {', '.join(units)}")
-    means = patients.groupby(["arm", "patient"])[[*COMPARED, "missed"]].mean()
-    everyone = np.sort(patients["patient"].unique())
-    weights = patient_weights(len(everyone))
-    base, rows = means.loc[reference].reindex(everyone), []
+    values = patients.set_index(["arm", "patient", "seed"])[[*COMPARED, "missed"]]
+    everyone, seeds = np.sort(patients["patient"].unique()), seeds_of(patients)
+    pairs = pd.MultiIndex.from_product([everyone, seeds])
+    weights = patient_weights(len(everyone), seeds=len(seeds))
+    base, rows = values.loc[reference].reindex(pairs), []
     for arm in (name for name in arms if name != reference):
-        own = means.loc[arm].reindex(everyone)
+        own = values.loc[arm].reindex(pairs)
         row = {"arm": arm, "title": (titles or {}).get(arm, arm), "kind": (kinds or {}).get(arm, "")}
-        missed = {"missed": own["missed"].sum(), "reference_missed": base["missed"].sum()}
+        missed = {"missed": own["missed"].sum() / len(seeds), "reference_missed": base["missed"].sum() / len(seeds)}
         for metric, sign in BETTER.items():
-            gain = (own[metric] - base[metric]).to_numpy()
+            gain = (own[metric] - base[metric]).to_numpy().reshape(len(everyone), len(seeds))
+            change = sign * over_seeds(gain)
             place = {"reference": reference, "metric": metric, "unit": METRICS[metric].unit(units[0])}
-            counts = {"better": int((sign * gain > 0).sum()), "worse": int((sign * gain < 0).sum())}
-            rows.append(row | place | paired_difference(gain, weights) | counts | missed)
+            counts = {"better": int((change > 0).sum()), "worse": int((change < 0).sum())}
+            found = paired_difference(gain, weights) | counts | missed
+            rows.append(row | place | found | tell_seeds(len(seeds)))
     columns = "arm title kind reference metric unit n difference ci_low ci_high p better worse missed reference_missed"
-    table = pd.DataFrame(rows, columns=columns.split())
+    table = pd.DataFrame(rows, columns=[*columns.split(), *tell_seeds(len(seeds))])
     table.insert(table.columns.get_loc("p") + 1, "p_holm", table.groupby("metric")["p"].transform(holm))
     return table
 
@@ -112,14 +114,21 @@ def differs(table: pd.DataFrame) -> pd.Series:
 
 
 def paired_difference(gain: np.ndarray, weights: np.ndarray) -> dict[str, float | int]:
-    """Return n, difference, ci_low, ci_high and p of each patient's difference (patients,), NaN where there is none.
+    """Return n, difference, ci_low, ci_high and p of each patient's difference, NaN where there is none.
 
-    `weights` (1 + replicates, patients): how often each patient counts, see `bootstrap.patient_weights`.
+    `gain` is (patients,) or (patients, seeds); `weights`: how often each of them counts, see
+    `bootstrap.patient_weights`. The test takes a patient's mean over seeds.
     """
-    there = ~np.isnan(gain)
-    n, differing = int(there.sum()), gain[there & (gain != 0)]
+    change = over_seeds(gain)
+    there = ~np.isnan(change)
+    n, differing = int(there.sum()), change[there & (change != 0)]
     p = float(wilcoxon(differing).pvalue) if differing.size else (1.0 if n else float("nan"))
-    return {"n": n} | estimate("difference", weighted_mean(weights, gain), n) | {"p": p}
+    return {"n": n} | estimate("difference", weighted_mean(weights, gain.ravel()), n) | {"p": p}
+
+
+def over_seeds(gain: np.ndarray) -> np.ndarray:
+    """Return each patient's mean over the seeds that have a value, (patients,), of (patients,) or (patients, seeds)."""
+    return pd.DataFrame(gain).mean(axis=1).to_numpy()
 
 
 def holm(p: pd.Series) -> pd.Series:

@@ -28,7 +28,7 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     cost, and those with `options` what these are worth. On several sequences, by_sequence and differences_by_sequence
     stand for what would mix them.
     """
-    ways = option_names(study.ways)
+    ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
@@ -53,12 +53,15 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
 
 
 def boundary_table(trainings: list[Training], out: Path) -> pd.DataFrame:
-    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`."""
+    """Return distances, NSD and overlap of every arm's last epoch: arm, seed and the columns of `scores.summarise`.
+
+    Several seeds are taken together: "0, 1, 2".
+    """
     parts = []
-    pairs = list(dict.fromkeys((one.arm, one.seed) for one in trainings))
-    for arm, seed in progress(pairs, desc="aggregating", unit="arm"):
-        summary = summarise(read_final_scores(trainings, out, arm, seed), "test")
-        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seed))
+    seeds = ", ".join(str(seed) for seed in sorted({one.seed for one in trainings}))
+    for arm in progress(list(dict.fromkeys(one.arm for one in trainings)), desc="aggregating", unit="arm"):
+        summary = summarise(read_final_scores(trainings, out, arm), "test")
+        parts.append(summary.drop(columns="split").assign(arm=arm, seed=seeds))
     table = pd.concat(parts, ignore_index=True)
     return table[["arm", "seed", *(name for name in table if name not in ("arm", "seed"))]]
 

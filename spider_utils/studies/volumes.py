@@ -1,5 +1,5 @@
 """Studies without a slice store of their own and without training: "roundtrip" makes its own phantom, "bodies" needs a
-folder of volumes, "counting" one of slices, "sequences" one of pairs, "resolution" a finished study.
+folder of volumes, "counting" one of slices, "sequences" one of pairs, "resolution" and "ceiling" a finished study.
 """
 
 import os
@@ -15,7 +15,7 @@ from spider_utils.data.sources import fingerprint, fingerprint_files
 from spider_utils.data.spider import read_overview
 from spider_utils.data.store import open_store
 from spider_utils.predict.network import SPECIALIST, ready_network
-from spider_utils.studies import bodies, counting, resolution, roundtrip, sequences
+from spider_utils.studies import bodies, ceiling, counting, resolution, roundtrip, sequences
 from spider_utils.studies.folds import read_unseen
 
 
@@ -112,15 +112,30 @@ def run_resolution(
     return VolumeStudy(tables, [], source, store.info["fingerprint"], {"trained": Path(study).name, "arm": arm})
 
 
+def run_ceiling(data_dir: Path | str | None, study: Path | str | None = None, arm: str | None = None) -> VolumeStudy:
+    """Say how much of the error of a finished study's arm is the references' convention, on its own slices.
+
+    Raises SpiderError where one of the two is not told, and on a folder of data.
+    """
+    if data_dir is not None or study is None or arm is None:
+        raise SpiderError("study 'ceiling': expected -p study DIR and -p arm NAME, and no --data-dir; give these")
+    store = open_store(Path(study) / "store")
+    tables = ceiling.ceiling_tables(read_unseen(study, arm, store))
+    source = read_json(Path(study) / "source.json").get("source", "released")
+    return VolumeStudy(tables, [], source, store.info["fingerprint"], {"trained": Path(study).name, "arm": arm})
+
+
 VOLUME_STUDIES: dict[str, Callable[..., VolumeStudy]] = {
     "roundtrip": run_roundtrip,
     "bodies": run_bodies,
     "counting": run_counting,
     "sequences": run_sequences,
     "resolution": run_resolution,
+    "ceiling": run_ceiling,
 }
 TAKES = {  # beside the folder of data
     "counting": ("metadata", "errors"),
     "sequences": ("weights", "study", "arm"),
     "resolution": ("metadata", "study", "arm"),
+    "ceiling": ("study", "arm"),
 }

@@ -37,7 +37,7 @@ def study(store, tmp_path_factory):
 def test_the_masks_are_those_that_the_study_has_scored(study, store, tmp_path):
     out, trainings = study
     found = read_unseen(out, "unseen", store, kept=tmp_path)
-    scores = read_final_scores(trainings, out, "unseen", 0).table
+    scores = read_final_scores(trainings, out, "unseen").table
     hits = scores[scores["class"] != "background"].groupby(["series", "slice_index"])["tp"].sum()
     keys = list(zip(found.table["series"], found.table["slice_index"], strict=True))
     right = [int(((t > 0) & (t == p)).sum()) for t, p in zip(found.reference, found.prediction, strict=True)]
@@ -53,7 +53,7 @@ def test_every_patient_is_in_the_fold_that_held_it_out(study, store, tmp_path):
             held = set(found.table.loc[found.table["fold"] == one.fold, "patient"])
             trained = set(range(1, PATIENTS + 1)) - held
             assert held and trained
-            assert (read_final_scores([one], out, "unseen", 0).table["patient"].unique() == sorted(held)).all()
+            assert (read_final_scores([one], out, "unseen").table["patient"].unique() == sorted(held)).all()
     assert found.table["row"].tolist() == list(range(len(store)))
 
 

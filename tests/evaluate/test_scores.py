@@ -212,6 +212,26 @@ def test_a_class_of_one_patient_has_a_value_but_no_interval(metric):
             assert np.isfinite(row["value"]) and np.isfinite([row["ci_low"], row["ci_high"]]).all() == bounded
 
 
+def test_seeds_that_are_alike_change_nothing_and_seeds_that_differ_widen_an_interval(slices, scores, summary):
+    reference, prediction, table = slices
+    worse = score_slices(reference, np.roll(prediction, 1, axis=1), table)
+    twins, apart = (
+        SliceScores(
+            pd.concat([scores.table.assign(seed=0), other.table.assign(seed=1)], ignore_index=True),
+            pd.concat([scores.distances, other.distances.assign(row=other.distances["row"] + len(scores.table))]),
+        )
+        for other in (scores, worse)
+    )
+    exact = ~((summary["metric"] == "hd95") & (summary["aggregation"] == "pooled"))  # interpolated by their number
+    assert_frame_equal(summarise(twins, "test", REPLICATES, SEED)[exact], summary[exact])
+    where = {"class_": "foreground", "aggregation": "pooled", "metric": "dice"}
+    found = summarise(apart, "test", REPLICATES, SEED)
+    one, other, both = (pick(part, **where) for part in (summary, summarise(worse, "test", REPLICATES, SEED), found))
+    assert other["value"] < both["value"] < one["value"]
+    assert both["ci_high"] - both["ci_low"] > max(one["ci_high"] - one["ci_low"], other["ci_high"] - other["ci_low"])
+    assert found["n"].tolist() == summary["n"].tolist()
+
+
 def test_long_table_holds_every_combination_once(summary):
     assert summary.columns.tolist() == COLUMNS
     assert not summary.duplicated(COLUMNS[:6]).any()

@@ -71,6 +71,20 @@ def test_a_difference_is_paired_by_patient():
     assert spread["ci_high"] - spread["ci_low"] > 0.15
 
 
+def test_seeds_are_drawn_with_the_patients():
+    """Both seeds together: their pixels added up; drawn: either seed, and patient 1 twice, both or patient 2 twice."""
+    low = {1: [(10, 10, 10)], 2: [(30, 10, 10)]}
+    both = pd.concat([counts("a", A).assign(seed=0), counts("a", low).assign(seed=1)])
+    row = dice_table(both).query("aggregation == 'pooled' and `class` == 'canal'").iloc[0]
+    assert row["value"] == pytest.approx(2 * 85 / (2 * 85 + 35 + 25))
+    values = {round(float(one), 9) for one in replicated_dice(both)["pooled"]["canal"][1:]}
+    assert values == {round(one, 9) for one in (30 / 40, 90 / 110, 60 / 70, 20 / 40, 80 / 120, 60 / 80)}
+    assert row[["ci_low", "ci_high"]].tolist() == pytest.approx([20 / 40, 60 / 70])
+    assert row[["patients", "slices", "seeds"]].tolist() == [2, 3, 2]
+    other = both.assign(arm="b", tp=both["tp"] + 1)
+    assert difference_table(pd.concat([both, other]), "a")["seeds"].eq(2).all()
+
+
 def test_epochs_are_not_mixed():
     both = pd.concat([counts("a", A), counts("a", {1: [(1, 9, 9)], 2: [(1, 9, 9)]}, epoch=2)])
     table = dice_table(both).query("aggregation == 'pooled' and `class` == 'canal'").set_index("epoch")["value"]

@@ -91,7 +91,7 @@ def test_the_counts_are_those_of_the_network_that_was_kept(done, study, store):
 
 def test_final_scores_of_an_arm_agree_with_the_counts(done, study, store):
     out, counts = done
-    scores = read_final_scores(plan(study, store.table), out, "random", 0)
+    scores = read_final_scores(plan(study, store.table), out, "random")
     assert len(scores.table) == 4 * sum(SLICES)
     assert scores.distances["row"].max() < len(scores.table)
     sums = scores.table[scores.table["class"] == "canal"][["tp", "fp", "fn"]].sum()

@@ -160,10 +160,27 @@ def test_one_patient_has_no_interval():
 
 def test_seeds_are_averaged_within_a_patient():
     seeds = [per_patient("a", [0.6, 0.7], seed=0), per_patient("a", [0.8, 0.5], seed=1)]
-    table = paired_table(pd.concat([per_patient("base", [0.5, 0.5]), *seeds]), "base")
+    base = [per_patient("base", [0.5, 0.5], seed=seed) for seed in (0, 1)]
+    table = paired_table(pd.concat([*base, *seeds]), "base")
     row = row_of(table, "a")
     assert row["n"] == 2 and row["difference"] == pytest.approx((0.2 + 0.1) / 2)
-    assert (row["better"], row["worse"]) == (2, 0)
+    assert (row["better"], row["worse"], row["seeds"]) == (2, 0, 2)
+
+
+def test_an_interval_of_several_seeds_holds_them_too():
+    """A gain of 0.05 or of -0.03, by the seed, that all patients have: with patients alone it would have no width."""
+    base = np.random.default_rng(1).uniform(0.3, 0.9, 10)
+    parts = []
+    for seed, gain in enumerate((0.05, -0.03, 0.05)):
+        parts += [
+            per_patient("base", list(base + seed), seed=seed),
+            per_patient("a", list(base + seed + gain), seed=seed),
+        ]
+    row = row_of(paired_table(pd.concat(parts), "base"), "a")
+    np.testing.assert_allclose(row[["difference", "ci_low", "ci_high"]].astype(float), [0.07 / 3, -0.03, 0.05])
+    one = paired_table(pd.concat(parts[:2]), "base")
+    np.testing.assert_allclose(row_of(one, "a")[["ci_low", "ci_high"]].astype(float), 0.05)
+    assert "seeds" not in one
 
 
 def test_titles_kinds_and_an_unknown_reference():
@@ -227,7 +244,11 @@ def test_the_page_states_what_the_tables_hold(tmp_path):
         "0 of 24",
     ):
         assert part in told, part
-    assert "nan" not in table + told
+    assert "nan" not in table + told and "the mean over patients with" in told
+    paired.assign(seeds=2).to_csv(tmp_path / "paired.csv", index=False)
+    pd.DataFrame({"seed": [0, 1]}).to_csv(tmp_path / "trainings.csv", index=False)
+    told = ablation_page(tmp_path)[1]
+    assert "the mean over patients and seeds with" in told and "share 2 networks, one a seed:" in told
 
 
 def test_a_difference_needs_both_an_interval_without_0_and_a_small_p():
