@@ -158,11 +158,11 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     def score(epoch: int, model: nn.Module) -> None:
         if epoch not in training.score_epochs:
             return
-        last = epoch == training.score_epochs[-1]
-        masks = predict_rows(ReadyNetwork(model, device, settings.size, settings.neighbours), store, rows["test"])
+        last, now = epoch == training.score_epochs[-1], settings.at(epoch)
+        masks = predict_rows(ReadyNetwork(model, device, now.size, now.neighbours), store, rows["test"])
         score_rows(store, rows["test"], masks, folder, f"overlap_{epoch}.csv", boundaries=last)
         if not last:
-            network = {"training": asdict(settings), "best": {"epoch": epoch}}
+            network = {"training": asdict(now), "best": {"epoch": epoch}}
             write_network(model, network, snapshot(folder, epoch))
 
     about = {"split": made_from(training, store.info)}
