@@ -33,7 +33,7 @@ help:
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
 	@echo "make test       ruff, mypy, the unit tests, and the committed notebooks run again and compared"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
-	@echo "make mutants    change the scoring code in small ways, and see whether the tests notice"
+	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"

@@ -14,7 +14,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.data.dicom import dicom_files, read_dicom
 from spider_utils.data.headers.header import Header, check_header, check_name, place_as_read
-from spider_utils.data.headers.nifti import read_nifti, read_plainly
+from spider_utils.data.headers.nifti import carry_forms, read_nifti, read_plainly
 from spider_utils.data.headers.stored import check_voxels
 from spider_utils.data.headers.text import read_mha, read_nrrd
 
@@ -101,9 +101,10 @@ def read_volume(path: Path | str) -> sitk.Image:
     return volume
 
 
-def write_labels(labels: sitk.Image, path: Path | str) -> None:
+def write_labels(labels: sitk.Image, path: Path | str, volume: Path | str | None = None) -> None:
     """Write a label map, compressed (.nii apart, which cannot be), in the format that its name tells.
 
+    `volume`: the file on whose grid it lies; of NIfTI with two places (qform and sform) a NIfTI label map has both.
     Raises SpiderError for another suffix and where nothing can be written.
     """
     path = Path(path)
@@ -116,6 +117,8 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
     try:
         with atomic_path(path) as temporary:
             sitk.WriteImage(labels, str(temporary), useCompression=True, imageIO=IMAGE_IO[suffix])
+            if volume and _is_nifti(volume) and _is_nifti(path) and read_nifti(Path(volume)).apart_mm > SAME_MM:
+                carry_forms(Path(volume), temporary)
             read_volume(temporary)  # of a full disk SimpleITK's NIfTI writer says nothing
     except (SpiderError, OSError, RuntimeError) as error:
         raise SpiderError(
@@ -126,6 +129,10 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
 def reading_notes(volume: sitk.Image) -> list[str]:
     """Return what was doubtful about the header of a volume that `read_volume` has read, a text each."""
     return volume.GetMetaData(NOTES).splitlines() if volume.HasMetaDataKey(NOTES) else []
+
+
+def _is_nifti(path: Path | str) -> bool:
+    return HEADERS.get(volume_suffix(path)) is read_nifti
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -148,7 +155,7 @@ def _read_file(path: Path) -> sitk.Image:
         place = place_as_read(path, header, reader)
         volume = reader.Execute()
     except RuntimeError as error:
-        if HEADERS[suffix] is not read_nifti:
+        if not _is_nifti(path):
             found = "voxels that cannot be read"
             raise SpiderError(f"{path}: expected a {suffix} volume, found {found}; fetch it again") from error
         volume = read_plainly(path, header)  # ITK takes no axes that are only about at right angles

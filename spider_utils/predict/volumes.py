@@ -37,9 +37,9 @@ from spider_utils.predict.network import (
     VolumeSettings,
     read_volume_settings,
     ready_network,
-    trained_on,
 )
 from spider_utils.predict.segment import inside, on_canvas, predict_masks
+from spider_utils.train.description import trained_on
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")
@@ -103,7 +103,7 @@ def predict_volumes(
             if target.exists():
                 note(target, None)
             continue
-        write_labels(labelled, target)  # where it cannot be written, no other can
+        write_labels(labelled, target, path)  # where it cannot be written, no other can
         note(target, row, made_from)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)

@@ -11,10 +11,10 @@ from spider_utils.common.locks import add_to_json
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.sources import absolute, get_source, refuse_homeless
 from spider_utils.data.store import read_store_info, refuse_other_store
-from spider_utils.models.saved import read_description
 from spider_utils.runs.run import SETTINGS_FILE, Run
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
+from spider_utils.train.description import read_description
 
 
 def open_run(
@@ -83,7 +83,7 @@ def _refuse_what_is_made(path: Path, settings: Settings) -> None:
     """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
     stored = read_store_info(path / "store")
     if stored:
-        refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
+        refuse_other_store(stored, asdict(settings.preprocess), path / "store")
     described = (path / "checkpoints" / NETWORK_FILE).with_suffix(".json")
     if described.is_file():
         trained = read_description(described)

@@ -21,14 +21,13 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, file_digest, read_json, write_json
 from spider_utils.common.locks import add_to_json, alone
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.preprocess import make_store
 from spider_utils.data.series import Series
-from spider_utils.data.sources import find_series, fingerprint, get_source
+from spider_utils.data.sources import find_series, fingerprint, get_source, refuse_other_data
 from spider_utils.data.splits import Split, make_split
 from spider_utils.data.store import STORE_FILE, SliceStore
 from spider_utils.data.survey import survey
@@ -88,10 +87,8 @@ class Run:
             make(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
         known = read_json(self.path / SETTINGS_FILE).get("fingerprint")
-        if known and known != fingerprint(series):
-            raise SpiderError(
-                f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
-            )
+        if known:
+            refuse_other_data(known, series, f"{self.path}: this run folder was made")
         return series
 
     def volumes(self) -> tuple[str, tuple[Series, ...]]:

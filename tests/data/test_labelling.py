@@ -5,7 +5,7 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.preprocess import PreprocessSettings
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series
 from spider_utils.data.survey import compare_labels
 

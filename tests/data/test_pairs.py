@@ -7,7 +7,8 @@ from PIL import Image
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.pairs import find_pairs, read_pairs, read_table
-from spider_utils.data.preprocess import PreprocessSettings, preprocess_stack
+from spider_utils.data.preprocess import preprocess_stack
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series, fingerprint, read_stack
 from spider_utils.data.store import neighbour_rows
 

@@ -72,10 +72,12 @@ def test_every_format_is_read_as_it_was_written(tmp_path, suffix, kind, compress
     assert_same(read_volume(tmp_path / f"a{suffix}"), volume, tolerance=1e-6)  # NIfTI stores its geometry in 32 bits
 
 
-def test_suffix_and_name_take_nii_gz_as_one(tmp_path):
+def test_suffix_and_name_take_nii_gz_as_one(tmp_path, monkeypatch):
     assert volume_name("data/12.5_t2.nii.gz") == "12.5_t2" and volume_suffix("data/12.5_t2.nii.gz") == ".nii.gz"
     assert volume_name("1_t1.MHA") == "1_t1" and volume_suffix("1_t1.MHA") == ".mha"
     assert volume_name("notes.txt") == "notes.txt" and volume_suffix("notes.txt") == ""
+    monkeypatch.chdir(tmp_path)
+    assert volume_name(".") == tmp_path.name
     (tmp_path / "series.nrrd").mkdir()
     assert volume_name(tmp_path / "series.nrrd") == "series.nrrd" and volume_suffix(tmp_path / "series.nrrd") == ""
 

@@ -219,6 +219,10 @@ def test_counted_quantile_equals_that_of_the_repeated_values():
         values, counts = np.sort(rng.random(15)), rng.integers(0, 4, 15)
         assert counted_quantile(values, counts) == pytest.approx(np.quantile(np.repeat(values, counts), 0.95))
     assert np.isnan(counted_quantile(values, 0 * counts))
+    assert np.isnan(counted_quantile(np.zeros(0), np.zeros(0, int)))
+    assert counted_quantile(np.array([1.0, 2.0, 7.0]), np.array([0, 0, 3])) == 7
+    assert counted_quantile(np.array([4.0]), np.array([1])) == 4
+    assert counted_quantile(np.array([1.0, 3.0]), np.array([2, 1]), 0.75) == pytest.approx(2)
 
 
 def test_confusion_counts_pairs_with_the_reference_in_rows():
