@@ -23,13 +23,18 @@ def check_network(training: Mapping[str, Any]) -> None:
     batch normalisation takes its mean even of a single slice.
     """
     check_bounds(training, BOUNDS)
-    height, width = training["train_height"], training["train_width"]
-    for name in ("train_height", "train_width"):
-        if training[name] % DIVISOR:
-            raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {training[name]}")
+    check_size({name: training[name] for name in ("train_height", "train_width")})
+
+
+def check_size(sides: Mapping[str, int]) -> None:
+    """Raise SpiderError unless a network can be trained with slices of these two sides in pixels, by their names."""
+    for name, side in sides.items():
+        if side % DIVISOR:
+            raise SpiderError(f"{name}: expected a multiple of {DIVISOR}, found {side}")
+    height, width = sides.values()
     if height * width == DIVISOR**2:
         raise SpiderError(
-            f"train_height, train_width: expected {DIVISOR} x {2 * DIVISOR} pixels or more, found {height} x {width}; "
+            f"{', '.join(sides)}: expected {DIVISOR} x {2 * DIVISOR} pixels or more, found {height} x {width}; "
             "the deepest block needs two pixels"
         )
 

@@ -57,8 +57,8 @@ def watch(store: SliceStore, rows: Rows, settings: TrainSettings, path: Path) ->
     def after_epoch(epoch: int, model: nn.Module) -> None:
         row, _ = watched_row(store, rows)
         around = neighbour_rows(store.table, settings.neighbours)[[row]]
-        network = ReadyNetwork(model, select_device(settings.device), settings.size, settings.neighbours)
-        scores = network_scores(network, network_inputs(store.images, around, settings.size))
+        network = ReadyNetwork(model, select_device(settings.device), settings.at(epoch).size, settings.neighbours)
+        scores = network_scores(network, network_inputs(store.images, around, network.size))
         kept = {before: mask for before, mask in read_masks(path).items() if before < epoch and stays(before)}
         write_masks(kept | {epoch: to_mask(scores[0], store.images.shape[1:])}, path)
 

@@ -12,7 +12,7 @@ from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import score_slices, write_metrics, write_scores
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import AfterEpoch, nothing, read_slices, train
+from spider_utils.train.trainer import AfterEpoch, Slices, nothing, read_slices, train
 
 LOG_FILE = "train_log.csv"
 
@@ -39,7 +39,11 @@ def train_rows(
     The slices are read only where there is an epoch to do. `log_file`: by default LOG_FILE in `folder`.
     """
     log_file = log_file or folder / LOG_FILE
-    return train(settings, lambda side: read_slices(store, rows[side], settings), folder, about, log_file, after_epoch)
+
+    def slices_of(side: str, now: TrainSettings) -> Slices:
+        return read_slices(store, rows[side], now)
+
+    return train(settings, slices_of, folder, about, log_file, after_epoch)
 
 
 def score_rows(

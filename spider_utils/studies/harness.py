@@ -6,7 +6,7 @@ them. All arms of a study take the same number of steps: they train on the same 
 draw the same number of them an epoch (`epoch_slices`) from all that an arm may learn from.
 
 DIR/study.json                         the study, the data and the settings of every training
-DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, and scores of the last epoch
+DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, scores of the last epoch, cpu_seconds.json
 DIR/overlap.csv                        counts of every held-out slice and class: arm, seed, fold, epoch, ...
 
 Trainings run in parallel processes, one thread each. What is finished is not done again; what is cut off goes on.
@@ -42,6 +42,7 @@ from spider_utils.train.checkpoints import STATE, refuse_other_training, write_n
 from spider_utils.train.settings import TrainSettings
 
 NOTE = "training.json"  # written last: without it a training is not finished
+CPU_FILE = "cpu_seconds.json"  # processor time of each epoch, by its number; without scoring
 
 
 @dataclass(frozen=True)
@@ -154,22 +155,31 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     store, folder = open_store(store_path), out / "trainings" / training.place
     settings, device = training.settings, select_device(training.settings.device)
     split, rows = deal(store, training.split)
+    begun, spent = time.process_time(), read_json(folder / CPU_FILE)
+
+    def after_epoch(epoch: int, model: nn.Module) -> None:
+        nonlocal begun
+        spent[str(epoch)] = round(time.process_time() - begun, 2)
+        write_json(folder / CPU_FILE, spent)
+        score(epoch, model)
+        begun = time.process_time()
 
     def score(epoch: int, model: nn.Module) -> None:
         if epoch not in training.score_epochs:
             return
-        last = epoch == training.score_epochs[-1]
-        masks = predict_rows(ReadyNetwork(model, device, settings.size, settings.neighbours), store, rows["test"])
+        last, now = epoch == training.score_epochs[-1], settings.at(epoch)
+        masks = predict_rows(ReadyNetwork(model, device, now.size, now.neighbours), store, rows["test"])
         score_rows(store, rows["test"], masks, folder, f"overlap_{epoch}.csv", boundaries=last)
         if not last:
-            network = {"training": asdict(settings), "best": {"epoch": epoch}}
+            network = {"training": asdict(now), "best": {"epoch": epoch}}
             write_network(model, network, snapshot(folder, epoch))
 
     about = {"split": made_from(training, store.info)}
-    log = train_rows(store, rows, settings, folder, about, after_epoch=score)
+    log = train_rows(store, rows, settings, folder, about, after_epoch=after_epoch)
     seconds = time.monotonic() - start
     facts = {"made_from": about["split"], "train_slices": len(rows["train"])}
     facts |= {"held_out_slices": len(rows["test"]), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
+    facts |= {"cpu_seconds": round(sum(spent.values()))}
     write_json(folder / NOTE, facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
     (folder / STATE).unlink(missing_ok=True)  # its weights are in best.safetensors
     return f"{training.place}: {len(log)} epochs, foreground Dice {final_dice(training, out):.4f}, {seconds:.0f} s"

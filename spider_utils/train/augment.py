@@ -6,7 +6,8 @@ noise. "strong" moves, bends and re-colours every slice and crops some along the
 blur, low resolution, noise. "contrast" and "field" are "light" with what differs from sequence to sequence and from
 scanner to scanner drawn anew, after SynthSeg (Billot et al. 2023): the grey curve; the resolution and the field of
 view; "contrast_field" both. Flips are left out: a spine has a front and a top. Masks are taken to the nearest pixel, so
-they stay class numbers. All randomness comes from torch's generator, which an epoch seeds.
+they stay class numbers. Of an augmented slice a training may see a part along the spine (`cut_out`). All randomness
+comes from torch's generator, which an epoch seeds.
 """
 
 from collections.abc import Callable
@@ -139,6 +140,32 @@ def cropped_grid(grid: Tensor, masks: Tensor, motion: Motion) -> Tensor:
     centre = torch.stack([(pixel % width + 0.5) / width, (pixel // width + 0.5) / height], dim=-1) * 2 - 1
     centre = centre.clamp(-(1 - size)[:, None], (1 - size)[:, None])
     return grid * size[:, None, None, None] + centre[:, None, None, :]
+
+
+def cut_out(images: Tensor, masks: Tensor, size: tuple[int, int]) -> Batch:
+    """Cut a part of `size` (height, width) out of each slice (N, C, H, W) and its mask, its pixels left as they are.
+
+    It lies along the spine: along each axis it holds all foreground where it is long enough for that, else nothing
+    beyond the foreground's ends; where between, is drawn. Of a slice without foreground any part may come.
+    """
+    if masks.shape[1:] == size:
+        return images, masks
+    starts = [_starts((masks > 0).any(dim=3 - axis), side) for axis, side in zip((1, 2), size, strict=True)]
+    parts = [
+        (slice(top, top + size[0]), slice(left, left + size[1]))
+        for top, left in zip(*(start.tolist() for start in starts), strict=True)
+    ]
+    cut = [image[:, rows, columns] for image, (rows, columns) in zip(images, parts, strict=True)]
+    return torch.stack(cut), torch.stack([mask[part] for mask, part in zip(masks, parts, strict=True)])
+
+
+def _starts(found: Tensor, side: int) -> Tensor:
+    """Draw where parts of `side` pixels begin, (N,), along an axis that has foreground where `found` (N, length)."""
+    length = found.shape[1]
+    first, after = found.int().argmax(1), length - found.flip(1).int().argmax(1)
+    ends = torch.stack([first, after - side]).clamp(0, length - side)
+    low, high = ends.amin(0), ends.amax(0)
+    return low + (torch.rand(len(found), device=found.device) * (high - low + 1)).long()
 
 
 def gamma(images: Tensor, strength: float = 0.4) -> Tensor:

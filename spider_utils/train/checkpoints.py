@@ -18,6 +18,7 @@ from spider_utils.train.description import read_description
 from spider_utils.train.settings import TrainSettings
 
 REST = ("settings", "about", "log", "schedule", "scaler", "groups")  # of a state, beside the tensors
+BEFORE_THE_OPTION = {"small_epochs": 0, "shrink": 2, "crop_height": 0, "crop_width": 0}  # of trainings without them
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
 
 
@@ -113,4 +114,4 @@ def refuse_other_training(
     counted = wanted.get("schedule") == "cosine" or wanted.get("loss") == "boundary"
     free = ("device",) if counted else ("device", "epochs")
     bound = {name: value for name, value in wanted.items() if name not in free}
-    refuse_other(found, bound, f"{path}: trained", remedy)
+    refuse_other(BEFORE_THE_OPTION | found, bound, f"{path}: trained", remedy)

@@ -1,14 +1,14 @@
 """The settings of a training: every default in one place."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import SEEDS, check_bounds, check_choices
 from spider_utils.models.build import ACTIVATIONS, INITIALISERS, MODELS, SUPERVISED, build_model
-from spider_utils.models.saved import NETWORK, check_network
+from spider_utils.models.saved import NETWORK, check_network, check_size
 from spider_utils.train.augment import LEVELS
 from spider_utils.train.losses import DICE_SETS, LOSSES, REDUCTIONS, Loss, make_loss
 
@@ -26,6 +26,7 @@ CHOICES = {
 BOUNDS: dict[str, tuple[float, float]] = {
     **{name: (1, 100_000) for name in ("batch_size", "epochs", "lr_patience", "stop_patience")},
     **{name: (0, 1) for name in ("focal_share", "fp_weight", "boundary_share", "balance")},
+    **{"small_epochs": (0, 100_000), "shrink": (2, 16)},
     **{"gamma": (0, 100), "epoch_slices": (0, 10_000_000), "seed": SEEDS},
 }
 
@@ -41,6 +42,10 @@ class TrainSettings:
     width: int = 16  # channels at full resolution; paper
     train_height: int = 640  # pixels of the network's input; paper
     train_width: int = 512  # pixels; paper
+    small_epochs: int = 0  # the first epochs, in which the network sees slices at a smaller size ...; paper: none
+    shrink: int = 2  # ... whose height and width are those above divided by this; ours
+    crop_height: int = 0  # in the other epochs it sees a part along the spine, of so many pixels; 0: all; paper: all
+    crop_width: int = 0  # pixels; 0: all; paper: all
     batch_size: int = 8  # slices a step; paper
     activation: str = "published"  # what the network's source has; paper. Or one of models.ACTIVATIONS everywhere
     initialiser: str = "glorot_uniform"  # paper; or another of models.INITIALISERS
@@ -73,13 +78,42 @@ class TrainSettings:
             if not 0 < getattr(self, name) < below:
                 raise SpiderError(f"{name}: expected more than 0 and less than {below}, found {getattr(self, name)}")
         check_choices(self, CHOICES)
+        self._check_sizes()
         if self.deep_supervision and self.model not in SUPERVISED:
             raise SpiderError(f"deep_supervision: expected false for '{self.model}'; {', '.join(SUPERVISED)} has it")
+
+    def _check_sizes(self) -> None:
+        """Raise SpiderError unless slices of the first epochs, and parts of slices, have sizes that can be trained."""
+        whole = {"crop_height": self.train_height, "crop_width": self.train_width}
+        check_bounds(vars(self), {name: (0, side) for name, side in whole.items()})
+        check_size(dict(zip(whole, self.crop, strict=True)))
+        if not self.small_epochs:
+            return
+        if self.small_epochs >= self.epochs:
+            raise SpiderError(f"small_epochs: expected less than epochs ({self.epochs}), found {self.small_epochs}")
+        if self.schedule == "plateau":
+            raise SpiderError(
+                f"small_epochs: expected 0 for schedule 'plateau', found {self.small_epochs}; it compares epochs, and "
+                "scores at two sizes are not alike; take 'cosine'"
+            )
+        check_size({f"{name} / shrink": getattr(self, name) // self.shrink for name in ("train_height", "train_width")})
 
     @property
     def size(self) -> tuple[int, int]:
         """The network's input size, (height, width) in pixels."""
         return self.train_height, self.train_width
+
+    @property
+    def crop(self) -> tuple[int, int]:
+        """The size of what the network sees of a slice of `size` while it trains, (height, width) in pixels."""
+        return self.crop_height or self.train_height, self.crop_width or self.train_width
+
+    def at(self, epoch: int) -> "TrainSettings":
+        """Return what settings an epoch (from 1) has: in the first `small_epochs` those of a training at that size."""
+        if epoch > self.small_epochs:
+            return self
+        height, width = (side // self.shrink for side in self.size)
+        return replace(self, small_epochs=0, train_height=height, train_width=width, crop_height=0, crop_width=0)
 
     def network(self) -> nn.Module:
         """Build the network, its weights drawn from torch's generator."""

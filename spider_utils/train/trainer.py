@@ -33,7 +33,7 @@ from spider_utils.models.batches import (
     to_input,
 )
 from spider_utils.models.saved import laid_out, refuse_non_finite, select_device
-from spider_utils.train.augment import augment
+from spider_utils.train.augment import augment, cut_out
 from spider_utils.train.checkpoints import (
     STATE,
     network_is_of,
@@ -118,12 +118,17 @@ class Trainer:
         done = self.log[-1]["epoch"]
         return done >= self.settings.epochs or done - self.best["epoch"] >= self.settings.stop_patience
 
-    def forward_loss(self, images: Tensor, masks: Tensor, augmentation: str = "none") -> tuple[Tensor, Tensor]:
+    def forward_loss(
+        self, images: Tensor, masks: Tensor, augmentation: str = "none", crop: tuple[int, int] | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Return logits and loss of one batch; with several heads those of the last one, and the mean of the losses.
 
-        Raises SpiderError when the loss is not finite.
+        `crop`: the size (height, width) of the part of each augmented slice that is seen; None: all of it. Raises
+        SpiderError when the loss is not finite.
         """
         inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
+        if crop:
+            inputs, target = cut_out(inputs, target, crop)
         inputs = inputs.contiguous(memory_format=memory_format(self.device))
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
             logits = self.model(inputs)
@@ -145,13 +150,13 @@ class Trainer:
         self.loss = self.settings.make_loss(epoch)
         self.model.train()
         total = 0.0
-        settings = self.settings
+        settings = self.settings.at(epoch)
         shares = balanced_shares(data.sequences, settings.balance) if settings.epoch_slices else None
         seen = settings.epoch_slices or len(data.images)
         for rows in shuffled_batches(
             len(data.images), settings.batch_size, settings.seed, epoch, shares, settings.epoch_slices
         ):
-            _, loss = self.forward_loss(data.images[rows], data.masks[rows], self.settings.augmentation)
+            _, loss = self.forward_loss(data.images[rows], data.masks[rows], settings.augmentation, settings.crop)
             self.optimizer.zero_grad(set_to_none=True)
             self.scaler.scale(loss).backward()
             self.scaler.step(self.optimizer)
@@ -182,13 +187,14 @@ class Trainer:
         return {"val_loss": total / len(data.images), "val_mean_iou": iou.mean().item(), **named}
 
     def fit(self, train: Slices, validation: Slices, after_epoch: AfterEpoch) -> None:
-        """Train until finished, writing log and checkpoints after every epoch."""
+        """Train until finished, or until slices of another size are due; write log and checkpoints every epoch."""
         if self.chooses and not len(validation.images):
             raise SpiderError("schedule 'plateau': needs a validation side; set validation_share, or take 'cosine'")
         batches = -(-(self.settings.epoch_slices or len(train.images)) // self.settings.batch_size)
-        done = len(self.log)
-        with progress(total=self.settings.epochs * batches, initial=done * batches, desc="train", unit="batch") as bar:
-            while not self.finished:
+        done, small = len(self.log), self.settings.small_epochs
+        last = small if done < small else self.settings.epochs
+        with progress(total=last * batches, initial=done * batches, desc="train", unit="batch") as bar:
+            while not self.finished and len(self.log) < last:
                 epoch = len(self.log) + 1
                 row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
                 row["train_loss"] = self.train_epoch(train, epoch, bar)
@@ -210,7 +216,8 @@ class Trainer:
 
     def write_best(self) -> None:
         """Write the network, which is the best so far, and the JSON that says what it is."""
-        write_network(self.model, {"training": asdict(self.settings), "best": self.best} | self.about, self.folder)
+        training = asdict(self.settings.at(self.best["epoch"]))
+        write_network(self.model, {"training": training, "best": self.best} | self.about, self.folder)
 
     def write_log(self) -> None:
         """Write the log as a table, one row an epoch."""
@@ -239,7 +246,7 @@ def class_iou(pairs: Tensor) -> Tensor:
 
 def train(
     settings: TrainSettings,
-    slices_of: Callable[[str], Slices],
+    slices_of: Callable[[str, TrainSettings], Slices],
     folder: Path | str,
     about: dict,
     log_file: Path | str,
@@ -247,7 +254,8 @@ def train(
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
-    `slices_of` gives the slices of a side ("train", "validation") and is not called when the training is finished.
+    `slices_of` gives the slices of a side ("train", "validation") at the size of some settings, which are those of the
+    epochs that come next (see `TrainSettings.at`), and is not called when the training is finished.
     `after_epoch` is given the epoch's number and the network in evaluation mode, before the epoch is written.
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
     `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
@@ -258,6 +266,7 @@ def train(
     with alone(trainer.folder, "a training"):
         if (trainer.folder / STATE).is_file():
             trainer.resume()
-        if not trainer.finished:
-            trainer.fit(slices_of("train"), slices_of("validation"), after_epoch)
+        while not trainer.finished:
+            now = settings.at(len(trainer.log) + 1)
+            trainer.fit(slices_of("train", now), slices_of("validation", now), after_epoch)
     return pd.DataFrame(trainer.log)

@@ -101,6 +101,46 @@ def test_final_scores_of_an_arm_agree_with_the_counts(done, study, store):
     assert table["value"].item() == pytest.approx(float(dice(*sums)))
 
 
+def test_an_arm_of_two_sizes_begins_as_the_plain_one_and_is_scored_at_the_size_of_each_epoch(done, store, tmp_path):
+    """What an epoch at the small size leaves is the plain arm's, to the byte: its network, its JSON and its counts."""
+    growing = {"train_height": 128, "train_width": 128, "small_epochs": 1, "crop_width": 96}
+    (tmp_path / "two.yaml").write_text(yaml.safe_dump(STUDY | {"arms": {"unseen": {"values": growing}}}))
+    study = load_study(str(tmp_path / "two.yaml"))
+    run_study(study, store, tmp_path, workers=1)
+    for fold in (0, 1):
+        place = Path("trainings/unseen") / f"fold{fold}_seed0"
+        for name in ("epoch_1/best.safetensors", "epoch_1/best.json", "overlap_1.csv"):
+            assert (tmp_path / place / name).read_bytes() == (done[0] / place / name).read_bytes()
+        network = ready_network(tmp_path / place / "best.safetensors", "cpu")
+        assert network.size == (128, 128)
+        rows = make_split(store.table, plan(study, store.table)[fold].split).rows(store.table, "test")
+        masks, counts = predict_masks(network, store.images[rows]), pd.read_csv(tmp_path / place / "overlap_2.csv")
+        hits = counts[counts["class"] == "discs"]["tp"].sum()
+        assert hits == ((masks == 3) & (store.masks[rows] == 3)).sum()
+
+
+def test_processor_time_counts_every_epoch_once_over_all_sessions(done, study, store, tmp_path, monkeypatch):
+    out, original = done[0], harness.predict_rows
+
+    def end(network, *rest):
+        if (tmp_path / "trainings/unseen/fold0_seed0/overlap_1.csv").is_file():  # in the second epoch
+            raise KeyboardInterrupt
+        return original(network, *rest)
+
+    training = plan(study, store.table)[0]
+    with monkeypatch.context() as patched:
+        patched.setattr(harness, "predict_rows", end)
+        with pytest.raises(KeyboardInterrupt):
+            harness.run_training(training, store.path, tmp_path)
+    spent = tmp_path / "trainings" / training.place / harness.CPU_FILE
+    spent.write_text(json.dumps({"1": 1000.0, "2": 5000.0}))  # of which the second was not finished
+    harness.run_training(training, store.path, tmp_path)
+    counted = json.loads(spent.read_text())
+    assert counted["1"] == 1000 and 0 < counted["2"] < 1000 and len(counted) == 2
+    assert json.loads(spent.with_name("training.json").read_text())["cpu_seconds"] == round(sum(counted.values()))
+    assert (pd.read_csv(out / "trainings.csv")["cpu_seconds"] >= 0).all()
+
+
 def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, store, tmp_path, monkeypatch):
     out, counts = done
     ran = []

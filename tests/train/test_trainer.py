@@ -44,7 +44,8 @@ def as_slices(count: int, seed: int) -> Slices:
 
 @pytest.fixture(scope="module")
 def data():
-    return {"train": as_slices(16, 0), "validation": as_slices(6, 1)}.__getitem__
+    sides = {"train": as_slices(16, 0), "validation": as_slices(6, 1)}
+    return lambda side, settings=None: sides[side]
 
 
 @pytest.fixture(scope="module")
@@ -174,7 +175,7 @@ NO_SLICES = Slices(NO_IMAGES, NO_MASKS, np.array([]))
 
 
 def test_cosine_needs_no_validation_does_all_epochs_and_keeps_the_last(data, tmp_path):
-    def sides(side):
+    def sides(side, settings):
         return data("train") if side == "train" else NO_SLICES
 
     seen = []
@@ -236,8 +237,10 @@ def test_what_is_beyond_the_paper_trains_goes_on_and_predicts(values, tmp_path):
     sides = {"train": np.arange(8), "validation": np.arange(8, 12)}
 
     def run(folder, after_epoch=lambda epoch, model: None):
-        slices = {side: read_slices(store, rows, settings) for side, rows in sides.items()}
-        return train(settings, slices.__getitem__, folder, ABOUT, folder / "log.csv", after_epoch)
+        def slices_of(side, now):
+            return read_slices(store, sides[side], now)
+
+        return train(settings, slices_of, folder, ABOUT, folder / "log.csv", after_epoch)
 
     def end_in_the_second(epoch, model):
         if epoch == 2:
@@ -315,7 +318,7 @@ def test_plateau_without_a_validation_side_is_refused(data, tmp_path):
     with pytest.raises(SpiderError, match="needs a validation side"):
         train(
             TrainSettings(epochs=1, **SMALL),
-            lambda side: data("train") if side == "train" else NO_SLICES,
+            lambda side, _: data("train") if side == "train" else NO_SLICES,
             tmp_path,
             ABOUT,
             tmp_path / "log.csv",
