@@ -33,5 +33,5 @@ class CpuClock:
 def cpu_minutes(folder: Path, epochs: int) -> float | None:
     """Return the CPU minutes of a training's first `epochs` epochs, None where one of them was not measured."""
     seconds = read_json(folder / CPU_FILE)
-    wanted = [seconds.get(str(epoch)) for epoch in range(1, epochs + 1)]
-    return None if None in wanted else round(sum(wanted) / 60, 2)
+    measured = [seconds[str(epoch)] for epoch in range(1, epochs + 1) if str(epoch) in seconds]
+    return round(sum(measured) / 60, 2) if len(measured) == epochs else None
