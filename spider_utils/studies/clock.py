@@ -34,4 +34,4 @@ def cpu_minutes(folder: Path, epochs: int) -> float | None:
     """Return the CPU minutes of a training's first `epochs` epochs, None where one of them was not measured."""
     seconds = read_json(folder / CPU_FILE)
     measured = [seconds[str(epoch)] for epoch in range(1, epochs + 1) if str(epoch) in seconds]
-    return round(sum(measured) / 60, 2) if len(measured) == epochs else None
+    return round(sum(measured) / 60, 4) if len(measured) == epochs else None

@@ -56,7 +56,9 @@ def length_table(trainings: list[Training], out: Path, titles: dict[str, str] | 
         for epoch in own[0].score_epochs:
             row = {"arm": arm, "title": (titles or {}).get(arm, arm), "epoch": epoch}
             row["slices"] = mean(note["epoch_slices"] * epoch for note in notes)
-            row["cpu_minutes"] = mean(note["cpu_minutes"][str(epoch)] or float("nan") for note in notes)
+            row["cpu_minutes"] = pd.Series([note["cpu_minutes"][str(epoch)] for note in notes], dtype=float).mean(
+                skipna=False
+            )
             row |= {name: notes[0][name] for name in ("batch_size", "threads")}
             rows.append(row | {"device": notes[0]["provenance"]["device"]["name"], "trainings": len(own)})
     return pd.DataFrame(rows)
