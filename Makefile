@@ -31,9 +31,9 @@ FIND_PYTHON = set -e; python=""; \
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
-	@echo "make test       ruff, mypy, the unit tests, and the committed notebooks run again and compared"
+	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
-	@echo "make mutants    change the scoring code in small ways, and see whether the tests notice"
+	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
@@ -58,8 +58,9 @@ test: setup
 	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
 	$(RUN) -m mypy
 	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	SPIDER_RUNS="$$runs" SPIDER_STATIC=1 $(RUN) -m pytest tests notebooks \
-	    --nbval --nbval-current-env --nbval-cell-timeout 1800
+	export SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 && \
+	$(RUN) -m pytest tests --cov --cov-report=term:skip-covered && \
+	$(RUN) -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800
 
 CASES ?= 10000
 fuzz: setup
@@ -67,7 +68,7 @@ fuzz: setup
 
 # One change at a time, by mutmut, in a copy below mutants/; what is settled is not done again.
 mutants: setup
-	$(VENV)/bin/mutmut run
+	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(VENV)/bin/mutmut run
 	$(RUN) -m tools.mutants
 
 notebooks: setup

@@ -44,7 +44,7 @@ figures.overlay(example, classes, "What goes in, and what must come out", source
 # | `model`, `width` | paper_text, author_code, …; 16 in the paper | the network; its channels at full resolution |
 # | `activation`, `initialiser` | published, relu, leaky_relu; glorot_uniform, he_normal | see 3.5 and 3.6 |
 # | `focal_share`, `gamma` | 0.6 and 4 in the paper | see 3.7 |
-# | `train_height`, `train_width` | 640 and 512 in the paper | the network's input in pixels, multiples of 32 |
+# | `train_height`, `train_width` | 640 and 512 in the paper | the network's input in pixels, multiples of 32, not both 32 |
 # | `more` | a dict, as `{"loss": "tversky"}` | any other setting of a run |
 
 # %% tags=["parameters"]

@@ -15,6 +15,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import write_json
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.provenance import provenance
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series, get_source, provide
 from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other_store
@@ -122,10 +123,8 @@ def preprocessing(overrides: dict[str, Any]) -> dict[str, Any]:
     return own
 
 
-def make_preprocessing(values: dict[str, Any]) -> Any:
+def make_preprocessing(values: dict[str, Any]) -> PreprocessSettings:
     """Return PreprocessSettings of these values."""
-    from spider_utils.data.preprocess import PreprocessSettings
-
     return sort_parameters(values, {"preprocess": PreprocessSettings})["preprocess"]
 
 
@@ -137,7 +136,7 @@ def study_store(out: Path, source: str, data_dir: Path | str | None, preprocess:
         raise SpiderError(f"{out}: made with source {known}, now asked for {source}; take another --out folder")
     if data_dir is None and (folder / "store.json").is_file():
         store = open_store(folder)
-        refuse_other_store(store.info, {"fingerprint": store.info["fingerprint"], "preprocess": preprocess}, folder)
+        refuse_other_store(store.info, preprocess, folder)
         return store
     from spider_utils.data.preprocess import make_store
 

@@ -25,7 +25,7 @@ __getattr__, __dir__, __all__ = make_face(
         "apta_greys": "preprocess",  # masks as the paper's route leaves them, in grey
         "apta_stages": "apta",  # pass by pass, what the authors' repair makes of them
         # slices
-        "INTENSITIES": "preprocess",  # ways to scale intensities
+        "INTENSITIES": "settings",  # ways to scale intensities
         "scale_intensity": "intensity",  # one of them
         "resize_stack": "preprocess",  # slices at the stored size
         "stored_masks": "preprocess",  # masks at the stored size

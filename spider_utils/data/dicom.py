@@ -14,6 +14,7 @@ from spider_utils.data.headers.header import MOST_VOXELS, check_axes, check_name
 
 MAGIC = b"DICM"
 MAGIC_OFFSET = 128  # bytes; DICOM part 10
+FIRST_GROUP = b"\x02\x00"  # it tells how the others are stored
 SUFFIXES = (".dcm", ".ima")  # of files that lack these four letters
 DIRECTORY = "DICOMDIR"  # a medium's table of contents, by its standard name
 COSINE_TOLERANCE = 1e-3  # between the slices of one series
@@ -145,6 +146,9 @@ def _check_pixels(path: Path, reader: sitk.ImageFileReader) -> None:
     """Refuse a slice with inverted grey values, and one whose plain pixels are not as many as its size tells of."""
     content = path.read_bytes()
     colours, syntax = _text(reader, "0028|0004"), _transfer_syntax(content)
+    start = content[MAGIC_OFFSET:][: len(MAGIC) + 2]
+    if start.startswith(MAGIC) and start != MAGIC + FIRST_GROUP:
+        raise refusal(path, "the group 0002 behind 'DICM'", "another", "export the series again")
     if colours != "MONOCHROME2":
         raise refusal(path, "grey values from dark to bright (MONOCHROME2)", colours or "none", "convert it")
     if syntax == DEFLATED:

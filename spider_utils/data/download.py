@@ -135,6 +135,8 @@ def extract_zip(archive: Path, folder: Path) -> dict[str, int]:
         with zipfile.ZipFile(archive) as content:
             members = [member for member in content.infolist() if not member.is_dir()]
             places = [_place_in_folder(archive, member, folder.name) for member in members]
+            if len(set(places)) < len(places):
+                raise zipfile.BadZipFile("two members of one name")
             pairs = list(zip(members, places, strict=True))
             for member, place in progress(pairs, desc=f"extract {archive.name}", unit="file"):
                 with content.open(member) as source, atomic_path(folder / place) as temporary:
@@ -163,7 +165,8 @@ def _extract_released_file(
         raise SpiderError(
             f"{one.path}: expected it in the fetched archive, found none; the address gives another state"
         )
-    data = content.read(member) if member.file_size == one.size else b""
+    with content.open(member) as source:  # reads no more than it is asked for, whatever the member holds
+        data = source.read(one.size) if member.file_size == one.size else b""
     if git_blob_id(data) != one.blob:
         raise SpiderError(
             f"{one.path}: expected {one.size} bytes with git blob id {one.blob}, found {member.file_size} bytes that "

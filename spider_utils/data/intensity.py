@@ -88,11 +88,12 @@ def find_landmarks(slices: np.ndarray) -> tuple[float, ...]:
 
 def check_landmarks(landmarks: Sequence[float]) -> tuple[float, ...]:
     """Return landmarks as numbers. Raises SpiderError unless they are one a percentile, ascending, within 0..255."""
-    values = np.asarray(landmarks, float)
-    fits = values.shape == (len(PERCENTILES),) and (np.diff(values) >= 0).all()
-    if not fits or values[0] < 0 or values[-1] > 255:
+    listed = landmarks if isinstance(landmarks, Sequence | np.ndarray) else ()
+    numbers = [one for one in listed if isinstance(one, int | float) and not isinstance(one, bool)]
+    fits = len(numbers) == len(listed) == len(PERCENTILES) and (np.diff(numbers) >= 0).all()
+    if not fits or numbers[0] < 0 or numbers[-1] > 255:
         raise SpiderError(f"landmarks: expected {len(PERCENTILES)} ascending numbers within 0..255, found {landmarks}")
-    return tuple(values.tolist())
+    return tuple(map(float, numbers))
 
 
 def standardise(volume: np.ndarray, landmarks: Sequence[float]) -> np.ndarray:

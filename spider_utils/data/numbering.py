@@ -7,9 +7,10 @@ at most, one or two of them partly. TotalSpineSeg numbers L1 to L5 as 41 to 45 a
 100 and endplates 200 more (README at 0cff0ae, github.com/Hendrik-code/spineps).
 """
 
-from collections.abc import Iterable
+import numpy as np
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.labels import four_classes
 
 MOST_VERTEBRAE, MOST_IN_PART = 10, 2  # of a lumbar volume in SPIDER's numbers
 
@@ -27,8 +28,11 @@ FOREIGN = {
 }
 
 
-def refuse_foreign(values: Iterable[int]) -> None:
-    """Raise SpiderError where label values cannot be SPIDER's numbers or classes 0..3; it names who numbers so."""
+def refuse_foreign(values: np.ndarray) -> None:
+    """Raise SpiderError where label values cannot be SPIDER's numbers or classes 0..3; it names who numbers so.
+
+    `score`, `check` and the readers of data ask here, so that they say the same.
+    """
     found = {int(value) for value in values} - {0}
     vertebrae, in_part = found & _span(1, 25), found & _span(101, 125)
     between = found & _span(26, 99, 200, 200)
@@ -39,3 +43,4 @@ def refuse_foreign(values: Iterable[int]) -> None:
             f"label map: expected SPIDER's numbers (vertebrae 1..{MOST_VERTEBRAE} from below, canal 100, discs 201..), "
             f"found {shown}, {f'as {tools} numbers' if tools else 'as another tool numbers'}; renumber this label map"
         )
+    four_classes(values)

@@ -1,5 +1,6 @@
 """Grey PNG slices: which files of a folder are some, their numbers, and their values."""
 
+import math
 import re
 import struct
 import zlib
@@ -18,6 +19,7 @@ ADAM7 = (  # where an interlaced picture's seven parts begin (column, row) and w
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 CHUNK_BYTES = 1 << 20
+MOST_PIXELS = 2**26  # 16 times those of the largest slice that is stored, see `data.settings`
 SIXTEEN_BIT = ("I", "I;16", "I;16B")  # what Pillow calls a grey PNG of 16 bits
 
 
@@ -42,6 +44,9 @@ def read_grey(path: Path) -> np.ndarray:
     """
     try:
         with Image.open(path, formats=("PNG",)) as picture:
+            if math.prod(picture.size) > MOST_PIXELS:
+                size = " x ".join(map(str, picture.size))
+                raise SpiderError(f"{path}: expected a slice of at most {MOST_PIXELS} pixels, found {size}; mend it")
             wanted, found = stored_bytes(path.read_bytes())
             if wanted != found:
                 raise ValueError(f"{found} bytes of pixels, not {wanted}")
@@ -51,6 +56,8 @@ def read_grey(path: Path) -> np.ndarray:
             if picture.mode in ("1", "L", "LA"):
                 return np.asarray(picture.convert("L"))
             colours = np.asarray(picture.convert("RGB"))
+    except SpiderError:
+        raise
     except UNREADABLE as error:
         raise SpiderError(f"{path}: expected a PNG slice, found a file that cannot be read; fetch it again") from error
     if not (colours == colours[..., :1]).all():

@@ -15,14 +15,14 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.locks import alone
-from spider_utils.common.parameters import check_bounds, check_choices
 from spider_utils.common.progress import progress
 from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTER_REASON, FILTERS, kept_by
 from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import CLASSES, class_pixels
 from spider_utils.data.series import Series, SliceStack
-from spider_utils.data.sources import fingerprint, read_stack
+from spider_utils.data.settings import PreprocessSettings
+from spider_utils.data.sources import fingerprint, read_stack, refuse_other_data
 from spider_utils.data.store import (
     COUNTS,
     KEEPS,
@@ -30,43 +30,9 @@ from spider_utils.data.store import (
     SliceStore,
     open_store,
     refuse_other_store,
+    with_version,
     write_store,
 )
-
-INTENSITIES = ("slice_minmax", "volume_percentile")
-CHOICES = {
-    "intensity": INTENSITIES,
-    "geometry": ("stretch", "pad"),
-    "labels": ("direct", "apta"),
-    "slice_filter": FILTERS,
-}
-
-
-@dataclass(frozen=True)
-class PreprocessSettings:
-    """What is done to every series before it is stored."""
-
-    intensity: str = (
-        "slice_minmax"  # the paper: min-max of each slice; or "volume_percentile": 0.5 to 99.5 % of the volume
-    )
-    geometry: str = (
-        "stretch"  # the paper: plain resize; or "pad": one scale for both axes, the rest filled with background
-    )
-    store_height: int = 640  # of a stored slice, pixels
-    store_width: int = 512
-    labels: str = "direct"  # by label value, nearest neighbour; or "apta": the authors' route over grey values
-    min_classes: int = 4  # a slice with fewer classes (background counts) is dropped
-    slice_filter: str = "none"  # one of filters.FILTERS, on what then is left
-
-    def __post_init__(self) -> None:
-        check_choices(self, CHOICES)
-        sides = {"store_height": (32, 4096), "store_width": (32, 4096)}  # pixels
-        check_bounds(vars(self), sides | {"min_classes": (1, len(CLASSES))})
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """The size of a stored slice, (height, width) in pixels."""
-        return self.store_height, self.store_width
 
 
 @dataclass(frozen=True)
@@ -204,7 +170,8 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
                 write_store(_write_parts(series, settings, folder / "parts"), info, settings.size, folder)
                 shutil.rmtree(folder / "parts")
     store = open_store(folder)
-    refuse_other_store(store.info, info, folder)
+    refuse_other_store(store.info, asdict(settings), folder)
+    refuse_other_data(store.info["fingerprint"], series, f"{folder}: made")
     if (store.audit["subset"] != store.audit["series"].map({one.name: one.subset for one in series})).any():
         raise SpiderError(f"{folder}: made with other subsets than the data states now; delete the store")
     return store
@@ -230,7 +197,7 @@ def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder:
 
 
 def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
-    return {"preprocess": asdict(settings), "fingerprint": fingerprint(series)}
+    return {"preprocess": with_version(asdict(settings)), "fingerprint": fingerprint(series)}
 
 
 def audit(series: Sequence[Series], settings: PreprocessSettings) -> pd.DataFrame:

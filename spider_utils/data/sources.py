@@ -10,16 +10,19 @@ import hashlib
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import file_digest
 
 if TYPE_CHECKING:
     from spider_utils.data.series import Series, SliceStack
 
-FINGERPRINT_BYTES = 64 * 1024
+FORMER_BYTES = 64 * 1024
+LARGE_BYTES = 2**20  # of a file that is not read for every fingerprint
 
 
 @dataclass(frozen=True)
@@ -176,25 +179,58 @@ def sample_stack(name: str) -> SliceStack:
     return read_stack(found[name])
 
 
-def fingerprint(series: Iterable[Series]) -> str:
-    """Give one hex SHA-256 for a set of series: names, sizes and first 64 KiB of all image and mask files, and what a
-    table tells of them.
+def fingerprint(series: Iterable[Series], former: bool = False) -> str:
+    """Give one hex SHA-256 for a set of series: names and content of all image and mask files, and what a table tells
+    of them; `former`: as until November 2026, see `fingerprint_files`.
 
     It depends neither on where the folder lies nor on the order of the series.
     """
     series = list(series)
-    files = fingerprint_files(path for one in series for path in one.image_files + one.mask_files)
+    files = fingerprint_files((path for one in series for path in one.image_files + one.mask_files), former)
     told = sorted(f"{one.name} {one.mask_from} {one.index} {one.pixel_mm}" for one in series if one.index)
     return hashlib.sha256("\n".join([files, *told]).encode()).hexdigest() if told else files
 
 
-def fingerprint_files(paths: Iterable[Path]) -> str:
-    """Give one hex SHA-256 for a set of files: their folders' and own names, sizes and first 64 KiB."""
+def fingerprint_files(paths: Iterable[Path], former: bool = False) -> str:
+    """Give one hex SHA-256 for a set of files: their folders' and own names, sizes and content.
+
+    `former`: of each file only the first 64 KiB, as fingerprints were until November 2026, those of committed results
+    among them. Of files that are no longer both are equal.
+    """
     files = {(path.parent.name, path.name): path for path in paths}
     digest = hashlib.sha256()
     for (folder, name), path in sorted(files.items()):
-        with path.open("rb") as file:
-            start = file.read(FINGERPRINT_BYTES)
-        digest.update(f"{folder}/{name} {path.stat().st_size}\n".encode())
-        digest.update(hashlib.sha256(start).digest())
+        stat = path.stat()
+        digest.update(f"{folder}/{name} {stat.st_size}\n".encode())
+        if former:
+            content = _start_digest(path)
+        elif stat.st_size > LARGE_BYTES:
+            content = _digest_once(path, stat.st_size, stat.st_mtime_ns)
+        else:
+            content = file_digest(path)
+        digest.update(bytes.fromhex(content))
     return digest.hexdigest()
+
+
+def refuse_other_data(found: str, series: Iterable[Series], made: str) -> None:
+    """Raise SpiderError where what was `made` was made from data of another fingerprint than these series have."""
+    series = list(series)
+    if found == fingerprint(series):
+        return
+    if found == fingerprint(series, former=True):
+        raise SpiderError(
+            f"{made} by an earlier version, which looked at the first 64 KiB of each file alone, so that it cannot be "
+            "told whether from these data; take another folder, or delete this one"
+        )
+    raise SpiderError(f"{made} from other data; take another folder, or delete this one")
+
+
+@cache
+def _digest_once(path: Path, _size: int, _changed: int) -> str:
+    """Return the digest of a file, which is read again when its size or time has changed."""
+    return file_digest(path)
+
+
+def _start_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.sha256(file.read(FORMER_BYTES)).hexdigest()

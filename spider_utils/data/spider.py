@@ -12,7 +12,6 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.tables import read_csv
-from spider_utils.data.labels import four_classes
 from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.pose import to_pose
 from spider_utils.data.series import SEQUENCES, SUBSETS, Series, SliceStack
@@ -103,13 +102,11 @@ def read_spider_stack(series: Series) -> SliceStack:
 def label_array(path: Path, mask: sitk.Image) -> np.ndarray:
     """Return a label map's numbers as uint16, (D, H, W) in the order of its axes; `path` is what an error names.
 
-    Raises SpiderError on a label that SPIDER does not have, and on another tool's numbers (see `refuse_foreign`).
+    Raises SpiderError like `refuse_foreign`.
     """
     labels = sitk.GetArrayFromImage(mask)
     try:
-        values = np.unique(labels)
-        refuse_foreign(values)
-        four_classes(values)
+        refuse_foreign(np.unique(labels))
     except SpiderError as error:
         raise SpiderError(f"{path}: {error}") from error
     return labels.astype(np.uint16)

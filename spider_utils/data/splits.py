@@ -10,6 +10,7 @@ drawn (`mask_from` of the slice table) are only learnt from, and only on the sid
 spines that it has learnt by heart. It exists for one experiment and is labelled wherever it appears.
 """
 
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -187,11 +188,20 @@ def _deal(
     held_out = set(tested)
     others = [int(one) for one in order if one not in held_out]
     share = settings.validation_share
-    held = max(1, round(share * len(others))) if share else 0
-    if len(others) < held + 1:
-        sides, least = ("three sides", 3) if share else ("two sides", 2)
-        raise SpiderError(f"split: {sides} need {least} {what} or more, found {len(items)}; add {what}")
+    held = _held_back(len(others), share)
+    if held >= len(others):
+        fewest = int(0.5 / (1 - share))  # of fewer, rounding holds all back
+        least = next(count for count in itertools.count(max(1, fewest)) if count > _held_back(count, share))
+        raise SpiderError(
+            f"split: expected {least} {what} or more beside those of the test side, so that validation_share {share} "
+            f"leaves some to train on, found {len(others)} of {len(items)}; add {what}, or take another share"
+        )
     return [others[held:], others[:held], list(tested)]
+
+
+def _held_back(count: int, share: float) -> int:
+    """Return how many of `count` patients or slices the validation side has: of any share above 0 one at least."""
+    return max(1, round(share * count)) if share else 0
 
 
 def _deal_slices(table: pd.DataFrame, rows: np.ndarray, settings: SplitSettings) -> Split:

@@ -25,12 +25,15 @@ STORE_FILE = "store.json"
 COUNTS = [f"n_{name}" for name in CLASSES]
 TEXTS: dict[str, tuple[str, ...]] = {"series": (), "sequence": SEQUENCES, "subset": SUBSETS}  # columns of the tables
 WHOLE, SPACINGS = ("patient", "slice_index", *COUNTS), ("pixel_mm_row", "pixel_mm_col")  # columns of numbers
+TOLD = [*TEXTS, *WHOLE]  # columns that stand in both tables, and alike
 SIDES = ("store_height", "store_width")
 REMEDY = "delete the store and make it again"
-CHUNK = 64  # masks that are looked at at a time
 KEEPS = "keeps_"  # the audit's columns that say what each named filter would keep begin so
 AUDIT_ONLY = ("classes_present", "kept", "reason")
-BEFORE_THE_OPTION = {"labels": "direct", "slice_filter": "none"}  # how stores were made that do not name them yet
+# Versions of the preprocessing, and the settings whose content each of them has changed: one more is added when a store
+# comes out another with its settings the same (tests/data/test_preprocess.py compares).
+VERSIONS = {2: {("intensity", "volume_percentile"), ("labels", "apta")}}
+FORMERLY = {"labels": "direct", "slice_filter": "none", "preprocessing_version": 1}  # where a store does not name them
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,8 @@ class SliceStore:
 def open_store(folder: Path | str) -> SliceStore:
     """Open a store, memory-mapped.
 
-    Raises SpiderError when a file is missing or cannot be read, when masks hold another class, and when the files do
-    not belong together.
+    Raises SpiderError when a file is missing or cannot be read, when masks hold another class or other pixels than the
+    table tells of, and when the files do not belong together.
     """
     folder = Path(folder)
     for name in (STORE_FILE, "images.npy", "masks.npy", "slices.csv", "audit.csv"):
@@ -87,9 +90,22 @@ def open_store(folder: Path | str) -> SliceStore:
             f"{images.shape[1]} x {images.shape[2]}; {REMEDY}"
         )
     masks_file = folder / "masks.npy"
-    highest = _highest(masks_file, masks_file.stat().st_mtime_ns)
-    if highest >= len(CLASSES):
-        raise SpiderError(f"{masks_file}: expected the classes 0 to {len(CLASSES) - 1}, found {highest}; {REMEDY}")
+    counts = _pixels(masks_file, masks_file.stat().st_mtime_ns)
+    full = counts.sum(axis=1) == masks[0].size if len(masks) else np.ones(0, bool)
+    if not full.all():
+        found = int(masks[int(full.argmin())].max())
+        raise SpiderError(f"{masks_file}: expected the classes 0 to {len(CLASSES) - 1}, found {found}; {REMEDY}")
+    other = np.argwhere(table[COUNTS].to_numpy() != counts)
+    if len(other):
+        row, number = other[0]
+        raise SpiderError(
+            f"{folder / 'slices.csv'}: expected {counts[row, number]} pixels as {COUNTS[number]} of row {row}, as its "
+            f"mask has, found {table[COUNTS[number]].iloc[row]}; {REMEDY}"
+        )
+    if audit["kept"].dtype != bool or not audit.loc[audit["kept"], TOLD].reset_index(drop=True).equals(table[TOLD]):
+        raise SpiderError(
+            f"{folder / 'audit.csv'}: expected the rows of slices.csv as those it keeps, found others; {REMEDY}"
+        )
     return SliceStore(folder, images, masks, table, audit, info)
 
 
@@ -115,10 +131,10 @@ def _open_array(path: Path) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _highest(masks_file: Path, _changed: int) -> int:
-    """Return the highest class of a store's masks; a file that is unchanged is read once."""
+def _pixels(masks_file: Path, _changed: int) -> np.ndarray:
+    """Count the pixels of each class in every mask of a store, (N, 4) int64; a file that is unchanged is read once."""
     masks = _open_array(masks_file)
-    return max((int(masks[start : start + CHUNK].max()) for start in range(0, len(masks), CHUNK)), default=0)
+    return np.array([[np.count_nonzero(one == number) for number in range(len(CLASSES))] for one in masks], np.int64)
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -127,7 +143,7 @@ def _read_table(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype=dict.fromkeys(TEXTS, str))
     except ValueError as error:  # pandas' own errors and those of UTF-8 are such
         raise SpiderError(f"{path}: expected a table, found a damaged one; {REMEDY}") from error
-    for name in (*TEXTS, *WHOLE, *SPACINGS):
+    for name in (*TOLD, *SPACINGS, *(("kept",) if path.name == "audit.csv" else ())):
         if name not in table:
             raise SpiderError(f"{path}: expected the column {name}, found {', '.join(table)}; {REMEDY}")
     for name, known in TEXTS.items():
@@ -173,12 +189,21 @@ def neighbour_rows(table: pd.DataFrame, neighbours: int) -> np.ndarray:
     return around
 
 
-def refuse_other_store(found: dict, wanted: dict, folder: Path) -> None:
-    """Raise SpiderError when a store was made from other data or with other settings."""
-    if found["fingerprint"] != wanted["fingerprint"]:
-        raise SpiderError(f"{folder}: made from other data; take another run folder, or delete this one")
-    made_with, remedy = BEFORE_THE_OPTION | found["preprocess"], "take another run folder or delete the store"
-    refuse_other(made_with, wanted["preprocess"], f"{folder}: made", remedy)
+def with_version(settings: dict) -> dict:
+    """Return preprocessing settings with `preprocessing_version`, that of VERSIONS which gives them their content;
+    without it where that is the first, so that what was made then still counts.
+    """
+    versions = [number for number, changed in VERSIONS.items() if changed & settings.items()]
+    return settings | ({"preprocessing_version": max(versions)} if versions else {})
+
+
+def refuse_other_store(found: dict, settings: dict, folder: Path) -> None:
+    """Raise SpiderError when a store, as its `store.json` says, was made with other settings, or with these by an older
+    version of the preprocessing.
+    """
+    made_with, remedy = FORMERLY | found["preprocess"], "take another run folder or delete the store"
+    refuse_other(made_with, settings, f"{folder}: made", remedy)
+    refuse_other(made_with, with_version(made_with | settings), f"{folder}: made", remedy)
 
 
 def write_store(parts: list[Path], info: dict, size: tuple[int, int], folder: Path) -> None:

@@ -9,8 +9,9 @@ import pandas as pd
 from spider_utils.common.progress import progress
 from spider_utils.data.apta import apta_stages
 from spider_utils.data.labels import FOREGROUND, class_pixels
-from spider_utils.data.preprocess import PreprocessSettings, apta_greys, stored_masks
+from spider_utils.data.preprocess import apta_greys, stored_masks
 from spider_utils.data.series import Series
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import read_stack
 from spider_utils.data.store import COUNTS
 

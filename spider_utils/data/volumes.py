@@ -13,9 +13,9 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
 from spider_utils.data.dicom import dicom_files, read_dicom
-from spider_utils.data.headers.header import Header, check_header, check_name, place_as_read
-from spider_utils.data.headers.nifti import read_nifti, read_plainly
-from spider_utils.data.headers.stored import check_voxels
+from spider_utils.data.headers.header import Header, check_header, check_name, check_values, place_as_read
+from spider_utils.data.headers.nifti import carry_forms, read_nifti, read_plainly
+from spider_utils.data.headers.stored import check_voxels, stored_values
 from spider_utils.data.headers.text import read_mha, read_nrrd
 
 IMAGE_IO = {".mha": "MetaImageIO", ".nii": "NiftiImageIO", ".nii.gz": "NiftiImageIO", ".nrrd": "NrrdImageIO"}
@@ -83,7 +83,7 @@ def read_volume(path: Path | str) -> sitk.Image:
     A NIfTI file may have more axes of length 1; where its qform and its sform differ, see `reading_notes`. Raises
     SpiderError when the file is missing, of another format, unreadable, truncated, damaged or longer than its header
     says, not 3D, says no spacing, orientation or place or contradicts itself, has a spacing that is not above 0 or axes
-    that are not at right angles, or holds NaN or infinity; for a DICOM folder also like `dicom.read_dicom`.
+    that are not at right angles, or holds NaN, infinity or the like; for a DICOM folder also like `dicom.read_dicom`.
     """
     path = Path(path)
     check_name(path)
@@ -95,15 +95,15 @@ def read_volume(path: Path | str) -> sitk.Image:
             f"{path}: expected a volume that can be read, found {found}; check it and its permissions"
         ) from error
     voxels = sitk.GetArrayViewFromImage(volume)
-    if np.issubdtype(voxels.dtype, np.floating) and not np.isfinite(voxels).all():
-        count = int((~np.isfinite(voxels)).sum())
-        raise SpiderError(f"{path}: expected finite voxels, found {count} that are NaN or infinite; mend or remove it")
+    if np.issubdtype(voxels.dtype, np.floating):
+        check_values(path, [voxels])
     return volume
 
 
-def write_labels(labels: sitk.Image, path: Path | str) -> None:
+def write_labels(labels: sitk.Image, path: Path | str, volume: Path | str | None = None) -> None:
     """Write a label map, compressed (.nii apart, which cannot be), in the format that its name tells.
 
+    `volume`: the file on whose grid it lies; of NIfTI with two places (qform and sform) a NIfTI label map has both.
     Raises SpiderError for another suffix and where nothing can be written.
     """
     path = Path(path)
@@ -116,6 +116,8 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
     try:
         with atomic_path(path) as temporary:
             sitk.WriteImage(labels, str(temporary), useCompression=True, imageIO=IMAGE_IO[suffix])
+            if volume and _is_nifti(volume) and _is_nifti(path) and read_nifti(Path(volume)).apart_mm > SAME_MM:
+                carry_forms(Path(volume), temporary)
             read_volume(temporary)  # of a full disk SimpleITK's NIfTI writer says nothing
     except (SpiderError, OSError, RuntimeError) as error:
         raise SpiderError(
@@ -126,6 +128,10 @@ def write_labels(labels: sitk.Image, path: Path | str) -> None:
 def reading_notes(volume: sitk.Image) -> list[str]:
     """Return what was doubtful about the header of a volume that `read_volume` has read, a text each."""
     return volume.GetMetaData(NOTES).splitlines() if volume.HasMetaDataKey(NOTES) else []
+
+
+def _is_nifti(path: Path | str) -> bool:
+    return HEADERS.get(volume_suffix(path)) is read_nifti
 
 
 def _read_file(path: Path) -> sitk.Image:
@@ -140,6 +146,8 @@ def _read_file(path: Path) -> sitk.Image:
     header = HEADERS[suffix](path)
     check_header(path, header)
     check_voxels(path, header)
+    if HEADERS[suffix] is read_nifti and header.stored.kind == "f":
+        check_values(path, stored_values(path, header))  # for NaN and infinity ITK reads 0
     reader = sitk.ImageFileReader()
     reader.SetImageIO(IMAGE_IO[suffix])
     reader.SetFileName(str(path))
@@ -148,7 +156,7 @@ def _read_file(path: Path) -> sitk.Image:
         place = place_as_read(path, header, reader)
         volume = reader.Execute()
     except RuntimeError as error:
-        if HEADERS[suffix] is not read_nifti:
+        if not _is_nifti(path):
             found = "voxels that cannot be read"
             raise SpiderError(f"{path}: expected a {suffix} volume, found {found}; fetch it again") from error
         volume = read_plainly(path, header)  # ITK takes no axes that are only about at right angles

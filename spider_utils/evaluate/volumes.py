@@ -24,7 +24,7 @@ def score_classes(reference: np.ndarray, prediction: np.ndarray, spacing: Sequen
         truth, found = (classes == CLASSES.index(name) for classes in (reference, prediction))
         counts, boundary = overlap_counts(truth, found), boundary_distances(truth, found, spacing)
         values[name] = [METRICS[metric].of_slice(counts, boundary) for metric in VOLUME_METRICS]
-    values["foreground"] = [float(np.mean(of_classes)) for of_classes in zip(*values.values(), strict=True)]
+    values["foreground"] = np.mean(list(values.values()), axis=0).tolist()
     rows = [
         (name, metric, METRICS[metric].unit(MM), value)
         for name, own in values.items()

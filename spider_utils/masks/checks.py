@@ -1,5 +1,6 @@
 """What the functions of this folder refuse."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ def check_numbers(values: dict[str, Any]) -> None:
     """Raise SpiderError unless each value, or each of a tuple, is a number of 0 or more."""
     for name, value in values.items():
         for one in value if isinstance(value, tuple) else (value,):
-            if isinstance(one, bool) or not isinstance(one, int | float) or not one >= 0:
+            if isinstance(one, bool) or not isinstance(one, int | float) or not 0 <= one < math.inf:
                 raise SpiderError(f"{name}: expected a number of 0 or more, found {one!r}")
 
 

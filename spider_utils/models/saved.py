@@ -1,24 +1,18 @@
-"""Saved networks: weights with the JSON that says what they are, and the device they run on."""
+"""What every network keeps to: sizes that can be built, finite weights, and the device that it runs on."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import read_json
 from spider_utils.common.parameters import check_bounds
 from spider_utils.models.batches import memory_format
-from spider_utils.models.build import build_model
 from spider_utils.models.paper import DIVISOR
 
 NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PARTS = ("training", "data", "split", "best", "inference", "volumes")  # of the JSON, each an object
 BOUNDS = {"width": (1, 256), "neighbours": (0, 32), "train_height": (DIVISOR, 4096), "train_width": (DIVISOR, 4096)}
 
 
@@ -58,60 +52,6 @@ def select_device(name: str = "auto") -> torch.device:
 def laid_out(model: nn.Module, device: torch.device) -> nn.Module:
     """Put a network onto a device, in the layout that is fast there (see `memory_format`)."""
     return model.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload]  # torch types 4D only
-
-
-def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Module, dict]:
-    """Load a network and the JSON that says what it is (`<stem>.json` beside `<stem>.safetensors`).
-
-    Returns the network in evaluation mode and the description. Raises SpiderError when a file is missing or does not
-    fit.
-    """
-    checkpoint = Path(checkpoint)
-    description_file = checkpoint.with_suffix(".json")
-    for path in (checkpoint, description_file):
-        if not path.is_file():
-            raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
-    description = read_description(description_file)
-    training = description["training"]
-    parts = {name: training[name] for name in NETWORK if name in training}
-    try:
-        model = build_model(training["model"], in_channels=1 + 2 * training["neighbours"], **parts)
-    except SpiderError as error:
-        raise SpiderError(f"{description_file}: {error}") from error
-    try:
-        model.load_state_dict(load_file(checkpoint))
-    except (RuntimeError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise SpiderError(
-            f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})"
-        ) from error
-    refuse_non_finite(model, f"{checkpoint}: expected")
-    return laid_out(model, device).eval(), description
-
-
-def read_description(path: Path) -> dict[str, Any]:
-    """Read the JSON beside a network's weights. `training` always names model, width, neighbours and input size.
-
-    Raises SpiderError where it is another file, or names what no network can have.
-    """
-    wrong = (
-        f"{path}: expected the JSON that a training writes beside its weights, found another; "
-        "take the one that belongs to the weights"
-    )
-    try:
-        description = read_json(path)
-    except SpiderError as error:
-        raise SpiderError(wrong) from error
-    parts = [description.get(name, {}) for name in PARTS]
-    training = parts[0]
-    if not all(isinstance(part, dict) for part in parts) or not isinstance(training.get("model"), str):
-        raise SpiderError(wrong)
-    description["training"] = {"neighbours": 0} | training  # which older networks do not tell
-    try:
-        check_network(description["training"])
-    except SpiderError as error:
-        raise SpiderError(f"{path}: {error}") from error
-    return description
 
 
 def refuse_non_finite(model: nn.Module, expected: str) -> None:

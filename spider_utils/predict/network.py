@@ -1,22 +1,21 @@
 """A network ready for use: the shipped one or another, on its device, with what its JSON says of its use."""
 
-import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import check_bounds
 from spider_utils.data.intensity import check_landmarks
 from spider_utils.masks.cleanup import CleanupSettings
-from spider_utils.models.saved import PARTS, load_network, select_device
+from spider_utils.models.saved import select_device
 from spider_utils.predict.views import VIEWS
-from spider_utils.train.settings import TrainSettings
+from spider_utils.train.checkpoints import load_network
 
 DEFAULT_MODEL = SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
 ALL_SEQUENCES = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
-TOLD = (*PARTS, "trained_on", "provenance", "half_precision", "study", "scores", "command")  # in the JSON of a network
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
 
@@ -29,10 +28,11 @@ class InferenceSettings:
     cleanup: CleanupSettings | None = None  # of every mask; None: masks stay as they are
 
     def __post_init__(self) -> None:
-        unknown = [name for name in self.views if name not in VIEWS]
+        listed, known = isinstance(self.views, tuple), tuple(VIEWS)
+        unknown = [name for name in self.views if name not in known] if listed else [self.views]
         if unknown or not self.views:
             found = ", ".join(map(repr, unknown)) or "none"
-            raise SpiderError(f"views: expected one or more of {', '.join(VIEWS)}, found {found}")
+            raise SpiderError(f"views: expected one or more of {', '.join(known)}, found {found}")
 
 
 ONE_LOOK = InferenceSettings()
@@ -47,12 +47,9 @@ class VolumeSettings:
     slice_mm: float = 0.0  # distance of the neighbours that it has learnt from; 0: the next slices, however far
 
     def __post_init__(self) -> None:
-        marks = check_landmarks(self.body_landmarks) if len(self.body_landmarks) else ()
+        marks = () if self.body_landmarks in ((), []) else check_landmarks(self.body_landmarks)
         object.__setattr__(self, "body_landmarks", marks)
-        for name in ("field_mm", "slice_mm"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
-                raise SpiderError(f"{name}: expected a number of mm, 0 or more, found {value!r}")
+        check_bounds(vars(self), {"field_mm": (0, 2000), "slice_mm": (0, 100)})
 
 
 @dataclass(frozen=True)
@@ -89,35 +86,19 @@ def ready_network(weights: Path | str | None = None, device: str = "auto") -> Re
     chosen = select_device(device)
     model, description = load_network(weights, chosen)
     training = description["training"]
-    refuse_unknown(description, weights)
     size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
     return ReadyNetwork(model, chosen, size, neighbours, read_inference(description, weights), description, weights)
-
-
-def refuse_unknown(description: dict, weights: Path) -> None:
-    """Raise SpiderError where a network's JSON says what nobody here reads: it may be meant to be used otherwise."""
-    settings = {one.name for one in fields(TrainSettings)}
-    for found, known, where in ((description, TOLD, ""), (description["training"], settings, "training: ")):
-        unknown = sorted(set(found) - set(known))
-        if unknown:
-            raise SpiderError(
-                f"{weights.with_suffix('.json')}: {where}expected some of {', '.join(sorted(known))}, found "
-                f"'{unknown[0]}'; mend the name, or use the version that wrote it"
-            )
-
-
-def trained_on(description: dict) -> dict:
-    """Return the preprocessing settings of the slices that a network has learnt from, {} where they are not told."""
-    parts = [description.get(part, {}) for part in ("data", "split")]  # of a run, and of a study's training
-    return next((part["preprocess"] for part in parts if "preprocess" in part), {})
 
 
 def read_inference(description: dict, weights: Path) -> InferenceSettings:
     """Return how the network is to be used, from the JSON beside it. Raises SpiderError on unknown views or rules."""
     found = dict(description.get("inference") or {})
     try:
-        found["views"] = tuple(found.get("views", InferenceSettings.views))
-        found["cleanup"] = CleanupSettings(**found["cleanup"]) if found.get("cleanup") is not None else None
+        views, cleanup = found.get("views", InferenceSettings.views), found.get("cleanup")
+        if not isinstance(cleanup, dict | None):
+            raise SpiderError(f"cleanup: expected its rules, or null for none, found {cleanup!r}")
+        found["views"] = tuple(views) if isinstance(views, list) else views
+        found["cleanup"] = cleanup if cleanup is None else CleanupSettings(**cleanup)
         return InferenceSettings(**found)
     except (SpiderError, TypeError) as error:
         raise SpiderError(f"{weights.with_suffix('.json')}: inference: {error}") from error

@@ -21,8 +21,9 @@ from spider_utils.common.progress import progress
 from spider_utils.data.png import png_files, read_grey, slice_key
 from spider_utils.data.store import neighbour_numbers
 from spider_utils.models.batches import network_images
-from spider_utils.predict.network import ReadyNetwork, ready_network, trained_on
+from spider_utils.predict.network import ReadyNetwork, ready_network
 from spider_utils.predict.segment import Batch, segment_batches
+from spider_utils.train.description import trained_on
 
 ALONE = {"intensity": "slice_minmax", "geometry": "stretch"}  # the preprocessing that needs nothing but the slice
 

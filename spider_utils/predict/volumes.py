@@ -37,12 +37,13 @@ from spider_utils.predict.network import (
     VolumeSettings,
     read_volume_settings,
     ready_network,
-    trained_on,
 )
 from spider_utils.predict.segment import inside, on_canvas, predict_masks
+from spider_utils.train.description import trained_on
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")
+MOST_PIXELS = 2**26  # of a slice as the network's input spans it: 300 mm in pixels of 0.037 mm
 SUMMARY_FILE, NOTE_FILE = "volumes.csv", "prediction.json"
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
@@ -103,7 +104,7 @@ def predict_volumes(
             if target.exists():
                 note(target, None)
             continue
-        write_labels(labelled, target)  # where it cannot be written, no other can
+        write_labels(labelled, target, path)  # where it cannot be written, no other can
         note(target, row, made_from)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)
@@ -184,7 +185,10 @@ def scaled_slices(voxels: np.ndarray, network: ReadyNetwork, settings: VolumeSet
 def slice_field(
     shape: tuple[int, int], pixel_mm: tuple[float, float], network: ReadyNetwork, settings: VolumeSettings
 ) -> tuple[int, int]:
-    """Return how many rows and columns of a slice's own pixels the network's input spans, at least the slice's."""
+    """Return how many rows and columns of a slice's own pixels the network's input spans, at least the slice's.
+
+    Raises SpiderError where they are so small that these would fill the memory.
+    """
     extent = [count * step for count, step in zip(shape, pixel_mm, strict=True)]
     made = trained_on(network.description)
     if settings.field_mm:
@@ -196,6 +200,12 @@ def slice_field(
     else:
         wanted = extent
     rows, columns = (max(count, round(mm / step)) for count, mm, step in zip(shape, wanted, pixel_mm, strict=True))
+    if rows * columns > MOST_PIXELS:
+        found = " x ".join(f"{step:g}" for step in pixel_mm)
+        raise SpiderError(
+            f"spacing: expected pixels of mm, at most {MOST_PIXELS} in the {wanted[0]:g} x {wanted[1]:g} mm that the "
+            f"network sees, found pixels of {found} mm; mend the header"
+        )
     return rows, columns
 
 

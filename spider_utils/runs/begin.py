@@ -11,10 +11,10 @@ from spider_utils.common.locks import add_to_json
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.sources import absolute, get_source, refuse_homeless
 from spider_utils.data.store import read_store_info, refuse_other_store
-from spider_utils.models.saved import read_description
 from spider_utils.runs.run import SETTINGS_FILE, Run
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
+from spider_utils.train.description import read_description
 
 
 def open_run(
@@ -31,7 +31,7 @@ def open_run(
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
     `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown
     parameter, and when the folder holds results of another source or profile. Where it holds none yet, what was once
-    begun there, and failed, does not count.
+    begun there, and failed, does not count; nor does a parameter with which a stage has failed (see `Run`).
     """
     path = (Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")).resolve()
     saved = read_saved(path)
@@ -43,7 +43,8 @@ def open_run(
         saved = {}
     changed = {name: value for name, value in (parameters | (more or {})).items() if value is not None}
     begun = {"source": "sample", "data_dir": None, "profile": "smoke"} | saved | named
-    return _open(path, begun, saved.get("parameters", {}) | changed)
+    before = saved.get("parameters", {})
+    return _open(path, begun, before | changed, before)
 
 
 def begin_run(path: Path, source: str, data_dir: Path | str | None, profile: str, parameters: dict[str, Any]) -> Run:
@@ -55,17 +56,21 @@ def begin_run(path: Path, source: str, data_dir: Path | str | None, profile: str
     named = {"source": source, "data_dir": absolute(data_dir), "profile": profile}
     if "fingerprint" in saved:
         refuse_other(saved, named, f"{path}: this run folder was made", "take another")
-    return _open(path, named, {name: value for name, value in parameters.items() if value is not None})
+    chosen = {name: value for name, value in parameters.items() if value is not None}
+    return _open(path, named, chosen, chosen)
 
 
-def _open(path: Path, begun: dict[str, Any], chosen: dict[str, Any]) -> Run:
-    """Check what a run is to be made with against itself and the folder, write it there, and return the run."""
+def _open(path: Path, begun: dict[str, Any], chosen: dict[str, Any], before: dict[str, Any]) -> Run:
+    """Check what a run is to be made with against itself and the folder, write it there, and return the run.
+
+    `before`: the parameters that the folder falls back to where a stage fails with the chosen ones.
+    """
     settings = make_settings(load_profile(begun["profile"]) | chosen)
     refuse_homeless(begun["source"], begun["data_dir"])
     _refuse_what_is_made(path, settings)
     folder = Path(begun["data_dir"] or get_source(begun["source"]).home or path / "data")
     add_to_json(path / SETTINGS_FILE, begun | {"parameters": chosen})
-    return Run(path, begun["source"], folder, begun["profile"], settings)
+    return Run(path, begun["source"], folder, begun["profile"], settings, before)
 
 
 def read_saved(path: Path) -> dict[str, Any]:
@@ -83,7 +88,7 @@ def _refuse_what_is_made(path: Path, settings: Settings) -> None:
     """Raise SpiderError when the folder holds a store or a network of other settings, before anything is written."""
     stored = read_store_info(path / "store")
     if stored:
-        refuse_other_store(stored, stored | {"preprocess": asdict(settings.preprocess)}, path / "store")
+        refuse_other_store(stored, asdict(settings.preprocess), path / "store")
     described = (path / "checkpoints" / NETWORK_FILE).with_suffix(".json")
     if described.is_file():
         trained = read_description(described)

@@ -13,23 +13,24 @@ DIR/slice_scores.csv, slice_distances.csv, metrics.csv, scores.json, provenance.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
-from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, file_digest, read_json, write_json
 from spider_utils.common.locks import add_to_json, alone
 from spider_utils.common.provenance import provenance
 from spider_utils.data.labels import CLASSES
-from spider_utils.data.preprocess import make_store
+from spider_utils.data.preprocess import PreprocessSettings, make_store
 from spider_utils.data.series import Series
-from spider_utils.data.sources import find_series, fingerprint, get_source
-from spider_utils.data.splits import Split, make_split
+from spider_utils.data.sources import find_series, fingerprint, get_source, refuse_other_data
+from spider_utils.data.splits import Split, SplitSettings, make_split
 from spider_utils.data.store import STORE_FILE, SliceStore
 from spider_utils.data.survey import survey
 from spider_utils.evaluate.scores import (
@@ -49,17 +50,35 @@ from spider_utils.runs.epochs import EPOCHS_FILE, WatchedSlice, read_masks, watc
 from spider_utils.runs.settings import Settings
 from spider_utils.runs.stages import LOG_FILE, deal, train_rows
 from spider_utils.train.checkpoints import NETWORK_FILE
+from spider_utils.train.settings import TrainSettings
 
+Stage = TypeVar("Stage", bound=Callable[..., Any])
 SETTINGS_FILE = "settings.json"
 SCORED = ("validation", "test")
 PHANTOM, VOLUME_PATIENTS = "phantom", 3  # what stands for volumes where the data are slices
+
+
+def _on_trial(stage: Stage) -> Stage:
+    """Wrap a stage of a run, so that values with which it fails are not those of the folder (see `Run`)."""
+
+    @wraps(stage)
+    def tried(run: "Run", *arguments: Any) -> Any:
+        try:
+            return stage(run, *arguments)
+        except Exception:
+            run._forget()
+            raise
+
+    return cast(Stage, tried)
 
 
 @dataclass(frozen=True)
 class Run:
     """An opened run folder.
 
-    Methods return a stage's result and make it, and all that it needs, where it is not there yet.
+    Methods return a stage's result and make it, and all that it needs, where it is not there yet. Where a stage fails,
+    the folder forgets the values that were named when it was opened and that nothing has been made with: what is opened
+    next runs with what is named then, and with what was named before.
     """
 
     path: Path
@@ -67,6 +86,7 @@ class Run:
     data_dir: Path
     profile: str
     settings: Settings
+    before: dict[str, Any]  # the parameters that the folder knew when it was opened
 
     @property
     def figures(self) -> Path:
@@ -78,6 +98,7 @@ class Run:
         """The weights of the best epoch; their JSON lies beside them."""
         return self.path / "checkpoints" / NETWORK_FILE
 
+    @_on_trial
     def series(self) -> tuple[Series, ...]:
         """Find the data's series; synthetic ones are made first.
 
@@ -88,10 +109,8 @@ class Run:
             make(self.data_dir, self.settings.phantom.patients, self.settings.phantom.phantom_seed)
         series = find_series(self.source, self.data_dir)
         known = read_json(self.path / SETTINGS_FILE).get("fingerprint")
-        if known and known != fingerprint(series):
-            raise SpiderError(
-                f"{self.path}: this run folder was made with other data than {self.data_dir} holds; take another"
-            )
+        if known:
+            refuse_other_data(known, series, f"{self.path}: this run folder was made")
         return series
 
     def volumes(self) -> tuple[str, tuple[Series, ...]]:
@@ -107,6 +126,15 @@ class Run:
         provide_phantom(folder, VOLUME_PATIENTS, self.settings.phantom.phantom_seed)
         return PHANTOM, find_series(PHANTOM, folder)
 
+    def _forget(self) -> None:
+        """Take back the parameters that the opening has brought into the folder, but for those of what is made."""
+        made: list[type] = [PreprocessSettings] if (self.path / "store" / STORE_FILE).is_file() else []
+        made += [SplitSettings, TrainSettings] if self.checkpoint.is_file() else []
+        bound = {one.name for kind in made for one in fields(kind)}
+        known = read_json(self.path / SETTINGS_FILE)["parameters"]
+        kept = {name: value for name, value in known.items() if name in bound}
+        add_to_json(self.path / SETTINGS_FILE, {"parameters": self.before | kept})
+
     def _remember_data(self, series: tuple[Series, ...]) -> None:
         """Bind the run folder to data that has been read from end to end; a file mended before that is no change."""
         add_to_json(self.path / SETTINGS_FILE, {"fingerprint": fingerprint(series)})
@@ -120,6 +148,7 @@ class Run:
             self._remember_data(series)
         return pd.read_csv(path, keep_default_na=False, na_values=["nan"], dtype={"labels": str})
 
+    @_on_trial
     def store(self) -> SliceStore:
         """Open the slice store."""
         series, path = self.series(), self.path / "store"
@@ -129,10 +158,12 @@ class Run:
             self._remember_data(series)
         return store
 
+    @_on_trial
     def split(self) -> Split:
         """Deal the store's patients to train, validation and test."""
         return make_split(self.store().table, self.settings.split)
 
+    @_on_trial
     def train(self) -> pd.DataFrame:
         """Train the network, or go on where a training was cut off, and return its log, a row an epoch."""
         store = self.store()
@@ -160,6 +191,7 @@ class Run:
         row, side = watched_row(store, rows)
         return WatchedSlice(row, side, read_masks(self.path / EPOCHS_FILE))
 
+    @_on_trial
     def predictions(self) -> tuple[np.ndarray, pd.DataFrame]:
         """Segment the validation and test slices with the best network, at the store's full resolution.
 
@@ -177,6 +209,7 @@ class Run:
         masks = np.load(folder / "masks.npy", mmap_mode="r", allow_pickle=False)
         return masks, pd.read_csv(folder / "slices.csv", keep_default_na=False, na_values=["nan"])
 
+    @_on_trial
     def scores(self) -> tuple[SliceScores, pd.DataFrame]:
         """Score the predictions slice by slice, and aggregate them with intervals over patients.
 

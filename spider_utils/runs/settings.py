@@ -8,7 +8,7 @@ import yaml
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import SEEDS, check_bounds, sort_parameters
-from spider_utils.data.preprocess import PreprocessSettings
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.splits import SplitSettings
 from spider_utils.train.settings import TrainSettings
 

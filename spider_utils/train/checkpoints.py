@@ -5,13 +5,17 @@
 import json
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn, optim
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path, read_json, write_json
-from spider_utils.common.parameters import refuse_other
+from spider_utils.common.parameters import read_group, refuse_other
+from spider_utils.models.saved import laid_out, refuse_non_finite
+from spider_utils.train.description import read_description
+from spider_utils.train.settings import TrainSettings
 
 REST = ("settings", "about", "log", "schedule", "scaler", "groups")  # of a state, beside the tensors
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
@@ -22,6 +26,37 @@ def write_network(model: nn.Module, description: dict, folder: Path) -> None:
     with atomic_path(folder / NETWORK_FILE) as path:
         save_file({name: value.contiguous() for name, value in model.state_dict().items()}, path)
     write_json((folder / NETWORK_FILE).with_suffix(".json"), description)
+
+
+def load_network(checkpoint: Path | str, device: torch.device) -> tuple[nn.Module, dict]:
+    """Load a network and the JSON that says what it is (`<stem>.json` beside `<stem>.safetensors`).
+
+    Returns the network in evaluation mode and the description. Raises SpiderError when a file is missing or does not
+    fit; of one that does not fit nothing is built.
+    """
+    checkpoint = Path(checkpoint)
+    description_file = checkpoint.with_suffix(".json")
+    for path in (checkpoint, description_file):
+        if not path.is_file():
+            raise SpiderError(f"{path}: no such checkpoint file; train first, or name another checkpoint")
+    description = read_description(description_file)
+    settings = read_group(TrainSettings, description["training"])
+    with torch.device("meta"):  # shapes alone
+        wanted = {name: list(value.shape) for name, value in settings.network().state_dict().items()}
+    try:
+        with safe_open(checkpoint, framework="pt") as file:
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}
+        wrong = [name for name in sorted({*wanted, *found}) if wanted.get(name) != found.get(name)]
+        reason = "".join(f"{name} is {found.get(name)} for {wanted.get(name)}" for name in wrong[:1])
+        weights = {} if wrong else load_file(checkpoint)
+    except SafetensorError as error:
+        reason = str(error).splitlines()[0]
+    if reason:
+        raise SpiderError(f"{checkpoint}: does not hold the network that {description_file.name} names ({reason})")
+    model = settings.network()
+    model.load_state_dict(weights)
+    refuse_non_finite(model, f"{checkpoint}: expected")
+    return laid_out(model, device).eval(), description
 
 
 def network_is_of(folder: Path, best: dict) -> bool:

@@ -100,6 +100,17 @@ def test_what_a_slice_lacks_or_lies_about_is_refused(tmp_path, change, message):
     assert message in refusal(tmp_path)
 
 
+def test_a_slice_whose_first_group_is_damaged_is_refused(tmp_path):
+    """One bit: ITK finds its way, and guesses how the pixels are stored; pydicom refuses them, too."""
+    series(tmp_path, lambda number, data: None)
+    content = bytearray((tmp_path / "IM1002.dcm").read_bytes())
+    content[132] ^= 128
+    (tmp_path / "IM1002.dcm").write_bytes(content)
+    with pytest.raises(AttributeError, match="Transfer Syntax"):
+        pydicom.dcmread(tmp_path / "IM1002.dcm").pixel_array  # noqa: B018
+    assert "IM1002.dcm: expected the group 0002 behind 'DICM', found another" in refusal(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "values", "message"),
     [

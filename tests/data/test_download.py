@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 import socket
+import struct
 import subprocess
 import threading
 import zipfile
@@ -203,6 +204,22 @@ def test_released_without_a_network_says_how_to_fetch_by_hand(released, tmp_path
         download_released(tmp_path / "out", f"{dead_url}/all.zip", released[1])
     message = one_line(caught)
     assert f"{dead_url}/all.zip" in message and str(tmp_path / "out" / RELEASED_ARCHIVE) in message
+
+
+def test_members_of_one_name_are_refused(tmp_path):
+    """One packed file that the archive lists a hundred times, and two files of one name."""
+    content = make_zip({"images/a.mha": np.random.default_rng(0).bytes(10_000)})
+    start, end = content.index(b"PK\x01\x02"), content.index(b"PK\x05\x06")
+    counts = struct.pack("<HHHHIIH", 0, 0, 100, 100, 100 * (end - start), start, 0)
+    (tmp_path / "images.zip").write_bytes(content[:start] + content[start:end] * 100 + content[end : end + 4] + counts)
+    assert len(zipfile.ZipFile(tmp_path / "images.zip").infolist()) == 100
+    with zipfile.ZipFile(tmp_path / "twice.zip", "w") as twice, pytest.warns(UserWarning, match="Duplicate name"):
+        for text in ("one", "another"):
+            twice.writestr("images/a.mha", text)
+    for name in ("images.zip", "twice.zip"):
+        with pytest.raises(SpiderError, match=f"{name}: expected a zip archive, found a damaged one; remove it"):
+            extract_zip(tmp_path / name, tmp_path / "images")
+        assert not (tmp_path / "images").exists()
 
 
 def test_released_http_error_broken_connection_and_no_zip_are_one_line(server, released, tmp_path):

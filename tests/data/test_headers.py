@@ -159,6 +159,9 @@ def test_other_ways_to_say_the_same_are_read(tmp_path):
         ((108, "<f", 336.0), "from byte 352 or later on, found vox_offset 336"),
         ((108, "<f", 368.0), "bytes of voxels"),
         ((108, "<f", np.nan), "vox_offset nan"),
+        ((108, "<f", np.inf), "vox_offset inf"),
+        ((108, "<f", 352.5), "vox_offset 352.5"),
+        ((108, "<f", 1e30), "bytes of voxels"),
         ((252, "<hh", -1, 1), "form codes of 0 to 5, found -1 and 1"),
         ((252, "<hh", 1, -2), "form codes of 0 to 5, found 1 and -2"),
         ((40, "<h", 0), "1 to 7 axes (dim), found 0"),
@@ -242,6 +245,46 @@ def test_two_places_in_a_nifti_file_are_noted_and_the_taken_one_is_named(tmp_pat
     assert reading_notes(same) == [] and same.GetOrigin() == noise_volume().GetOrigin()
 
 
+@pytest.mark.parametrize(
+    ("codes", "suffixes", "order"),
+    [
+        ((SCANNER, SCANNER), (".nii", ".nii"), "<"),
+        ((SCANNER, ALIGNED), (".nii.gz", ".nii.gz"), "<"),
+        ((ALIGNED, SCANNER), (".nii", ".nii.gz"), ">"),
+        ((SCANNER, TEMPLATE), (".nii.gz", ".nii"), ">"),
+    ],
+)
+def test_a_label_map_lies_at_both_places_of_its_volume(tmp_path, codes, suffixes, order):
+    """For readers of either form, nibabel takes the sform; SimpleITK alone would write one of them twice."""
+    sform = sform_of(tmp_path / "b.nii")
+    sform[2, 3] += 18
+    path = nifti(tmp_path / "a.nii", (252, "<hh", *codes), (280, "<12f", *sform.ravel()))
+    image = nibabel.load(path)
+    volume, target = tmp_path / f"volume{suffixes[0]}", tmp_path / f"map{suffixes[1]}"
+    if order == ">":  # the numbers of the voxels stay; nibabel turns the header
+        image = nibabel.Nifti1Image(np.asanyarray(image.dataobj), None, image.header.as_byteswapped(">"))
+    nibabel.save(image, volume)
+    read = read_volume(volume)
+    labels = sitk.Cast(read > 500, sitk.sitkUInt16) * 201
+    write_labels(labels, target, volume)
+    wanted, found = nibabel.load(volume), nibabel.load(target)
+    for form in ("get_qform", "get_sform"):
+        affine, code = getattr(wanted, form)(coded=True)
+        np.testing.assert_array_equal(getattr(found, form)(coded=True)[0], affine)
+        assert getattr(found, form)(coded=True)[1] == code
+    assert not np.allclose(wanted.get_qform(), wanted.get_sform())
+    np.testing.assert_array_equal(np.asanyarray(found.dataobj), 201 * (np.asanyarray(wanted.dataobj) > 500))
+    again = read_volume(target)
+    assert (again.GetOrigin(), again.GetDirection()) == (read.GetOrigin(), read.GetDirection())
+
+
+def test_a_label_map_of_a_volume_with_one_place_is_written_as_ever(tmp_path):
+    volume = nifti(tmp_path / "a.nii", (252, "<hh", SCANNER, SCANNER))
+    for name in ("b.nii", "c.nii"):
+        write_labels(read_volume(volume), tmp_path / name, volume if name == "c.nii" else None)
+    assert (tmp_path / "b.nii").read_bytes() == (tmp_path / "c.nii").read_bytes()
+
+
 @pytest.mark.parametrize(("code", "slope"), [("f4", 1), ("i2", 2)])
 def test_a_nifti_file_as_nibabel_writes_it_is_read(tmp_path, code, slope):
     voxels = np.random.default_rng(0).integers(-99, 99, (7, 6, 5)).astype(code)
@@ -271,6 +314,16 @@ def test_a_bomb_is_inflated_no_further_than_its_header_says(tmp_path, suffix):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert "found more" in message and peak < 10_000_000
+
+
+@pytest.mark.parametrize(("kind", "rows"), [("MET_DOUBLE", 1025), ("MET_UCHAR", 8193)])
+def test_more_bytes_than_the_memory_should_hold_are_refused_by_the_header(tmp_path, kind, rows):
+    """1024 x 128 columns and slices: more than 2**28 voxels, or not, and more than 2**30 bytes."""
+    head = written(tmp_path / "a.mha").partition(b"LOCAL\n")[0]
+    head = re.sub(rb"DimSize = .*\n", b"DimSize = 1024 %d 128\n" % rows, head)
+    (tmp_path / "a.mha").write_bytes(re.sub(rb"MET_\w+", kind.encode(), head) + b"LOCAL\n")
+    limit = "at most 1073741824 bytes of voxels, found 1074790400" if kind == "MET_DOUBLE" else "1 to 268435456 voxels"
+    assert limit in refusal(tmp_path / "a.mha")
 
 
 def test_names_that_are_not_utf_8_are_refused_before_itk_ends_the_process(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.check.findings import ERROR
+from spider_utils.data.check.volumes import Mask, unknown_labels
 from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.spider import label_array
 
@@ -27,6 +29,18 @@ def test_other_tools_are_named(tmp_path, values, tools):
     image = sitk.GetImageFromArray(np.array([[[0, *values]]], np.uint8))
     with pytest.raises(SpiderError, match=f"m.mha: label map: expected SPIDER's numbers .* as {tools} number"):
         label_array(tmp_path / "m.mha", image)
+
+
+@pytest.mark.parametrize("values", [[41, 42, 43, 44, 45, 100], [26, 41, 60, 61, 100], [20, 21, 22], [1, 2, 126], [300]])
+def test_check_and_score_say_the_same(tmp_path, values):
+    mask = sitk.GetImageFromArray(np.array([[[0, *values]]], np.uint16))
+    with pytest.raises(SpiderError) as caught:
+        label_array(tmp_path / "m.mha", mask)
+    (found,) = unknown_labels("m.mha", Mask.of(mask, None))
+    assert (found.severity, f"{tmp_path / 'm.mha'}: label map: {found.problem}; {found.remedy}") == (
+        ERROR,
+        str(caught.value),
+    )
 
 
 @pytest.mark.parametrize("values", [SPIDER, [0], [0, 1, 2, 3], [*SPIDER, 110], [5, 6, 7, 108, 109, 100, 205], [203]])

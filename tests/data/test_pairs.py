@@ -7,7 +7,8 @@ from PIL import Image
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.pairs import find_pairs, read_pairs, read_table
-from spider_utils.data.preprocess import PreprocessSettings, preprocess_stack
+from spider_utils.data.preprocess import preprocess_stack
+from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series, fingerprint, read_stack
 from spider_utils.data.store import neighbour_rows
 
@@ -48,6 +49,22 @@ def test_slices_without_a_number_are_nobodys_neighbours(folder):
     assert neighbour_rows(table, 1).tolist() == [[0, 0, 0], [1, 1, 1], [2, 2, 2]]
     numbered = read_table(folder / "slices.csv").assign(slice_index=[4, 5, 6])
     assert neighbour_rows(numbered, 1).tolist() == [[0, 0, 0], [1, 1, 2], [1, 2, 2]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (
+            "a.png,2,T2,training,4\nb.png,2,T2,validation,5",
+            "2_t2: expected one patient and .* found .*'training'.*mend",
+        ),
+        ("a.png,2,T2,training,4\nb.png,2,T2,training,4", "2_t2: expected a number for each slice, found 4 twice"),
+    ],
+)
+def test_slices_that_cannot_be_of_one_series_are_refused(folder, lines, message):
+    (folder / "slices.csv").write_text(f"file,patient,sequence,subset,slice_index\n{lines}\nc.png,3,T2,,1\n")
+    with pytest.raises(SpiderError, match=message):
+        find_series("pairs", folder)
 
 
 def test_what_a_table_tells_is_part_of_the_fingerprint(folder):

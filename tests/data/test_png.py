@@ -54,6 +54,13 @@ def test_a_height_that_is_not_the_data_s_is_refused(tmp_path, high):
         read_grey(tmp_path / "a.png")
 
 
+def test_a_picture_that_would_fill_the_memory_is_refused_by_its_size(tmp_path):
+    """8193 x 8193 pixels, all there, in 70 kB."""
+    (tmp_path / "a.png").write_bytes(png(bytes(8193 * 8194), 8193, 8193))
+    with pytest.raises(SpiderError, match="expected a slice of at most 67108864 pixels, found 8193 x 8193; mend it"):
+        read_grey(tmp_path / "a.png")
+
+
 def test_colours_without_their_palette_are_refused(tmp_path):
     content = png(plain(PIXELS))
     header = struct.pack(">IIBBBBB", 11, 12, 8, 3, 0, 0, 0)

@@ -124,6 +124,12 @@ def test_the_sagittal_angle_is_that_of_the_left_right_axis_in_any_order(degrees,
         assert sagittal_angle(stored(volume(degrees), order, flips)) == pytest.approx(angle, abs=1e-4)
 
 
+def test_a_cosine_that_is_rounded_above_one_is_straight():
+    image = volume()
+    image.SetDirection((1 + 1e-9, 0, 0, 0, 1, 0, 0, 0, 1))
+    assert sagittal_angle(image) == 0
+
+
 @pytest.mark.parametrize(
     ("spacing", "axis"),
     [

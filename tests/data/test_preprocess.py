@@ -1,6 +1,8 @@
 """Preprocessing: intensities, sizes and filters against hand-made volumes; the same series from any storage order."""
 
+import hashlib
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -9,13 +11,13 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data import preprocess
 from spider_utils.data.apta import apta
 from spider_utils.data.filters import FILTERS
 from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.labels import class_pixels, four_classes
 from spider_utils.data.phantom import make_phantom
 from spider_utils.data.preprocess import (
-    PreprocessSettings,
     apta_greys,
     audit,
     choose_slices,
@@ -27,8 +29,9 @@ from spider_utils.data.preprocess import (
     stored_masks,
 )
 from spider_utils.data.series import SliceStack
-from spider_utils.data.sources import find_series, read_stack
-from spider_utils.data.store import open_store
+from spider_utils.data.settings import PreprocessSettings
+from spider_utils.data.sources import FORMER_BYTES, SOURCES, find_series, fingerprint, read_stack
+from spider_utils.data.store import open_store, with_version
 from tests.helpers.apta_reference import apta_images
 
 SMALL = PreprocessSettings(store_height=64, store_width=32)
@@ -170,7 +173,6 @@ def test_store_holds_what_the_audit_kept(tmp_path):
 def test_a_store_that_is_cut_off_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     series = find_series("spider", make_folder(tmp_path / "data"))
     whole = make_store(series, SMALL, tmp_path / "whole")
-    from spider_utils.data import preprocess
 
     calls = []
 
@@ -200,6 +202,77 @@ def test_other_settings_or_other_data_than_the_store_was_made_with_are_refused(t
     others = find_series("spider", make_folder(tmp_path / "others", scale=2.0))
     with pytest.raises(SpiderError, match="other data"):
         make_store(others, SMALL, tmp_path / "store")
+
+
+def content_digest(series, **settings):
+    """Digest what a store of these series would hold, and its audit."""
+    digest = hashlib.sha256()
+    for one in series:
+        stack = read_stack(one)
+        done = preprocess_stack(stack, PreprocessSettings(store_height=160, store_width=128, **settings))
+        digest.update(done.images.tobytes() + done.masks.tobytes())
+        digest.update(preprocess.audit_rows(one, stack.index, done).to_csv(index=False).encode())
+    return digest.hexdigest()[:16]
+
+
+CONTENTS = {  # what each choice gives, and the version of the preprocessing (see store.VERSIONS) that it is of
+    ("intensity", "slice_minmax"): (1, "15b810f1132ffa3d"),
+    ("intensity", "volume_percentile"): (2, "066122aefc277f66"),
+    ("geometry", "pad"): (1, "cc734ab5778854b0"),
+    ("labels", "apta"): (2, "bdd27d1be555f2ff"),
+}
+
+
+@pytest.mark.parametrize(("name", "value"), CONTENTS)
+def test_what_a_store_holds_changes_with_the_version_of_the_preprocessing_alone(name, value, tmp_path):
+    """Hand-made volumes, and three series of the embedded sample, one a sequence, but for APTA: they have no labels."""
+    version, content = CONTENTS[name, value]
+    series = [*find_series("spider", make_folder(tmp_path))]
+    if value != "apta":
+        series += {one.sequence: one for one in find_series("sample", SOURCES["sample"].home)}.values()
+    assert with_version({name: value}).get("preprocessing_version", 1) == version
+    found = content_digest(series, **{name: value})
+    assert found == content, (
+        f"stores with {name} = {value} come out another: add a version with it to VERSIONS of data/store.py, so that "
+        f"older ones are refused, and its number and {found} here"
+    )
+
+
+@pytest.mark.parametrize(("name", "value"), [("intensity", "volume_percentile"), ("labels", "apta")])
+def test_a_store_of_an_older_preprocessing_is_refused_where_that_gave_something_else(name, value, tmp_path):
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    settings = replace(SMALL, **{name: value})
+    store = make_store(series, settings, tmp_path / "store")
+    assert store.info["preprocess"]["preprocessing_version"] == 2
+    note = tmp_path / "store" / "store.json"
+    info = json.loads(note.read_text())
+    del info["preprocess"]["preprocessing_version"]
+    note.write_text(json.dumps(info))
+    with pytest.raises(SpiderError, match="preprocessing_version = 1, now asked for 2; .* or delete the store"):
+        make_store(series, settings, tmp_path / "store")
+    shutil.rmtree(tmp_path / "store")
+    assert len(make_store(series, settings, tmp_path / "store")) == len(store)
+
+
+def test_a_store_whose_content_has_never_changed_names_no_version(tmp_path):
+    """So that stores, trainings and results that were made before versions were told still count."""
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    assert "preprocessing_version" not in make_store(series, SMALL, tmp_path / "store").info["preprocess"]
+
+
+def test_data_that_were_known_by_the_start_of_their_files_alone_are_refused_as_that(tmp_path):
+    """Until November 2026 a fingerprint was of the first 64 KiB of each file."""
+    series = find_series("spider", make_folder(tmp_path / "data", patients=1))
+    make_store(series, SMALL, tmp_path / "store")
+    note = tmp_path / "store" / "store.json"
+    info = json.loads(note.read_text())
+    assert info["fingerprint"] == fingerprint(series) == fingerprint(series, former=True)  # small files: still good
+    with (tmp_path / "data" / "images" / "1_t2.mha").open("ab") as file:
+        file.write(bytes(FORMER_BYTES))
+    assert fingerprint(series) != fingerprint(series, former=True)
+    note.write_text(json.dumps(info | {"fingerprint": fingerprint(series, former=True)}))
+    with pytest.raises(SpiderError, match="store: made by an earlier version, .* first 64 KiB .* take another folder"):
+        make_store(series, SMALL, tmp_path / "store")
 
 
 def test_a_changed_subset_is_noticed(tmp_path):

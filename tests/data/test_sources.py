@@ -1,5 +1,6 @@
 """One interface over the sources, and the fingerprint of a data set."""
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +13,18 @@ from PIL import Image
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.series import Series, SliceStack
-from spider_utils.data.sources import SOURCES, Source, find_series, fingerprint, get_source, provide, read_stack
+from spider_utils.data.sources import (
+    FORMER_BYTES,
+    SOURCES,
+    Source,
+    find_series,
+    fingerprint,
+    get_source,
+    provide,
+    read_stack,
+)
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -119,3 +131,20 @@ def test_fingerprint_changes_with_a_byte_a_size_and_a_name(spider_folder, kind):
         (spider_folder / folder / "2_t2.mha").rename(spider_folder / folder / "3_t2.mha")
     renamed = fingerprint(find_series("spider", spider_folder))
     assert len({first, changed, longer, renamed}) == 4
+
+
+def test_fingerprint_follows_the_last_byte_of_a_large_file(spider_folder):
+    path = spider_folder / "images" / "2_t2.mha"
+    found, content = find_series("spider", spider_folder), path.read_bytes()
+    prints = []
+    for last in (1, 2):
+        path.write_bytes(content + bytes(3 * FORMER_BYTES) + bytes([last]))
+        prints.append((fingerprint(found), fingerprint(found, former=True)))
+    assert prints[0][0] != prints[1][0] and prints[0][1] == prints[1][1]
+
+
+def test_fingerprints_of_committed_results_are_the_former_ones_of_their_data(shared_data):
+    """They bind no folder to data any more; what they said of the data still holds."""
+    made = json.loads((ROOT / "results" / "released_cpu" / "best.json").read_text(encoding="utf-8"))["data"]
+    series = find_series("released", shared_data / "released_t2_space")
+    assert made["fingerprint"] == fingerprint(series, former=True) != fingerprint(series)

@@ -124,7 +124,7 @@ def test_bad_settings_are_named(settings, message):
 def test_too_few_patients_and_a_missing_official_subset_are_refused():
     with pytest.raises(SpiderError, match="5 folds"):
         make_split(table(4), SplitSettings())
-    with pytest.raises(SpiderError, match="three sides"):
+    with pytest.raises(SpiderError, match="expected 2 patients or more beside those of the test side, .* found 1 of 2"):
         make_split(table(2, official=(1,)), SplitSettings())
     with pytest.raises(SpiderError, match="no patient"):
         make_split(table(9), SplitSettings(split="official"))
@@ -164,6 +164,15 @@ def test_masks_that_nobody_drew_are_learnt_from_on_the_training_side_alone(masks
         assert own == ([one for one in (1, 99) if one == 99 or one in split.train] if "self" in masks else [])
     plain = SplitSettings(folds=3, fold=1)
     assert make_split(slices, plain).test == make_split(slices[slices["mask_from"] == "reference"], plain).test
+
+
+def test_carried_masks_are_never_scored_though_all_masks_may_be_learnt_from():
+    slices = mixed_table()
+    slices = slices[slices["mask_from"].isin(["reference", "carried"])].reset_index(drop=True)
+    split = make_split(slices, SplitSettings(folds=3, fold=1, train_masks="reference+carried"))
+    for side in ("validation", "test"):
+        assert set(slices.iloc[split.rows(slices, side)]["mask_from"]) == {"reference"}
+    assert set(slices.iloc[split.rows(slices, "train")]["mask_from"]) == {"reference", "carried"}
 
 
 def test_only_some_sequences_may_be_learnt_from_and_all_are_tested():
@@ -214,7 +223,12 @@ def test_patients_who_are_all_official_leave_nobody_to_deal():
 @pytest.mark.parametrize(
     ("patients", "share", "message"),
     [
-        (2, 0.2, "split: three sides need 3 patients or more, found 2; add patients"),
+        (
+            2,
+            0.2,
+            "split: expected 2 patients or more beside those of the test side, so that validation_share 0.2 "
+            "leaves some to train on, found 1 of 2; add patients, or take another share",
+        ),
         (1, 0.2, "split: 2 folds need as many patients, found 1; use fewer"),
         (1, 0.0, "split: 2 folds need as many patients, found 1; use fewer"),
     ],
@@ -233,8 +247,18 @@ def test_the_fewest_patients_that_will_do_and_the_share_that_is_held_back():
     assert [len(side) for side in sides(split)] == [15, 5, 5]
     lone = make_split(table(5, official=(5,)), SplitSettings(validation_share=0.01))
     assert [len(side) for side in sides(lone)] == [3, 1, 1]
-    with pytest.raises(SpiderError, match="split: two sides need 2 patients or more, found 1; add patients"):
+    with pytest.raises(SpiderError, match="expected 1 patients or more beside .* validation_share 0.0 .* found 0 of 1"):
         make_split(table(1, official=(1,)), SplitSettings(split="official", validation_share=0.0))
+
+
+@pytest.mark.parametrize(("share", "least"), [(0.0, 1), (0.15, 2), (0.5, 2), (0.75, 3), (0.9, 5), (0.99, 51)])
+def test_as_many_patients_as_are_asked_for_will_do_and_one_less_will_not(share, least):
+    """One patient is tested. 0.75 of 2 rounds to 2 and leaves nobody, 0.75 of 3 to 2; 0.9 of 4 to 4, of 5 to 4."""
+    settings = SplitSettings(split="official", validation_share=share)
+    split = make_split(table(least + 1, official=(1,)), settings)
+    assert len(split.train) == 1 and len(split.validation) == least - 1
+    with pytest.raises(SpiderError, match=f"expected {least} patients or more .* found {least - 1} of {least}"):
+        make_split(table(least, official=(1,)), settings)
 
 
 def test_folds_begin_with_another_one_in_each_group_of_sequences():

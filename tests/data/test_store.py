@@ -90,6 +90,22 @@ def put_column(name, values, file="slices.csv"):
     return damage
 
 
+def put_count(row, name, more):
+    def damage(folder):
+        table = pd.read_csv(folder / "slices.csv", keep_default_na=False)
+        table.loc[row, name] += more
+        table.to_csv(folder / "slices.csv", index=False)
+
+    return damage
+
+
+def put_pixel(folder):
+    masks = np.load(folder / "masks.npy")
+    row, column = np.argwhere(masks[2] == 3)[0]
+    masks[2, row, column] = 0
+    np.save(folder / "masks.npy", masks)
+
+
 def put_json(**values):
     def damage(folder):
         info = json.loads((folder / "store.json").read_text())
@@ -104,6 +120,12 @@ def put_bytes(name, content):
 
 DAMAGED = {
     "a class that is none": (put_class_200, "masks.npy: expected the classes 0 to 3, found 200"),
+    "a pixel more than its mask has": (put_count(23, "n_discs", 1), "slices.csv: expected .* as n_discs of row 23, as"),
+    "a pixel less": (put_count(4, "n_background", -1), "slices.csv: expected .* pixels as n_background of row 4, as"),
+    "another mask than its row's": (
+        put_pixel,
+        "slices.csv: expected 2353 pixels as n_background of row 2, as its mask has, found 2352; delete",
+    ),  # 64 x 48 pixels, of which three squares have 240 each
     "masks of another size": (
         put_array("masks.npy", lambda masks: masks[:, :-1]),
         r"found images \(24, 64, 48\), masks \(24, 63, 48\) and 24 rows",
@@ -131,6 +153,13 @@ DAMAGED = {
         "slices.csv: sequence: expected one of T1, T2, T2_SPACE, found 'T3'",
     ),
     "another subset": (put_column("subset", "test", "audit.csv"), "audit.csv: subset: expected one of training"),
+    "another patient": (put_column("patient", 7), "audit.csv: expected the rows of slices.csv as those it keeps"),
+    "a slice that is not kept": (put_column("kept", False, "audit.csv"), "audit.csv: expected the rows of slices.csv"),
+    "kept by a word": (put_column("kept", "maybe", "audit.csv"), "audit.csv: expected the rows of slices.csv"),
+    "nothing kept or dropped": (
+        lambda folder: pd.read_csv(folder / "audit.csv").drop(columns="kept").to_csv(folder / "audit.csv", index=False),
+        "audit.csv: expected the column kept",
+    ),
     "half a patient": (put_column("patient", 1.5), "patient: expected whole numbers"),
     "a spacing of 0": (put_column("pixel_mm_row", 0.0), "pixel_mm_row: expected mm above 0, or nan"),
     "a list for an object": (put_bytes("store.json", b"[]"), "store.json: expected a JSON object, found list"),
@@ -156,5 +185,6 @@ def test_a_damaged_store_is_named(damage, message, tmp_path):
 
 def test_a_series_whose_name_is_a_number_stays_a_text(tmp_path):
     make_small_store(tmp_path)
-    put_column("series", "007")(tmp_path / "store")
+    for file in ("slices.csv", "audit.csv"):
+        put_column("series", "007", file)(tmp_path / "store")
     assert set(open_store(tmp_path / "store").table["series"]) == {"007"}

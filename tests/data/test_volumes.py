@@ -10,6 +10,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import atomic_path
+from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.volumes import (
     VOLUME_SUFFIXES,
     find_volumes,
@@ -72,10 +73,12 @@ def test_every_format_is_read_as_it_was_written(tmp_path, suffix, kind, compress
     assert_same(read_volume(tmp_path / f"a{suffix}"), volume, tolerance=1e-6)  # NIfTI stores its geometry in 32 bits
 
 
-def test_suffix_and_name_take_nii_gz_as_one(tmp_path):
+def test_suffix_and_name_take_nii_gz_as_one(tmp_path, monkeypatch):
     assert volume_name("data/12.5_t2.nii.gz") == "12.5_t2" and volume_suffix("data/12.5_t2.nii.gz") == ".nii.gz"
     assert volume_name("1_t1.MHA") == "1_t1" and volume_suffix("1_t1.MHA") == ".mha"
     assert volume_name("notes.txt") == "notes.txt" and volume_suffix("notes.txt") == ""
+    monkeypatch.chdir(tmp_path)
+    assert volume_name(".") == tmp_path.name
     (tmp_path / "series.nrrd").mkdir()
     assert volume_name(tmp_path / "series.nrrd") == "series.nrrd" and volume_suffix(tmp_path / "series.nrrd") == ""
 
@@ -205,12 +208,23 @@ def test_the_format_is_told_by_the_name_alone(tmp_path):
     assert "another suffix" in refusal(tmp_path / "a.png")
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_voxels_that_are_not_finite_are_refused(tmp_path, value):
-    voxels = np.zeros((3, 4, 5), np.float32)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -1.1e30])
+@pytest.mark.parametrize("suffix", VOLUME_SUFFIXES)
+def test_voxels_that_are_not_finite_are_refused(tmp_path, suffix, value, kind):
+    path, voxels = tmp_path / f"1_t1{suffix}", np.zeros((3, 4, 5), kind)
     voxels[1, 2, 3] = value
+    sitk.WriteImage(sitk.GetImageFromArray(voxels), str(path))
+    assert "expected voxels within 1e+30 of 0, found 1 that are NaN or infinite, or larger" in refusal(path)
+
+
+def test_the_largest_voxels_that_are_read_are_scaled_without_overflow(tmp_path):
+    voxels = np.linspace(-1e30, 1e30, 60).reshape(3, 4, 5)
     sitk.WriteImage(sitk.GetImageFromArray(voxels), str(tmp_path / "1_t1.mha"))
-    assert "1 that are NaN or infinite" in refusal(tmp_path / "1_t1.mha")
+    found = sitk.GetArrayFromImage(read_volume(tmp_path / "1_t1.mha"))
+    np.testing.assert_array_equal(found, voxels)
+    scaled = scale_intensity(found.astype(np.float32), "slice_minmax")
+    assert scaled.min() == 0 and scaled.max() == 255 and (np.diff(scaled.reshape(3, -1).astype(int)) > 0).all()
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (2, 3, 4, 5)])

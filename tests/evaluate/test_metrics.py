@@ -89,6 +89,10 @@ def test_overlap_of_a_shifted_square_by_hand():
     assert values == pytest.approx({"dice": 0.7, "iou": 70 / 130, "precision": 0.7, "recall": 0.7, "f1": 0.7})
 
 
+def test_whatever_is_not_zero_belongs_to_a_mask():
+    assert overlap_counts(np.array([[0, 2, 4, 0]]), np.array([[1, 1, 0, 0]])) == (1, 1, 1)
+
+
 def test_overlap_identities_hold_for_arrays_of_counts():
     tp, fp, fn = np.random.default_rng(0).integers(1, 1000, (3, 50, 4))
     value = {name: ratio(tp, fp, fn) for name, ratio in OVERLAP.items()}
@@ -219,6 +223,10 @@ def test_counted_quantile_equals_that_of_the_repeated_values():
         values, counts = np.sort(rng.random(15)), rng.integers(0, 4, 15)
         assert counted_quantile(values, counts) == pytest.approx(np.quantile(np.repeat(values, counts), 0.95))
     assert np.isnan(counted_quantile(values, 0 * counts))
+    assert np.isnan(counted_quantile(np.zeros(0), np.zeros(0, int)))
+    assert counted_quantile(np.array([1.0, 2.0, 7.0]), np.array([0, 0, 3])) == 7
+    assert counted_quantile(np.array([4.0]), np.array([1])) == 4
+    assert counted_quantile(np.array([1.0, 3.0]), np.array([2, 1]), 0.75) == pytest.approx(2)
 
 
 def test_confusion_counts_pairs_with_the_reference_in_rows():

@@ -221,6 +221,13 @@ def test_long_table_holds_every_combination_once(summary):
     assert (bounded["ci_low"] <= bounded["ci_high"]).all()
 
 
+def test_a_sequence_is_summarised_from_its_own_slices(scores, summary):
+    for sequence in ("T1", "T2_SPACE"):
+        dice = scores.table[(scores.table["sequence"] == sequence) & (scores.table["class"] == "vertebrae")]["dice"]
+        row = pick(summary, sequence=sequence, class_="vertebrae", aggregation="slices", metric="dice")
+        assert row["value"] == pytest.approx(dice.mean()) and row["n"] == len(dice) < len(scores.table) / 4
+
+
 def test_foreground_is_the_plain_mean_of_its_classes(summary):
     wide = summary.pivot(index=["sequence", "aggregation", "metric", "unit"], columns="class", values="value")
     np.testing.assert_allclose(wide["foreground"], wide[list(FOREGROUND)].to_numpy().mean(axis=1))
@@ -235,6 +242,23 @@ def test_mm_and_pixels_never_meet(slices, scores, summary):
         for metric in ("asd", "hd95", "nsd_1", "nsd_2"):
             where = {"class_": "vertebrae", "aggregation": "pooled", "metric": metric, "unit": unit}
             assert pick(summary, **where)["value"] == pytest.approx(pick(expected, **where)["value"])
+
+
+@pytest.mark.parametrize(("row", "col", "unit"), [(0.5, 2.0, "mm"), (0.5, np.nan, "px"), (np.nan, 2.0, "px")])
+def test_a_slice_is_measured_in_mm_where_both_sides_of_its_pixels_are_known(row, col, unit):
+    reference, prediction = np.zeros((1, 20, 20), np.uint8), np.zeros((1, 20, 20), np.uint8)
+    reference[0, 4:12, 4:12] = prediction[0, 4:12, 5:13] = 2  # one column aside: 2 mm, so not within 1 mm
+    table = pd.DataFrame(
+        {"series": "1_t1", "patient": 1, "sequence": "T1", "slice_index": 9, "pixel_mm_row": row, "pixel_mm_col": col},
+        index=[0],
+    )
+    canal = score_slices(reference, prediction, table).table.set_index("class").loc["canal"]
+    assert canal["unit"] == unit and canal["slice_index"] == 9
+    assert canal["hd95"] == pytest.approx(2.0 if unit == "mm" else 1.0)
+    assert (canal["nsd_1"] < 1) == (unit == "mm") and canal["nsd_2"] == 1
+    assert (canal["within_1"] < canal["within_2"]) == (unit == "mm")
+    below = score_slices(reference, np.roll(reference, 1, axis=1), table).table.set_index("class").loc["canal"]
+    assert below["hd95"] == pytest.approx(0.5 if unit == "mm" else 1.0)
 
 
 def test_order_of_slices_does_not_matter(slices, summary):

@@ -5,6 +5,7 @@ then raises AssertionError where an independent reader finds something else in w
 """
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -37,6 +38,7 @@ from spider_utils.studies.study_file import FOLDER, load_study
 from spider_utils.train.checkpoints import write_network
 from spider_utils.train.settings import TrainSettings
 from tests.fuzz import readers
+from tests.fuzz.bombs import BOMBS, SHARE
 from tests.fuzz.mutations import NUMBERS, WORDS, spoil
 from tests.helpers.dicom_series import write_dicom
 
@@ -65,19 +67,19 @@ def volume(rng: np.random.Generator) -> sitk.Image:
 
 
 def spoil_file(path: Path, rng: np.random.Generator, kind: str) -> None:
-    path.write_bytes(spoil(path.read_bytes(), rng, kind))
+    """Spoil a file, or put a bomb in its place."""
+    if kind in BOMBS and rng.random() < SHARE:
+        path.write_bytes(BOMBS[kind](rng))
+    elif kind == "nii.gz" and rng.random() < 0.8:  # else the stream itself is spoilt
+        path.write_bytes(gzip.compress(spoil(gzip.decompress(path.read_bytes()), rng, "nii"), 1))
+    else:
+        path.write_bytes(spoil(path.read_bytes(), rng, kind))
 
 
 def volume_file(suffix: str) -> Callable[[Path, np.random.Generator], Path]:
     def make(folder: Path, rng: np.random.Generator) -> Path:
         path = folder / f"a{suffix}"
         sitk.WriteImage(volume(rng), str(path), bool(rng.integers(2)) and suffix != ".nii")
-        if suffix == ".nii.gz":
-            import gzip
-
-            if rng.random() < 0.8:  # else the stream itself is spoilt
-                path.write_bytes(gzip.compress(spoil(gzip.decompress(path.read_bytes()), rng, "nii"), 1))
-                return path
         spoil_file(path, rng, suffix[1:])
         return path
 
@@ -197,6 +199,9 @@ def check_store(path: Path, store: Any, _: Path) -> None:
     assert store.masks.size and store.masks.max() < len(CLASSES), "classes"
     counts = np.array([[(one == number).sum() for number in range(len(CLASSES))] for one in store.masks])
     assert (store.table[[f"n_{name}" for name in CLASSES]].to_numpy() == counts).all(), "a table of other masks"
+    kept = store.audit[store.audit["kept"]]
+    assert kept["series"].tolist() == store.table["series"].tolist(), "an audit of other slices"
+    assert kept["slice_index"].tolist() == store.table["slice_index"].tolist(), "an audit of other slices"
     assert store.info == json.loads((path / "store.json").read_text(encoding="utf-8"))
     assert set(store.info) >= {"fingerprint", "preprocess"}, "nothing of its making"
 
@@ -302,7 +307,11 @@ def accept_archive(path: Path, out: Path) -> dict[str, int]:
 
 def check_archive(path: Path, sizes: dict[str, int], out: Path) -> None:
     with zipfile.ZipFile(path) as archive:
-        wanted = [archive.read(member) for member in archive.infolist() if not member.is_dir()]  # checksums tested
+        wanted = []
+        for member in archive.infolist():
+            if not member.is_dir():
+                with archive.open(member) as source:
+                    wanted.append(source.read(member.file_size))  # its checksum tested; a bomb holds more
     there = [file.read_bytes() for file in sorted((out / "images").rglob("*")) if file.is_file()]
     assert sorted(wanted) == sorted(there) and len(sizes) == len(wanted), "other files"
 

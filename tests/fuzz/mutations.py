@@ -17,6 +17,7 @@ def spoil(content: bytes, rng: np.random.Generator, kind: str) -> bytes:
         choices = [bits, cut, repeat, insert, swap, number, word]
         if kind in ("mha", "nrrd", "csv", "json", "yaml"):
             choices += [number] * 4 + [word] * 2 + [line, line]
+        choices += [last_voxels] if kind in ("mha", "nrrd", "nii") else []
         choices += [meant] * 6 if meant else []
         content = choices[rng.integers(len(choices))](content, rng)
     return content
@@ -54,6 +55,15 @@ def swap(content: bytes, rng: np.random.Generator) -> bytes:
     """Leave a stretch out."""
     start = _place(content, rng)
     return content[:start] + content[start + int(rng.integers(1, 64)) :]
+
+
+FLOATS = (float("nan"), float("inf"), float("-inf"), 3e38, -1e30, 1e-40)
+
+
+def last_voxels(content: bytes, rng: np.random.Generator) -> bytes:
+    """Write a number into one of the last 50 voxels of float32, where the file's voxels are such and unpacked."""
+    start = len(content) - 4 * int(rng.integers(1, 51))
+    return content[:start] + struct.pack("<f", FLOATS[rng.integers(len(FLOATS))]) + content[start + 4 :]
 
 
 def _instead(content: bytes, pattern: bytes, new: str, rng: np.random.Generator) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 import psutil
 
 MOST_BYTES = 2 << 30  # above what the process holds when it has started
+LIMIT_BYTES = 3 << 30  # beyond which it gets none
 
 
 def run_case(number: int, seed: int, root: Path) -> tuple[str, str]:
@@ -26,7 +27,7 @@ def run_case(number: int, seed: int, root: Path) -> tuple[str, str]:
     out.mkdir(parents=True)
     os.chdir(out)
     path = kind.make(case, np.random.default_rng((seed, number)))
-    before = listing(root, out)
+    before, held = listing(root, out), held_bytes(anew=True)
     try:
         found = kind.accept(path, out)
     except SpiderError as error:
@@ -40,13 +41,30 @@ def run_case(number: int, seed: int, root: Path) -> tuple[str, str]:
         outcome, why = ("refused", told) if told else ("traceback", "".join(traceback.format_exception(error)[-3:]))
     else:
         outcome, why = "equal", ""
+    grown = held_bytes() - held
+    if outcome == "equal":
         try:
             kind.check(path, found, out)
         except Exception as error:
             outcome, why = "nonsense", f"{type(error).__name__}: {error}"
+    if grown > MOST_BYTES:
+        outcome, why = "memory", f"{grown} bytes; {why}"
     if listing(root, out) != before:
         outcome, why = "outside", str(sorted(set(listing(root, out)) ^ set(before)))
     return outcome, why
+
+
+def held_bytes(anew: bool = False) -> int:
+    """Return the most bytes of memory that this process has held so far, or since the last time that it was `anew`.
+
+    The kernel counts them, so that memory which a library has asked for and given back is seen; 0 where none does so.
+    """
+    place = Path("/proc/self")
+    if not (place / "clear_refs").exists():
+        return 0
+    if anew:
+        (place / "clear_refs").write_text("5")
+    return 1024 * int((place / "status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 def listing(root: Path, out: Path) -> list[str]:
@@ -65,7 +83,7 @@ def main() -> None:
     import tests.fuzz.cases  # noqa: F401  # before the limit is set
 
     here = psutil.Process().memory_info().vms
-    resource.setrlimit(resource.RLIMIT_AS, (here + MOST_BYTES, here + MOST_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (here + LIMIT_BYTES, here + LIMIT_BYTES))
     print(json.dumps("ready"), file=answers, flush=True)
     for line in sys.stdin:
         try:

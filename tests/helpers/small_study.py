@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from spider_utils.data.store import SliceStore, open_store, write_store
+from spider_utils.data.labels import class_pixels
+from spider_utils.data.store import COUNTS, SliceStore, open_store, write_store
 from spider_utils.studies.harness import run_study
 from spider_utils.studies.study_file import load_study
 
@@ -45,9 +46,8 @@ def make_small_store(folder: Path) -> SliceStore:
         audit = audit.assign(
             subset="training", slice_index=range(50, 50 + count), pixel_mm_row=np.nan, pixel_mm_col=np.nan
         )
-        audit = audit.assign(
-            n_background=1, n_vertebrae=240, n_canal=240, n_discs=240, classes_present=4, kept=True, reason="kept"
-        )
+        audit[COUNTS] = class_pixels(masks)
+        audit = audit.assign(classes_present=4, kept=True, reason="kept")
         audit.to_csv(part.with_suffix(".csv"), index=False, na_rep="nan")
         parts.append(part)
     write_store(parts, {"preprocess": {"store_height": 64}, "fingerprint": "squares"}, (64, 48), folder / "store")

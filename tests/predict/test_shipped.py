@@ -11,9 +11,10 @@ from safetensors import safe_open
 
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate.metrics import dice
-from spider_utils.models.saved import load_network, select_device
+from spider_utils.models.saved import select_device
 from spider_utils.predict.network import ALL_SEQUENCES, DEFAULT_MODEL, SPECIALIST, WEIGHTS
 from spider_utils.predict.slices import predict_folder
+from spider_utils.train.checkpoints import load_network
 from tools.card import write_card
 from tools.notebooks import ROOT
 

@@ -5,12 +5,14 @@ The network of most tests is a ruler, as in test_slices: a pixel's class is told
 """
 
 import json
+import math
 import os
 import struct
 import subprocess
 import sys
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -146,9 +148,17 @@ def test_the_network_sees_its_neighbours_as_channels():
 @pytest.mark.parametrize(
     ("volumes", "message"),
     [
-        ({"field_mm": -1}, "field_mm: expected a number of mm, 0 or more, found -1"),
-        ({"slice_mm": "1"}, "slice_mm: expected a number of mm, 0 or more, found '1'"),
+        ({"field_mm": -1}, "field_mm: expected 0 to 2000, found -1"),
+        ({"field_mm": 1e9}, "field_mm: expected 0 to 2000, found 1000000000.0"),
+        ({"field_mm": math.nan}, "field_mm: expected 0 to 2000, found nan"),
+        ({"slice_mm": "1"}, "slice_mm: expected 0 to 100, found '1'"),
+        ({"slice_mm": True}, "slice_mm: expected 0 to 100, found True"),
         ({"body_landmarks": [1, 2]}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": ["17"] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": [[1]] * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": "x" * 14}, "landmarks: expected 14 ascending numbers"),
+        ({"body_landmarks": None}, "landmarks: expected 14 ascending numbers within 0..255, found None"),
+        ({"body_landmarks": 5}, "landmarks: expected 14 ascending numbers within 0..255, found 5"),
         ({"landmarks": list(LANDMARKS)}, "unexpected keyword argument 'landmarks'"),  # of whole slices, as once
         ({"size": 3}, "size"),
     ],
@@ -157,6 +167,14 @@ def test_settings_that_are_not_known_are_refused(volumes, message):
     with pytest.raises(SpiderError, match="ruler.json: volumes: ") as caught:
         read_volume_settings(ruler(volumes=volumes))
     assert message in str(caught.value)
+
+
+def test_pixels_so_small_that_the_field_would_fill_the_memory_are_refused():
+    volume = sitk.GetImageFromArray(np.zeros((3, 12, 8), np.uint8))
+    volume.SetDirection((0, 0, 1, 1, 0, 0, 0, -1, 0))
+    volume.SetSpacing((0.001, 0.001, 4.0))
+    with pytest.raises(SpiderError, match="at most 67108864 in the 300 x 300 mm .* found pixels of 0.001 x 0.001 mm"):
+        predict_classes(volume, ruler(), VolumeSettings(field_mm=300.0))
 
 
 @pytest.fixture(scope="module")
@@ -390,7 +408,10 @@ def test_thick_slices_across_the_spine_are_left_out(use, tmp_path):
 
 @pytest.mark.parametrize("labels", ["four", "spider"])
 def test_what_is_doubtful_about_a_volume_is_noted(use, tmp_path, labels):
-    """A plane of 32 x 24 mm, and a NIfTI file whose sform lies 18 mm off its qform; nothing about the third."""
+    """A plane of 32 x 24 mm, and a NIfTI file whose sform lies 18 mm off its qform; nothing about the third.
+
+    The label map of the second has both places, too.
+    """
     for name, spacing in (("1_t2.mha", SPACING[::-1]), ("2_t2.nii", (2, 2, 4)), ("3_t2.mha", (2, 2, 4))):
         volume = volume_of(classes_at_random(1))
         volume.SetSpacing(spacing)
@@ -405,6 +426,11 @@ def test_what_is_doubtful_about_a_volume_is_noted(use, tmp_path, labels):
     assert "plane of 50 to 1000 mm, found 32 mm high and 24 mm wide" in notes[0] and "18 mm apart" not in notes[0]
     assert "found qform and sform up to 18 mm apart, taken is the qform" in notes[1] and "plane" not in notes[1]
     assert "plane" not in notes[2] and "apart" not in notes[2] and (labels == "spider" or not notes[2])
+    predict_all(path, tmp_path / "both", labels=labels, file_format="input")
+    wanted, found = nibabel.load(path), nibabel.load(tmp_path / "both" / "2_t2.nii")
+    for form in ("get_qform", "get_sform"):
+        for one, other in zip(getattr(found, form)(coded=True), getattr(wanted, form)(coded=True), strict=True):
+            np.testing.assert_array_equal(one, other)
     predict_all(tmp_path / "3_t2.mha", tmp_path / "clean", labels="four")
     assert "notes" not in pd.read_csv(tmp_path / "clean" / "volumes.csv").columns
 

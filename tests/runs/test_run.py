@@ -1,12 +1,14 @@
 """The run folder: every stage is made once, results survive, and folders of other data or settings are refused."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.sources import SOURCES
 from spider_utils.data.survey import label_lists, survey
 from spider_utils.runs.begin import begin_run, default_run_dir, open_run
 from spider_utils.runs.run import Run
@@ -70,6 +72,21 @@ def test_scores_are_of_the_test_patients_and_equal_an_independent_count(finished
     assert row["value"].item() == pytest.approx(expected, nan_ok=True)
 
 
+def test_volumes_are_the_runs_own_or_a_small_phantoms(finished, tmp_path, monkeypatch):
+    assert finished.volumes() == ("spider", finished.series())
+    made = []
+
+    def make(folder, patients, seed):
+        made.append((folder, patients, seed))
+        make_folder(folder, patients=patients)
+
+    monkeypatch.setitem(SOURCES, "phantom", replace(SOURCES["phantom"], make=make))
+    run = open_run(tmp_path / "out", "sample", profile="smoke", phantom_seed=7)
+    source, volumes = run.volumes()
+    assert (source, [one.name for one in volumes]) == ("phantom", ["1_t2", "2_t2", "3_t2"])
+    assert made == [(tmp_path / "out" / "phantom", 3, 7)]
+
+
 def test_a_second_call_makes_nothing_again(finished):
     files = [path for path in finished.path.rglob("*") if path.is_file() and path.name != "settings.json"]
     before = {path: path.stat().st_mtime_ns for path in files}
@@ -111,6 +128,43 @@ def test_a_command_runs_with_what_it_says_whatever_was_begun_before(tmp_path):
     assert begun.settings.split.folds == open_run(tmp_path / "out").settings.split.folds == 5
     with pytest.raises(SpiderError, match="made with profile = smoke, now asked for cpu"):
         begin_run(tmp_path / "out", "spider", data, "cpu", TINY)
+
+
+def test_a_notebook_runs_with_what_it_says_and_not_with_what_failed_before(tmp_path):
+    """`papermill -p folds 4` with three patients, and then without: the notebooks' way into a folder."""
+    data, out = make_folder(tmp_path / "data", patients=3), tmp_path / "out"
+    open_run(out, "spider", data, "smoke", **TINY | {"folds": 3})
+    with pytest.raises(SpiderError, match="4 folds need as many patients, found 3"):
+        open_run(out, more={"folds": 4}, width=4).train()
+    again = open_run(out)
+    assert (again.settings.split.folds, again.settings.training.width) == (
+        3,
+        2,
+    )  # what was named before and did not fail
+    again.train()
+    with pytest.raises(SpiderError, match="made with folds|trained with folds = 3, now asked for 4"):
+        open_run(out, more={"folds": 4})
+    assert open_run(out).settings == again.settings
+
+
+@pytest.mark.parametrize(
+    "more", [{"patients": 0}, {"patients": "3"}, {"pationts": 3}, {"folds": 0}, {"width": None, "model": 3}]
+)
+def test_a_value_that_is_none_leaves_no_trace_in_the_folder_of_a_notebook(more, tmp_path):
+    with pytest.raises(SpiderError):
+        open_run(tmp_path / "out", "phantom", None, "smoke", more)
+    run = open_run(tmp_path / "out", "phantom", None, "smoke")
+    assert run.settings == open_run(tmp_path / "fresh", "phantom", None, "smoke").settings
+
+
+def test_where_a_stage_fails_what_is_made_keeps_the_values_it_was_made_with(tmp_path):
+    """A store of 64 x 32, and folds that cannot be dealt, named at once: the store's size stays, the folds go."""
+    out = tmp_path / "out"
+    with pytest.raises(SpiderError, match="4 folds"):
+        open_run(out, "spider", make_folder(tmp_path / "data", patients=3), "smoke", **TINY | {"folds": 4}).split()
+    again = open_run(out)
+    assert again.settings.preprocess.size == (64, 32) and again.settings.split.folds != 4
+    assert len(again.store()) == 9
 
 
 @pytest.mark.parametrize("values", [{"patients": 0}, {"bootstrap": 0}, {"phantom_seed": -1}, {"store_height": 10**6}])

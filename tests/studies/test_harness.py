@@ -20,6 +20,7 @@ import yaml
 
 from spider_utils.commands.study import run_command
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.sources import find_series, fingerprint
 from spider_utils.data.splits import make_split
 from spider_utils.evaluate.metrics import dice
 from spider_utils.predict.network import ready_network
@@ -29,6 +30,7 @@ from spider_utils.studies.compare import dice_table
 from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours
 from spider_utils.studies.study_file import FOLDER, load_study
+from tests.data.test_preprocess import make_folder
 from tests.helpers.locks import held
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
@@ -288,6 +290,18 @@ def test_what_a_study_cannot_do_is_said_before_anything_is_fetched(name, options
     with pytest.raises(SpiderError, match=message):
         run_command(name, tmp_path / "out", **options)
     assert not (tmp_path / "out").exists()
+
+
+def test_the_study_of_labels_compares_every_slice_and_says_of_what(tmp_path):
+    """One hand-made patient, labelled directly and by APTA."""
+    data = make_folder(tmp_path / "data", patients=1)
+    tables = run_command("labels", tmp_path / "out", source="spider", data_dir=data)
+    found = pd.read_csv(tmp_path / "out" / "labels.csv")
+    assert len(found) == len(tables["labels"]) and set(found["series"]) == {"1_t2"}
+    assert (tmp_path / "out" / "labels_summary.csv").is_file()
+    made = json.loads((tmp_path / "out" / "provenance.json").read_text())
+    assert made["data_fingerprint"] == fingerprint(find_series("spider", data))
+    assert made["settings"] == {"study": "labels", "source": "spider"}
 
 
 def test_studies_without_training_leave_the_validation_patients_out(store):

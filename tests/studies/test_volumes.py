@@ -9,9 +9,10 @@ import SimpleITK as sitk
 
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
+from spider_utils.data.pose import to_pose
 from spider_utils.figures.study import bodies as bodies_figure
 from spider_utils.figures.study import roundtrip as roundtrip_figure
-from spider_utils.studies import roundtrip
+from spider_utils.studies import bodies, roundtrip
 from spider_utils.studies.bodies import STANDARD, Case, body_rows, find_pairs, island_row, summarise_bodies
 from spider_utils.studies.roundtrip import Extent, roundtrip_table, summarise_roundtrip
 
@@ -66,6 +67,36 @@ def test_only_volumes_with_bodies_are_taken(tmp_path):
     (tmp_path / "x_bodies.mha").unlink()
     with pytest.raises(SpiderError, match="expected volumes NAME_image"):
         find_pairs(tmp_path)
+
+
+def test_bodies_are_segmented_with_both_scales_and_looked_for_outside_the_bodies(tmp_path, monkeypatch):
+    """A network that calls every voxel above 500 vertebra: of body 1, at 600, all; of body 2, at 400, nothing."""
+    labels = np.zeros((6, 8, 8), np.uint8)
+    labels[1:3, 1:3, 1:3], labels[1:3, 5:7, 1:3] = 1, 2
+    voxels = np.select([labels == 1, labels == 2], [600, 400], 0).astype(np.int16)
+    voxels[5, 0, 0] = 900
+    for name, array in (("x_image", voxels), ("x_bodies", labels)):
+        volume = sitk.DICOMOrient(sitk.GetImageFromArray(array), "PIR")  # sagittal slices: x runs through them
+        sitk.WriteImage(volume, str(tmp_path / f"{name}.mha"))
+    asked = []
+
+    def predict(image, network, settings):
+        asked.append((network.weights.stem, bool(settings.body_landmarks)))
+        posed = to_pose(image)
+        return (sitk.GetArrayFromImage(posed) > 500).astype(np.uint8), posed.GetSpacing()[::-1]
+
+    monkeypatch.setattr(bodies, "predict_classes", predict)
+    monkeypatch.setattr(bodies, "PHANTOM_PATIENTS", ())
+    tables, cases = bodies.bodies_tables(find_pairs(tmp_path))
+    assert asked == [(name, way) for name in bodies.NETWORKS for way in (False, True)]
+    assert tables["bodies"]["body"].tolist() == [1, 2] * 4 and tables["bodies"]["vertebrae"].tolist() == [1.0, 0.0] * 4
+    assert (tables["islands"]["pieces"] == 1).all() and (tables["islands"]["ml"] == 0.0).all()  # 1 mm3
+    assert [one.network for one in cases] == [bodies.NETWORKS[0]] * 2
+    shifted = sitk.ReadImage(str(tmp_path / "x_bodies.mha"))
+    shifted.SetOrigin((0, 0, 5))
+    sitk.WriteImage(shifted, str(tmp_path / "x_bodies.mha"))
+    with pytest.raises(SpiderError, match="x_bodies.mha: expected the origin of its image"):
+        bodies.bodies_tables(find_pairs(tmp_path))
 
 
 @pytest.fixture(scope="module")

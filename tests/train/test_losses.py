@@ -93,6 +93,14 @@ def test_dice_of_two_hard_masks_by_hand():
     assert dice_loss(logits, target).item() == pytest.approx(1 - (4 / 5 + 2 / 3) / 2, rel=1e-4)
 
 
+def test_a_class_in_neither_mask_counts_as_found():
+    nothing = torch.zeros(1, 3, 3, dtype=torch.long)
+    assert dice_loss(certain(nothing), nothing).item() == pytest.approx(0, abs=1e-5)
+    half = torch.zeros(1, 2, 1, 2)  # either class with a probability of one half, and the first one true
+    found = (2 * 1 / (2 + 1) + 0) / 2
+    assert dice_loss(half, torch.zeros(1, 1, 2, dtype=torch.long)).item() == pytest.approx(1 - found, abs=1e-5)
+
+
 def test_focal_sum_is_the_mean_times_the_pixels_of_an_image(batch):
     pixels = batch[1][0].numel()
     summed = focal_loss(*batch, reduction="sum").item()
@@ -351,6 +359,7 @@ def test_make_loss_gives_each_loss_its_parameters(batch):
         "cross_entropy_dice": cross_entropy_dice_loss(*batch),
     }
     assert {*expected, "boundary"} == set(LOSSES)
+    assert torch.equal(make_loss()(*batch), combined_loss(*batch))
     for name, value in expected.items():
         made = make_loss(name, focal_share=0.5, gamma=2.0, focal_reduction="sum", dice_over="image", fp_weight=0.8)
         assert made(*batch).item() == pytest.approx(value.item(), rel=1e-6)

@@ -13,9 +13,10 @@ from safetensors.torch import load_file, save_file
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import network_images, network_masks, shuffled_batches
-from spider_utils.models.saved import load_network, select_device
+from spider_utils.models.saved import select_device
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import predict_masks
+from spider_utils.train.checkpoints import load_network
 from spider_utils.train.losses import boundary_loss, combined_loss
 from spider_utils.train.settings import TrainSettings
 from spider_utils.train.trainer import Slices, Trainer, class_iou, read_slices, train
@@ -407,19 +408,51 @@ def test_a_learning_rate_of_1e30_writes_nothing_that_could_be_taken_for_a_result
     assert not [path for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")]
 
 
+def put(part, **values):
+    """Set values in a part of a network's JSON."""
+    return lambda told: told.setdefault(part, {}).update(values)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda told: told["training"].update(width="8"), "width: expected 1 to 256, found '8'"),
-        (lambda told: told["training"].update(train_height=33), "train_height: expected a multiple of 32, found 33"),
-        (lambda told: told["training"].pop("train_width"), "train_width: expected 32 to 4096, found None"),
-        (lambda told: told["training"].update(neighbours=-1), "neighbours: expected 0 to 32, found -1"),
-        (lambda told: told["training"].update(model="vnet"), "model: expected one of paper_text, .*, found 'vnet'"),
-        (lambda told: told["training"].update(model=3), "expected the JSON that a training writes"),
+        (put("training", width="8"), "training: width: expected int, found '8'; mend it, or use the version that"),
+        (put("training", width=7.5), "training: width: expected int, found 7.5"),
+        (put("training", width=8.0), "training: width: expected int, found 8.0"),
+        (put("training", width=True), "training: width: expected int, found True"),
+        (put("training", width=10**9), "training: width: expected 1 to 256, found 1000000000"),
+        (put("training", width=None), "training: width: expected int, found None"),
+        (put("training", train_height=33), "training: train_height: expected a multiple of 32, found 33"),
+        (put("training", train_height=64.0), "training: train_height: expected int, found 64.0"),
+        (lambda told: told["training"].pop("train_width"), "training: expected model, .*, found no train_width"),
+        (put("training", neighbours=-1), "training: neighbours: expected 0 to 32, found -1"),
+        (put("training", neighbours=0.5), "training: neighbours: expected int, found 0.5"),
+        (put("training", model="vnet"), "training: model: expected one of paper_text, .*, found 'vnet'"),
+        (put("training", model=3), "training: model: expected str, found 3"),
+        (put("training", deep_supervision="no"), "training: deep_supervision: expected bool, found 'no'"),
+        (put("training", in_channels=3), "training: parameter 'in_channels': not known; expected one of"),
+        (put("training", classes=7), "training: parameter 'classes': not known; expected one of"),
+        (put("training", learning_rate=math.nan), "training: learning_rate: expected more than 0 and less than inf"),
+        (put("data", preprocess={"geometry": "pad"}), "data: preprocess: expected store_height, .* no store_height"),
+        (put("data", preprocess={"geometry": "pad", "store_height": 64}), "data: preprocess: .*, found no store_width"),
+        (put("split", preprocess={"geometry": ["pad"]}), "split: preprocess: geometry: expected str, found"),
+        (put("split", preprocess={"geometry": "padded"}), "split: preprocess: geometry: expected one of stretch, pad"),
+        (put("data", preprocess={"intensity": "volume"}), "data: preprocess: intensity: expected one of slice_minmax"),
+        (put("data", preprocess={"store_height": 1e9}), "data: preprocess: store_height: expected int, found 1000000"),
+        (put("data", preprocess={"store_width": 0}), "data: preprocess: store_width: expected 32 to 4096, found 0"),
+        (put("data", preprocess={"size": 64}), "data: preprocess: parameter 'size': not known"),
+        (put("data", preprocess=None), "data: preprocess: expected settings, found None"),
+        (put("split", settings=[]), r"split: settings: expected settings, found \[\]"),
+        (put("split", settings={"fold": 7}), "split: settings: fold: expected 0 <= fold < folds, found fold 7 of 5"),
+        (put("split", train=["5"]), r"split: train: expected a list of patients' numbers, found \['5'\]"),
+        (
+            put("trained_on", patients="5, 7"),
+            "trained_on: patients: expected a list of patients' numbers, found '5, 7'",
+        ),
+        (lambda told: told.pop("training"), "expected the JSON that a training writes"),
         (lambda told: told.update(training=[]), "expected the JSON that a training writes"),
         (lambda told: told.update(inference="cleanup"), "expected the JSON that a training writes"),
-        (lambda told: told["training"].update(heads=4), "training: expected some of .*, found 'heads'"),
-        (lambda told: told.update(inferrence={}), "expected some of .*inference.*, found 'inferrence'; mend the name"),
+        (lambda told: told.update(inferrence={}), "expected some of .*inference.*, found 'inferrence'; mend it"),
     ],
 )
 def test_a_description_of_a_network_that_cannot_be_is_named(change, message, uncut, tmp_path):
@@ -430,6 +463,20 @@ def test_a_description_of_a_network_that_cannot_be_is_named(change, message, unc
     (tmp_path / "best.safetensors").write_bytes((folder / "best.safetensors").read_bytes())
     with pytest.raises(SpiderError, match=f"best.json: {message}"):
         ready_network(tmp_path / "best.safetensors", "cpu")
+
+
+def test_a_network_that_is_wider_than_its_weights_is_refused_before_it_is_built(uncut, tmp_path, monkeypatch):
+    folder, _ = uncut
+    told = json.loads((folder / "best.json").read_text())
+    told["training"] |= {"model": "unetpp", "width": 256}  # 2.4 GB
+    (tmp_path / "best.json").write_text(json.dumps(told))
+    (tmp_path / "best.safetensors").write_bytes((folder / "best.safetensors").read_bytes())
+    built = []
+    network = TrainSettings.network
+    monkeypatch.setattr(TrainSettings, "network", lambda self: built.append(network(self)) or built[-1])
+    with pytest.raises(SpiderError, match=r"does not hold the network that best.json names \(decoder.0.0.bias is \["):
+        load_network(tmp_path / "best.safetensors", torch.device("cpu"))
+    assert {value.device.type for one in built for value in one.state_dict().values()} == {"meta"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}      ", b"no safetensors at all"])

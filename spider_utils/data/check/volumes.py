@@ -12,7 +12,8 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.check.findings import ERROR, WARNING, Finding
-from spider_utils.data.labels import CANAL_LABEL, four_classes
+from spider_utils.data.labels import CANAL_LABEL
+from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.pose import acquired_axis, posed_grid, sagittal_angle
 from spider_utils.data.spider import geometry_differences
 from spider_utils.data.volumes import reading_notes
@@ -114,7 +115,7 @@ def other_geometry(where: str, mask: Mask) -> list[Finding]:
 
 def unknown_labels(where: str, mask: Mask) -> list[Finding]:
     try:
-        four_classes(mask.values)
+        refuse_foreign(mask.values)
     except SpiderError as error:
         problem, _, remedy = str(error).removeprefix("label map: ").rpartition("; ")
         return [Finding(ERROR, where, problem, remedy)]

@@ -5,6 +5,7 @@ ITK believes a header that contradicts its file, and some headers and file names
 
 import math
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import SimpleITK as sitk
 from spider_utils.common.errors import SpiderError
 
 MOST_VOXELS = 2**28  # 1 GiB in float32, as a volume is segmented; SPIDER's largest has 2**26
+MOST_BYTES = 4 * MOST_VOXELS
+LARGEST = 1e30  # of a voxel's value: float32, in which slices are scaled, has room for differences of such
 COSINE_TOLERANCE = 1e-2  # of an axis' length and of the cosine between two axes
 READ_TOLERANCE = 1e-3  # between a place as ITK reads it and as the header says, in mm and of a cosine
 SUFFIX_OF = {"NRRD": ".nrrd", "MetaImage": ".mha", "NIfTI": ".nii"}
@@ -77,6 +80,9 @@ def check_header(path: Path, header: Header) -> None:
     if not 0 < math.prod(header.size) <= MOST_VOXELS:
         size = " x ".join(map(str, header.size))
         raise refusal(path, f"1 to {MOST_VOXELS} voxels", size, "mend its header, or cut the volume to the spine")
+    voxel_bytes = math.prod(header.size) * header.stored.itemsize
+    if voxel_bytes > MOST_BYTES:
+        raise refusal(path, f"at most {MOST_BYTES} bytes of voxels", str(voxel_bytes), "store it as float32 or int16")
     check_spacing(path, header.spacing)
     for place in header.places:
         check_axes(path, place.direction)
@@ -93,6 +99,14 @@ def check_axes(path: Path, direction: np.ndarray) -> None:
     if not np.allclose(direction.T @ direction, np.eye(DIMENSIONS), rtol=0, atol=COSINE_TOLERANCE):
         found = ", ".join(f"{value:.4g}" for value in direction.ravel())
         raise refusal(path, "three axes at right angles", f"the direction cosines {found}")
+
+
+def check_values(path: Path, parts: Iterable[np.ndarray]) -> None:
+    """Raise SpiderError where voxels of floating point, given part by part, are NaN, infinite or beyond reason."""
+    wrong = sum(int((~((part >= -LARGEST) & (part <= LARGEST))).sum()) for part in parts)
+    if wrong:
+        found = f"{wrong} that are NaN or infinite, or larger"
+        raise refusal(path, f"voxels within {LARGEST:g} of 0", found, "mend or remove it")
 
 
 def place_as_read(path: Path, header: Header, reader: sitk.ImageFileReader) -> Place:

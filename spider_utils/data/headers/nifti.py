@@ -32,15 +32,16 @@ QUATERNION_TOLERANCE = 1e-5  # of its length: what rounding makes of 1
 SCALE_TOLERANCE = 1e-3  # of a spacing: between pixdim and sform
 MOST_DEGREES = 45.0  # between the two forms' axes: beyond, they run to different sides of the patient
 TO_LPS = np.array([-1.0, -1.0, 1.0])  # from RAS
+FORMS = ((76, "4f"), (252, "2h18f"))  # pixdim with the qform's side; both codes, quaternion and offset, sform
 
 Field = Callable[[str, int], tuple]  # gives numbers of a header by their format and place, see `struct`
 
 
 def read_nifti(path: Path) -> Header:
     """Read the header of a .nii or .nii.gz file. Raises SpiderError on what is missing or cannot be true."""
-    packed = path.name.lower().endswith(".gz")
+    packed = _is_packed(path)
     start = _start(path, packed)
-    order = next((one for one in "<>" if start[:4] == struct.pack(f"{one}i", HEADER_BYTES)), "")
+    order = _order(start)
     if not order or len(start) < HEADER_BYTES:
         raise _other(path, start)
 
@@ -59,7 +60,7 @@ def read_nifti(path: Path) -> Header:
     if bits != 8 * stored.itemsize:
         raise refusal(path, f"{8 * stored.itemsize} bits a voxel, as its datatype {code} says", f"bitpix {bits}")
     offset = field("f", 108)[0]
-    if not (offset >= LEAST_OFFSET and offset == int(offset)):
+    if not (offset >= LEAST_OFFSET and offset.is_integer()):
         raise refusal(path, f"the voxels from byte {LEAST_OFFSET} or later on", f"vox_offset {offset:g}")
     unit = start[123] & 7
     if unit in UNITS:
@@ -94,6 +95,27 @@ def read_plainly(path: Path, header: Header) -> sitk.Image:
     volume.SetOrigin(place.origin.tolist())
     volume.SetDirection(place.direction.ravel().tolist())
     return volume
+
+
+def carry_forms(source: Path, target: Path) -> None:
+    """Give a written file on another's grid that one's qform and sform, and their codes; SimpleITK writes one place."""
+    packed = _is_packed(target)
+    content = bytearray(gzip.decompress(target.read_bytes()) if packed else target.read_bytes())
+    told = _start(source, _is_packed(source))
+    for offset, numbers in FORMS:
+        struct.pack_into(
+            _order(content) + numbers, content, offset, *struct.unpack_from(_order(told) + numbers, told, offset)
+        )
+    target.write_bytes(gzip.compress(content, mtime=0) if packed else content)
+
+
+def _is_packed(path: Path) -> bool:
+    return path.name.lower().endswith(".gz")
+
+
+def _order(start: bytes | bytearray) -> str:
+    """Return the byte order of a header as `struct` names it; "" where it is none of NIfTI-1."""
+    return next((one for one in "<>" if start[:4] == struct.pack(f"{one}i", HEADER_BYTES)), "")
 
 
 def _start(path: Path, packed: bool) -> bytes:

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+import numpy as np
+
 from spider_utils.data.headers.header import Header, refusal
 
 CHUNK_BYTES = 1 << 20
@@ -37,6 +39,17 @@ def unpacked(path: Path, header: Header) -> Iterator[bytes]:
         yield from (
             _inflated(path, file, header.packing) if header.packing else iter(lambda: file.read(CHUNK_BYTES), b"")
         )
+
+
+def stored_values(path: Path, header: Header) -> Iterator[np.ndarray]:
+    """Yield the voxels as they are stored, (n,) of the header's type, in pieces."""
+    skip, rest = header.skip, b""
+    for chunk in unpacked(path, header):
+        part = rest + chunk[skip:]
+        skip -= min(skip, len(chunk))
+        whole = len(part) - len(part) % header.stored.itemsize
+        yield np.frombuffer(part[:whole], header.stored)
+        rest = part[whole:]
 
 
 def _inflated(path: Path, file: BinaryIO, packing: str) -> Iterator[bytes]:
