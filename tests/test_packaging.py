@@ -19,8 +19,11 @@ import spider_utils
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-REQUIREMENTS = [Requirement(line) for line in (*PROJECT["dependencies"], *EXTRAS["lab"], *EXTRAS["dev"])]
-CLUSTER = {"engine.py": {"distributed"}}  # imported where an option asks for it, and told to be missing if it is
+REQUIREMENTS = [
+    Requirement(line) for line in (*PROJECT["dependencies"], *EXTRAS["lab"], *EXTRAS["dev"], *EXTRAS["peers"])
+]
+# Imported where an option or a study asks for it, and told to be missing if it is.
+OPTIONAL = {"engine.py": {"distributed"}, "nnunet.py": {"nnunetv2"}}
 PINS = dict(
     line.split("==")
     for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
@@ -40,7 +43,7 @@ def test_environment_yml_lists_nothing_of_its_own():
 def test_the_makefile_installs_the_same():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     assert "-c constraints.txt -e '.[lab,dev]'" in makefile
-    assert set(EXTRAS) == {"lab", "dev", "cluster"}
+    assert set(EXTRAS) == {"lab", "dev", "cluster", "peers"}
     assert set(EXTRAS["cluster"]) <= set(EXTRAS["dev"])  # so that its tests run
 
 
@@ -66,7 +69,7 @@ def test_the_package_imports_only_what_it_requires():
         for name in _imported(ast.parse(path.read_text(encoding="utf-8"))) - {"spider_utils", "google"}:
             if name not in sys.stdlib_module_names:
                 names = {canonicalize_name(one) for one in distributions.get(name, [name])}
-                if not names & (required | CLUSTER.get(path.name, set())):
+                if not names & (required | OPTIONAL.get(path.name, set())):
                     undeclared.add(f"{path.name}: {name}")
     assert not undeclared
 
@@ -116,13 +119,14 @@ def test_light_modules_do_not_import_heavy_packages():
 
 
 def test_training_needs_neither_simpleitk_nor_jupyter_nor_matplotlib():
-    """Nor do studies, but those of volumes and of errors, which need SimpleITK."""
+    """Nor do studies, but those of volumes and of errors and nnU-Net, which need SimpleITK."""
     package = ROOT / "spider_utils"
     modules = ["data.store", "data.splits"]
     modules += [f"{name}.{path.stem}" for name in ("models", "train") for path in (package / name).glob("[a-z]*.py")]
     studies = {path.stem for path in (package / "studies").glob("[a-z]*.py")}
     modules += [
-        f"studies.{name}" for name in sorted(studies - {"volumes", "roundtrip", "bodies", "errors", "counting"})
+        f"studies.{name}"
+        for name in sorted(studies - {"volumes", "roundtrip", "bodies", "errors", "counting", "nnunet"})
     ]
     code = "import sys; " + "; ".join(f"import spider_utils.{name}" for name in modules)
     code += "; print([name for name in ('SimpleITK', 'IPython', 'papermill', 'matplotlib') if name in sys.modules])"

@@ -32,10 +32,21 @@ def dice_table(counts: pd.DataFrame, keys: tuple[str, ...] = ("arm", "epoch")) -
     return pd.DataFrame(rows)
 
 
+def at_their_ends(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return the counts of each arm's last epoch, all under the highest number, where arms end at different epochs."""
+    ends = counts.groupby("arm")["epoch"].transform("max")
+    if ends.nunique() == 1:
+        return counts
+    return counts[counts["epoch"] == ends].assign(epoch=ends.max())
+
+
 def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
-    """Return how far each arm's Dice lies above the reference arm's, as `dice_table` does, at every common epoch."""
+    """Return how far each arm's Dice lies above the reference arm's, as `dice_table` does, at every common epoch.
+
+    Arms of different lengths are compared at their ends alone.
+    """
     rows = []
-    for epoch, part in counts.groupby("epoch", sort=True):
+    for epoch, part in at_their_ends(counts).groupby("epoch", sort=True):
         arms = {arm: replicated_dice(own) for arm, own in part.groupby("arm", sort=False)}
         having = {arm: patients_with(own) for arm, own in part.groupby("arm", sort=False)}
         base = arms.pop(reference, {})  # without it there is nothing to compare with, and no row

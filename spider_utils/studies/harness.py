@@ -6,7 +6,7 @@ them. All arms of a study take the same number of steps: they train on the same 
 draw the same number of them an epoch (`epoch_slices`) from all that an arm may learn from.
 
 DIR/study.json                         the study, the data and the settings of every training
-DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, scores of the last epoch, cpu_seconds.json
+DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, scores of the last epoch, cpu.json
 DIR/overlap.csv                        counts of every held-out slice and class: arm, seed, fold, epoch, ...
 
 Trainings run in parallel processes, one thread each. What is finished is not done again; what is cut off goes on.
@@ -15,10 +15,12 @@ Trainings run in parallel processes, one thread each. What is finished is not do
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import pandas as pd
+import torch
 from torch import nn
 from tqdm.auto import tqdm
 
@@ -35,14 +37,15 @@ from spider_utils.evaluate.scores import SliceScores, read_scores, write_metrics
 from spider_utils.models.saved import select_device
 from spider_utils.predict.network import ReadyNetwork
 from spider_utils.predict.segment import predict_rows
-from spider_utils.runs.stages import deal, score_rows, train_rows
+from spider_utils.runs.stages import Rows, deal, score_rows, train_rows
+from spider_utils.studies.clock import CpuClock, cpu_minutes
 from spider_utils.studies.engine import one_thread, run_parallel
+from spider_utils.studies.peers import USED, PeerSettings, Segment, refuse_missing, train_peer
 from spider_utils.studies.study_file import Study
 from spider_utils.train.checkpoints import STATE, refuse_other_training, write_network
 from spider_utils.train.settings import TrainSettings
 
 NOTE = "training.json"  # written last: without it a training is not finished
-CPU_FILE = "cpu_seconds.json"  # processor time of each epoch, by its number; without scoring
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,7 @@ class Training:
     split: SplitSettings
     settings: TrainSettings
     score_epochs: tuple[int, ...]
+    peer: PeerSettings = PeerSettings()
 
     @property
     def place(self) -> Path:
@@ -66,7 +70,7 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
 
     All of them get the number of training slices of the smallest training side, unless they draw so many an epoch.
     """
-    groups = {"split": SplitSettings, "training": TrainSettings}
+    groups = {"split": SplitSettings, "training": TrainSettings, "peer": PeerSettings}
     drafts = []
     for seed in study.seeds:
         for fold in range(study.folds):
@@ -91,7 +95,7 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
         split = replace(made["split"], train_slices=slices)
         last = made["training"].epochs
         marks = tuple(epoch for epoch in study.score_epochs if epoch < last) + (last,)
-        trainings.append(Training(name, seed, fold, split, made["training"], marks))
+        trainings.append(Training(name, seed, fold, split, made["training"], marks, made["peer"]))
     return trainings
 
 
@@ -100,10 +104,12 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
 
     `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. `scheduler`: the
     address of a Dask scheduler whose workers do it instead (see `engine`). After every training trainings.csv is
-    written anew. Raises SpiderError when the folder holds a study of other data or other settings, or another process
-    is at work there.
+    written anew. Raises SpiderError when the folder holds a study of other data or other settings, another process
+    is at work there, or a peer is not installed.
     """
     out, trainings = Path(out), plan(study, store.table)
+    for one in trainings:
+        refuse_missing(one.peer)
     with alone(out, "a study"):
         wanted = [one for one in trainings if not is_done(one, store.info, out)]
         write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
@@ -139,8 +145,11 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
 
 def made_from(training: Training, data: dict) -> dict:
     """Return all that decides a training's result, flat, as JSON holds it."""
-    made = asdict(training.split) | asdict(training.settings) | {"score_epochs": training.score_epochs}
-    made.pop("device")
+    settings = asdict(training.settings)
+    settings.pop("device")
+    if training.peer.peer:
+        settings = {name: settings[name] for name in USED} | asdict(training.peer)
+    made = asdict(training.split) | settings | {"score_epochs": training.score_epochs}
     return json.loads(json.dumps(made | {"fingerprint": data["fingerprint"], "preprocess": data["preprocess"]}))
 
 
@@ -153,36 +162,52 @@ def run_training(training: Training, store_path: Path, out: Path) -> str:
 def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     start = time.monotonic()
     store, folder = open_store(store_path), out / "trainings" / training.place
-    settings, device = training.settings, select_device(training.settings.device)
     split, rows = deal(store, training.split)
-    begun, spent = time.process_time(), read_json(folder / CPU_FILE)
+    about, clock = made_from(training, store.info), CpuClock(folder)
+
+    def score(epoch: int, segment: Segment) -> None:
+        if epoch in training.score_epochs:
+            last = epoch == training.score_epochs[-1]
+            score_rows(store, rows["test"], segment(rows["test"]), folder, f"overlap_{epoch}.csv", boundaries=last)
+
+    if training.peer.peer:
+        facts = train_peer(training.peer, training.settings, store, rows, folder, about, clock, score)
+    else:
+        facts = _train_network(training, store, rows, folder, about, clock, score)
+    seconds, epochs = time.monotonic() - start, training.settings.epochs
+    facts |= {"made_from": about, "train_slices": len(rows["train"]), "held_out_slices": len(rows["test"])}
+    facts |= {"leaky": split.leaky, "seconds_of_last_session": round(seconds), "threads": torch.get_num_threads()}
+    facts |= {"cpu_minutes": {epoch: cpu_minutes(folder, epoch) for epoch in training.score_epochs}}
+    device = str(select_device(training.settings.device))
+    write_json(folder / NOTE, facts | {"provenance": provenance({}, store.info["fingerprint"], device)})
+    (folder / STATE).unlink(missing_ok=True)  # its weights are in best.safetensors
+    return f"{training.place}: {epochs} epochs, foreground Dice {final_dice(training, out):.4f}, {seconds:.0f} s"
+
+
+def _train_network(
+    training: Training,
+    store: SliceStore,
+    rows: Rows,
+    folder: Path,
+    about: dict,
+    clock: CpuClock,
+    score: Callable[[int, Segment], None],
+) -> dict:
+    """Train one of our networks, or go on where it was cut off, as `peers.train_peer` does; return facts of it."""
+    settings, device = training.settings, select_device(training.settings.device)
 
     def after_epoch(epoch: int, model: nn.Module) -> None:
-        nonlocal begun
-        spent[str(epoch)] = round(time.process_time() - begun, 2)
-        write_json(folder / CPU_FILE, spent)
-        score(epoch, model)
-        begun = time.process_time()
+        clock.lap(epoch)
+        now = settings.at(epoch)
+        network = ReadyNetwork(model, device, now.size, now.neighbours)
+        score(epoch, lambda held: predict_rows(network, store, held))
+        if epoch in training.score_epochs[:-1]:
+            description = {"training": asdict(now), "best": {"epoch": epoch}}
+            write_network(model, description, snapshot(folder, epoch))
+        clock.restart()
 
-    def score(epoch: int, model: nn.Module) -> None:
-        if epoch not in training.score_epochs:
-            return
-        last, now = epoch == training.score_epochs[-1], settings.at(epoch)
-        masks = predict_rows(ReadyNetwork(model, device, now.size, now.neighbours), store, rows["test"])
-        score_rows(store, rows["test"], masks, folder, f"overlap_{epoch}.csv", boundaries=last)
-        if not last:
-            network = {"training": asdict(now), "best": {"epoch": epoch}}
-            write_network(model, network, snapshot(folder, epoch))
-
-    about = {"split": made_from(training, store.info)}
-    log = train_rows(store, rows, settings, folder, about, after_epoch=after_epoch)
-    seconds = time.monotonic() - start
-    facts = {"made_from": about["split"], "train_slices": len(rows["train"])}
-    facts |= {"held_out_slices": len(rows["test"]), "leaky": split.leaky, "seconds_of_last_session": round(seconds)}
-    facts |= {"cpu_seconds": round(sum(spent.values()))}
-    write_json(folder / NOTE, facts | {"provenance": provenance({}, store.info["fingerprint"], str(device))})
-    (folder / STATE).unlink(missing_ok=True)  # its weights are in best.safetensors
-    return f"{training.place}: {len(log)} epochs, foreground Dice {final_dice(training, out):.4f}, {seconds:.0f} s"
+    train_rows(store, rows, settings, folder, {"split": about}, after_epoch=after_epoch)
+    return {"epoch_slices": settings.epoch_slices or len(rows["train"]), "batch_size": settings.batch_size}
 
 
 def snapshot(folder: Path, epoch: int) -> Path:
@@ -214,7 +239,9 @@ def training_table(trainings: list[Training], out: Path) -> pd.DataFrame:
     for one in trainings:
         note = json.loads((out / "trainings" / one.place / NOTE).read_text(encoding="utf-8"))
         made = note.pop("provenance")
-        note.pop("made_from")
+        for name in ("made_from", "network"):
+            note.pop(name, None)
+        note |= {"cpu_minutes": note.get("cpu_minutes", {}).get(str(one.settings.epochs))}
         row = {"arm": one.arm, "seed": one.seed, "fold": one.fold, "epochs": one.settings.epochs}
         row |= {"foreground_dice": final_dice(one, out)} | note
         code = {"code": str(made["code"]["commit"])[:8], "modified": made["code"]["modified"]}

@@ -1,8 +1,9 @@
 """Arms of a study patient by patient: each patient's scores, and what an arm changes in them beside the reference arm.
 
-A patient's Dice is that of its pixels pooled, the mean of the three foreground classes. HD95 and ASD are means over the
-patient's slices, then over the three classes. A slice with a class in exactly one of the two masks has no distance
-of it; how often that happens is counted as `missed`, since an arm that misses more is spared its worst distances.
+A patient's Dice is that of its pixels pooled, the mean of the three foreground classes. HD95, ASD and NSD (at 1 mm, or
+1 px) are means over the patient's slices, then over the three classes. A slice with a class in exactly one of the two
+masks has no HD95 and ASD of it (its NSD is 0); how often that happens is counted as `missed`, since an arm that misses
+more is spared its worst distances.
 
 Differences are arm minus reference, patient by patient. The Wilcoxon signed-rank test (Wilcoxon 1945) asks whether they
 lie around 0; its p values are adjusted over all arms of a metric (Holm 1979), so that the chance of one false alarm
@@ -26,8 +27,8 @@ from spider_utils.evaluate.overlap import pooled_dice
 from spider_utils.evaluate.scores import SliceScores
 from spider_utils.studies.harness import Training, read_final_scores
 
-DISTANCES = ("hd95", "asd")
-COMPARED = ("dice", *DISTANCES)
+BOUNDARIES = ("hd95", "asd", "nsd_1")
+COMPARED = ("dice", *BOUNDARIES)
 LEVEL = 0.05  # of the adjusted p value
 BETTER = {name: 1 if METRICS[name].higher_is_better else -1 for name in COMPARED}  # the sign of an improvement
 
@@ -40,7 +41,7 @@ def study_patients(trainings: list[Training], out: Path) -> pd.DataFrame:
 
 
 def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
-    """Return a row for every arm, seed and patient: these, slices, dice, hd95, asd, unit (of both) and missed.
+    """Return a row for every arm, seed and patient: these, slices, dice, hd95, asd, nsd_1, unit and missed.
 
     Scores without a column seed are those of seed 0. `missed` counts the pairs of a slice and a foreground class with
     the class in exactly one of the two masks. A patient without a value in one of the three classes has NaN. Raises
@@ -53,10 +54,10 @@ def patient_table(scores_by_arm: dict[str, SliceScores]) -> pd.DataFrame:
         if len(units) != 1:
             raise SpiderError(f"arm '{arm}': expected distances of one unit, found {', '.join(units) or 'no slice'}")
         table, keys = (table if "seed" in table else table.assign(seed=0)), ["seed", "patient"]
-        means = table.groupby([*keys, "class"])[list(DISTANCES)].mean().unstack("class")
+        means = table.groupby([*keys, "class"])[list(BOUNDARIES)].mean().unstack("class")
         part = pd.DataFrame({"slices": table.drop_duplicates(["seed", "series", "slice_index"]).groupby(keys).size()})
         part["dice"] = pooled_dice(table, keys).mean(axis=1, skipna=False)
-        for name in DISTANCES:
+        for name in BOUNDARIES:
             part[name] = means[name].reindex(columns=list(FOREGROUND)).mean(axis=1, skipna=False)
         part = part.assign(unit=units[0], missed=table.groupby(keys)["missed"].sum().astype(int))
         parts.append(part.rename_axis(keys).reset_index().assign(arm=arm))

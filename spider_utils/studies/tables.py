@@ -14,7 +14,7 @@ from spider_utils.evaluate.scores import summarise
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.by_sequence import sequence_tables
 from spider_utils.studies.compare import dice_table, difference_table
-from spider_utils.studies.cost import cost_table
+from spider_utils.studies.cost import cost_table, length_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
 from spider_utils.studies.options import option_names, option_tables, try_options
 from spider_utils.studies.paired import paired_table, study_patients
@@ -25,8 +25,8 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     """Run a study of the harness and return its tables.
 
     All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, and those with `options` what these are worth. On several sequences, by_sequence and differences_by_sequence
-    stand for what would mix them.
+    cost, those with `options` what these are worth, and those with a peer lengths. On several sequences, by_sequence
+    and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
@@ -45,6 +45,8 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     if study.reference in titles:
         tables["paired"] = paired_table(tables["patients"], study.reference, titles, kinds)
         tables["cost"] = cost_table(trainings, out, study.reference, titles)
+    if any(one.peer.peer for one in trainings):
+        tables["lengths"] = length_table(trainings, out, titles)
     if study.options:
         tried = [one for one in trainings if one.arm == study.options]
         try_options(tried, ways, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)

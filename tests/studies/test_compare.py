@@ -89,3 +89,12 @@ def test_epochs_are_not_mixed():
     both = pd.concat([counts("a", A), counts("a", {1: [(1, 9, 9)], 2: [(1, 9, 9)]}, epoch=2)])
     table = dice_table(both).query("aggregation == 'pooled' and `class` == 'canal'").set_index("epoch")["value"]
     assert table[1] == pytest.approx(90 / 110) and table[2] == pytest.approx(0.1)
+
+
+def test_arms_of_different_lengths_are_compared_at_their_ends():
+    """At epoch 2 the longer arm is half done: it must not be compared there with one that is finished."""
+    better, worse = {1: [(10, 0, 0)], 2: [(10, 0, 0)]}, {1: [(0, 10, 10)], 2: [(0, 10, 10)]}
+    short = pd.concat([counts("short", worse, 1), counts("short", worse, 2)])
+    long = pd.concat([counts("long", worse, 2), counts("long", better, 6)])
+    table = difference_table(pd.concat([short, long]), "short").query("aggregation == 'pooled' and `class` == 'discs'")
+    assert table[["arm", "epoch", "difference"]].values.tolist() == [["long", 6, 1.0]]

@@ -9,7 +9,7 @@ import torch
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import SplitSettings
 from spider_utils.models.build import build_model, count_parameters
-from spider_utils.studies.cost import cost_table, network_cost
+from spider_utils.studies.cost import cost_table, length_table, network_cost
 from spider_utils.studies.harness import NOTE, Training
 from spider_utils.train.settings import TrainSettings
 
@@ -59,3 +59,24 @@ def test_counting_draws_no_random_numbers():
 def test_a_study_without_its_reference_arm(tmp_path):
     with pytest.raises(SpiderError, match="reference arm 'base'.*wide"):
         cost_table(finished(tmp_path, "wide", [1]), tmp_path, "base")
+
+
+def test_what_was_seen_and_taken_by_each_scored_epoch(tmp_path):
+    trainings = finished(tmp_path, "ours", [1, 1])
+    for one, minutes in zip(trainings, (8.0, 0.0), strict=True):
+        note = {"epoch_slices": 50, "cpu_minutes": {"1": minutes}, "batch_size": 4, "threads": 1}
+        note |= {"provenance": {"device": {"name": "a core"}}}
+        (tmp_path / "trainings" / one.place / NOTE).write_text(json.dumps(note))
+    (row,) = length_table(trainings, tmp_path, {"ours": "our own"}).to_dict("records")
+    assert row == {"arm": "ours", "title": "our own", "epoch": 1, "slices": 50, "cpu_minutes": 4.0} | {
+        "batch_size": 4, "threads": 1, "device": "a core", "trainings": 2,
+    }  # fmt: skip
+
+
+def test_a_peer_tells_its_networks_cost_itself(tmp_path):
+    trainings = finished(tmp_path, "base", [1]) + finished(tmp_path, "peer", [1])
+    note = {"seconds_of_last_session": 1, "network": {"parameters": 33_000_000, "multiply_adds": 18}}
+    (tmp_path / "trainings" / trainings[1].place / NOTE).write_text(json.dumps(note))
+    table = cost_table(trainings, tmp_path, "base").set_index("arm")
+    assert table.loc["peer", ["parameters", "multiply_adds"]].tolist() == [33_000_000, 18]
+    assert table.loc["base", "parameters"] == count_parameters(build_model("paper_text", width=2))

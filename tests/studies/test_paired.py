@@ -39,7 +39,7 @@ def scores(patients: list[int], shifts: list[int], without: tuple[int, int] | No
 
 def per_patient(arm: str, dice: list[float], hd95: list[float] | None = None, seed: int = 0) -> pd.DataFrame:
     table = pd.DataFrame({"arm": arm, "seed": seed, "patient": range(len(dice)), "slices": 1, "dice": dice})
-    return table.assign(hd95=hd95 or 3.0, asd=1.0, unit="px", missed=0)
+    return table.assign(hd95=hd95 or 3.0, asd=1.0, nsd_1=0.5, unit="px", missed=0)
 
 
 def row_of(table: pd.DataFrame, arm: str, metric: str = "dice") -> pd.Series:
@@ -57,6 +57,7 @@ def test_a_patients_dice_is_of_its_pooled_pixels_and_its_distances_are_means():
     np.testing.assert_allclose(table["dice"], [(100 + 60) / 200, 0.8])
     np.testing.assert_allclose(table["hd95"], [(0 + 4) / 2, 2])
     assert table["asd"].between(0.1, table["hd95"]).all()
+    assert patient_table({"a": scores([7, 8, 9], [0, 1, 4])})["nsd_1"].between([1, 1, 0.2], [1, 1, 0.6]).all()
 
 
 def test_a_class_that_is_missed_is_counted_and_has_no_distance():
@@ -66,7 +67,9 @@ def test_a_class_that_is_missed_is_counted_and_has_no_distance():
     assert whole["hd95"] == pytest.approx(3)
     assert table["hd95"] == pytest.approx((3 + 3 + 2) / 3)  # the discs of the first slice alone
     assert table["dice"] == pytest.approx((0.7 + 0.7 + 2 * 80 / (200 + 100)) / 3)
+    there = patient_table({"a": scores([7], [2])}).iloc[0]
     never = patient_table({"a": scores([7], [2], without=(0, 3))}).iloc[0]
+    assert never["nsd_1"] == pytest.approx(there["nsd_1"] * 2 / 3)  # 0 for the discs
     assert np.isnan(never["hd95"]) and np.isnan(never["asd"]) and never["dice"] == pytest.approx(1.6 / 3)
 
 
