@@ -185,4 +185,4 @@ def test_the_command_needs_a_study_and_writes_its_tables(study, tmp_path, capsys
         "study": "resolution", "source": "released", "trained": out.name, "arm": "unseen",
     }  # fmt: skip
     paired = pd.read_csv(tmp_path / "o" / "resolution_paired.csv")
-    assert set(paired["reference"]) == {AS_IS} and set(paired["metric"]) == {"dice", "hd95", "asd"}
+    assert set(paired["reference"]) == {AS_IS} and set(paired["metric"]) == {"dice", "hd95", "asd", "nsd_1"}
