@@ -25,7 +25,7 @@ def training_lengths(dice: pd.DataFrame, differences: pd.DataFrame, *, source: s
     arms = list(dict.fromkeys(differences["arm"]))
     figure, axes = new_figure(-(-(len(arms) + 1) // COLUMNS), COLUMNS, size=(13.0, 7.3), grid="y", sharex=True)
     panels = list(axes.flat)
-    base = dice[dice["arm"] == reference]
+    base = dice[dice["arm"] == reference].sort_values("epoch")
     intervals(panels[0], *(base[name] for name in ("epoch", "value", "ci_low", "ci_high")), fmt="o-", color="#000000")
     panels[0].set_title(f"Reference: {wrapped(titles[reference])}", fontsize=11)
     panels[0].set_ylabel("Dice")
