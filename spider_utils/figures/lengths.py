@@ -1,5 +1,7 @@
 """Training length: Dice on unseen patients over the epochs, and each arm's difference to the reference arm."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,7 +60,7 @@ def difference_curve(axes: Axes, table: pd.DataFrame) -> None:
         sure = row.ci_low > 0 or row.ci_high < 0
         colour = SURE_COLOUR if sure else PLAIN_COLOUR
         face = colour if sure else "white"
-        look = {"color": colour, "markerfacecolor": face, "markersize": 7}
+        look: dict[str, Any] = {"color": colour, "markerfacecolor": face, "markersize": 7}
         intervals(axes, row.epoch, row.difference, row.ci_low, row.ci_high, **look)
 
 

@@ -1,6 +1,6 @@
 """What each study answers with: its tables, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,9 @@ from spider_utils.studies.paired import paired_table, study_patients
 from spider_utils.studies.study_file import Study, Tables
 
 
-def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
+def trained_study(
+    study: Study, store: SliceStore, out: Path, workers: int, scheduler: str, finished: Sequence[Path | str] = ()
+) -> Tables:
     """Run a study of the harness and return its tables.
 
     All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
@@ -29,7 +31,7 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
     several sequences, by_sequence and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
-    counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
+    counts, trainings = run_study(study, store, out, workers, scheduler, finished), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
