@@ -24,9 +24,9 @@ from spider_utils.studies.study_file import Study, Tables
 def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
     """Run a study of the harness and return its tables.
 
-    All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, those with `options` what these are worth, and those with a peer lengths. On several sequences, by_sequence
-    and differences_by_sequence stand for what would mix them.
+    All have dice, differences, boundaries and trainings; those of `leakage` have its own besides, the others patients,
+    paired and cost, those with `options` what these are worth, and those with a peer lengths. On several sequences,
+    by_sequence and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
@@ -39,7 +39,7 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
         tables |= sequence_tables(counts, study.reference)
         tables["by_sequence"].insert(3, "title", tables["by_sequence"]["arm"].map(titles))
         return tables
-    if study.name == "leakage":
+    if study.name in leakage.STUDIES:
         return tables | leakage.tables(study, store, counts)
     tables["patients"] = study_patients(trainings, out)
     if study.reference in titles:
