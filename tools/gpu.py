@@ -85,9 +85,10 @@ def shared_store(out: Path, source: str | None, data_dir: str | None) -> SliceSt
 
 def pack_tables(out: Path, weights: bool) -> Path:
     """Pack the tables, figures and JSON of all studies, on demand the networks too; return the archive."""
+    top = out.resolve().name
     wanted = [path for name in STUDIES for glob in TABLES + weights * WEIGHTS for path in (out / name).glob(glob)]
-    named = {f"{out.name}/{path.relative_to(out)}": path for path in [out / "source.json", *wanted]}
-    return write_archive(out / f"{out.name}_tables.tar.gz", named)
+    named = {f"{top}/{path.relative_to(out)}": path for path in [out / "source.json", *wanted]}
+    return write_archive(out / f"{top}_tables.tar.gz", named)
 
 
 def pack(out: Path, source: str | None, data_dir: str | None, archive: Path, root: Path = REPOSITORY) -> None:
