@@ -26,8 +26,8 @@ def trained_study(
 ) -> Tables:
     """Run a study of the harness and return its tables.
 
-    All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, "length" order and remaining, those with `options` what these are worth, and those with a peer lengths. On
+    All have dice, differences, boundaries and trainings; those of `leakage` have its own besides, the others patients,
+    paired and cost, "length" order and remaining, those with `options` what these are worth, and those with a peer lengths. On
     several sequences, by_sequence and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
@@ -41,7 +41,7 @@ def trained_study(
         tables |= sequence_tables(counts, study.reference)
         tables["by_sequence"].insert(3, "title", tables["by_sequence"]["arm"].map(titles))
         return tables
-    if study.name == "leakage":
+    if study.name in leakage.STUDIES:
         return tables | leakage.tables(study, store, counts)
     tables["patients"] = study_patients(trainings, out)
     if study.reference in titles:
