@@ -27,8 +27,8 @@ def trained_study(
     """Run a study of the harness and return its tables.
 
     All have dice, differences, boundaries and trainings; those of `leakage` have its own besides, the others patients,
-    paired and cost, "length" order and remaining, those with `options` what these are worth, and those with a peer lengths. On
-    several sequences, by_sequence and differences_by_sequence stand for what would mix them.
+    paired and cost, "length" order and remaining, those with `options` what these are worth, and those with a peer
+    lengths. On several sequences, by_sequence and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler, finished), plan(study, store.table)
