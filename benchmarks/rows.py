@@ -2,10 +2,10 @@
 slows both; the medians over the runs.
 """
 
-import os
 import platform
 import statistics
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +16,15 @@ Side = Callable[[], Any] | list[str]  # a function of this process, or a command
 
 FILL_SECONDS = 0.3  # a function that is quicker is called as often as fills this time
 FASTER, MORE = "times as fast", "s more"  # peer's seconds over ours, at least the aim; ours less the peer's, at most
+# A command is started by a small process: its peak memory, as the system counts it, begins with that of its parent.
+LAUNCH = """
+import os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(time.perf_counter() - start, usage.ru_maxrss)
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
 
 
 class Skipped(Exception):
@@ -104,12 +113,6 @@ def timed_side(side: Side, calls: int, own_clock: bool) -> Timing:
 
 def run_command(command: list[str]) -> Timing:
     """Run a command. Raises CalledProcessError when it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - start
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command)
-    scale = 1 if platform.system() == "Darwin" else 1024
-    return Timing(seconds, usage.ru_maxrss * scale / 1e9)
+    done = subprocess.run([sys.executable, "-c", LAUNCH, *command], check=True, stdout=subprocess.PIPE, text=True)
+    seconds, peak = done.stdout.split()
+    return Timing(float(seconds), float(peak) * (1 if platform.system() == "Darwin" else 1024) / 1e9)
