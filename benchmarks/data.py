@@ -110,7 +110,7 @@ def monai_transforms(height: int, width: int) -> Callable:
             t.RandShiftIntensityd("image", prob=0.5, offsets=0.1),
             t.RandBiasFieldd("image", prob=0.5),
             t.RandGaussianSmoothd("image", prob=0.5, sigma_x=(0.5, 1), sigma_y=(0.5, 1)),
-            t.RandSimulateLowResolutiond("image", prob=0.5, zoom_range=(0.5, 0.5)),
+            t.RandSimulateLowResolutiond("image", prob=0.5, upsample_mode="bilinear", zoom_range=(0.5, 0.5)),
             t.RandGaussianNoised("image", prob=0.5, std=0.05),
         ]
     )  # fmt: skip

@@ -41,9 +41,7 @@ BOTH = ("cpu", "cuda")
 def settings_of(bench: Bench) -> TrainSettings:
     """Return the training that is measured."""
     height, width, channels = bench.sized((640, 512, 16) if bench.device == "cuda" else (320, 256, 8), (*TOY_SIZE, 2))
-    return TrainSettings(
-        train_height=height, train_width=width, width=channels, batch_size=BATCH, device=bench.device
-    )
+    return TrainSettings(train_height=height, train_width=width, width=channels, batch_size=BATCH, device=bench.device)
 
 
 def slices_of(bench: Bench) -> Slices:
