@@ -1,5 +1,5 @@
-"""What a row of the table is, and how it is measured: ours and a peer's side in one run, in turn, so that a busy machine
-slows both; the medians over the runs.
+"""What a row of the table is, and how it is measured: ours and a peer's side in one run, in turn, so that a busy
+machine slows both; the medians over the runs.
 """
 
 import platform
