@@ -5,9 +5,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import SimpleITK as sitk
 from torch import Tensor
 
 from benchmarks.rows import Bench
+from spider_utils.data.labels import CANAL_LABEL
 from spider_utils.data.preprocess import make_store
 from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import SOURCES, find_series
@@ -43,13 +45,20 @@ def sample_slices(bench: Bench, count: int, size: tuple[int, int]) -> tuple[Tens
 def phantom_volume(bench: Bench, folder: Path, name: str, kind: str, across_mm: float) -> Path:
     """Write a phantom's volume and mask, images/<name>.mha and masks/<name>.mha, compressed, as SPIDER's are.
 
-    `kind` is one of studies.roundtrip.SAMPLED, `across_mm` how much of the spine its slices cover (toy: little of it).
-    Returns the volume's path.
+    `kind` is one of studies.roundtrip.SAMPLED, `across_mm` how much of the spine its slices cover. Returns the volume's
+    path. (Toy: noise, and labels in it.)
     """
     paths = folder / "images" / f"{name}.mha", folder / "masks" / f"{name}.mha"
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    extent = bench.sized((across_mm, 300, 240), (10, 60, 48))
-    command = [sys.executable, "-c", MAKE, kind, *map(str, extent), *map(str, paths)]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    if bench.toy:
+        rng = np.random.default_rng(0)
+        for path, values in zip(paths, ([*range(300)], [0, 1, CANAL_LABEL, 201]), strict=True):
+            image = sitk.GetImageFromArray(rng.choice(np.array(values, np.int16), (6, 60, 48)))
+            image.SetSpacing((0.6, 0.6, 4.0))
+            image.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))  # sagittal slices
+            sitk.WriteImage(image, str(path), True)
+    else:
+        command = [sys.executable, "-c", MAKE, kind, str(across_mm), "300", "240", *map(str, paths)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return paths[0]

@@ -1,8 +1,8 @@
 """A volume by nnU-Net's predictor: python -m benchmarks.nnunet VOLUME OUTPUT.
 
 It reads, resamples, predicts slice by slice in tiles of its own and writes as it always does, with the shipped
-network's architecture (without neighbours) and, as ours, one look at each slice: mirroring is off. The plans are made so
-that a slice comes to the size that our network sees.
+network's architecture (without neighbours) and, as ours, one look at each slice: mirroring is off. The plans are made
+so that a slice comes to the size that our network sees.
 """
 
 import sys
@@ -46,11 +46,15 @@ def main(volume: str, output: str) -> None:
     """Segment a volume whose slices lie along its slowest axis."""
     ours = ready_network(device="cpu")
     image, about = SimpleITKIO().read_images([volume])
-    spacing = [step * count / side for step, count, side in zip(about["spacing"][1:], image.shape[2:], ours.size)]
-    manager = PlansManager(plans(ours.size, (spacing[0], spacing[1])))
+    (row_mm, column_mm), (rows, columns), (height, width) = about["spacing"][1:], image.shape[2:], ours.size
+    manager = PlansManager(plans(ours.size, (row_mm * rows / height, column_mm * columns / width)))
     told = ours.description["training"]
     network = build_model(told["model"], width=told["width"], activation=told["activation"]).eval()
-    dataset = {"channel_names": {"0": "MRI"}, "labels": {name: n for n, name in enumerate(CLASSES)}, "file_ending": ".mha"}
+    dataset = {
+        "channel_names": {"0": "MRI"},
+        "labels": {name: n for n, name in enumerate(CLASSES)},
+        "file_ending": ".mha",
+    }
     predictor = nnUNetPredictor(use_mirroring=False, device=torch.device("cpu"), allow_tqdm=False)
     weights = [network.state_dict()]
     configuration = manager.get_configuration(CONFIGURATION)

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
-from itertools import count
+from itertools import count, takewhile
 from pathlib import Path
 
 import numpy as np
@@ -128,17 +128,17 @@ def against_monai(bench: Bench) -> Pair:
 
 
 def monai_unet(wanted: int, size: tuple[int, int]) -> nn.Module:
-    """Return MONAI's U-Net whose multiply-adds of a slice are nearest to `wanted`."""
+    """Return the widest of MONAI's U-Nets that has at most `wanted` multiply-adds of a slice."""
     from monai.networks.nets import UNet
 
     def made(width: int) -> nn.Module:
         channels = [width * 2**level for level in range(5)]
         return UNet(2, 1, 4, channels, strides=(2, 2, 2, 2), num_res_units=2)
 
-    def distance(width: int) -> int:
-        return abs(multiply_adds(made(width), torch.zeros(1, 1, *size)) - wanted)
+    def fits(width: int) -> bool:
+        return multiply_adds(made(width), torch.zeros(1, 1, *size)) <= wanted
 
-    return made(min(range(2, 65, 2), key=distance))
+    return made(max(takewhile(fits, count(1)), default=1))
 
 
 def against_convolutions(bench: Bench) -> Pair:

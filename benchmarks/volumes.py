@@ -105,10 +105,12 @@ def volume_in_a_loop(bench: Bench) -> Pair:
         code = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(image.GetDirection())
         sitk.WriteImage(sitk.DICOMOrient(labels, code), str(bench.folder / "plain.mha"), True)
 
-    def ours() -> None:
-        predict_volumes(volume, bench.folder / "ours" / str(next(numbers)), device="cpu")
+    return Pair(lambda: segmented(volume, bench.folder / "ours" / str(next(numbers))), plain)
 
-    return Pair(ours, plain)
+
+def segmented(source: Path, output: Path) -> None:
+    """Segment a volume or a folder of them by `predict`."""
+    assert not predict_volumes(source, output, device="cpu").left_out
 
 
 def volume_by_nnunet(bench: Bench) -> Pair:
@@ -136,7 +138,7 @@ def many_volumes(bench: Bench) -> Pair:
         shutil.copy(one, many / f"{number + 1}_t2.mha")
 
     def segment(source: Path) -> None:
-        predict_volumes(source, bench.folder / "labels" / str(next(numbers)), device="cpu")
+        segmented(source, bench.folder / "labels" / str(next(numbers)))
 
     return Pair(lambda: segment(many), lambda: segment(one), peer_times=volumes)
 
