@@ -3,10 +3,8 @@
 The order is the paper's: scale every slice to 0..255, resize it, then look at its classes.
 """
 
-import os
 import shutil
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,8 +33,6 @@ from spider_utils.data.store import (
     with_version,
     write_store,
 )
-
-AT_A_TIME = 4  # series that are read and resized together, at most: each holds its volume in memory
 
 
 @dataclass(frozen=True)
@@ -182,32 +178,22 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
 
 
 def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder: Path) -> list[Path]:
-    """Write each series' kept slices and its audit, several series at a time, in the order of the series.
-
-    SimpleITK and zlib let other threads go on. After an error no further series is begun.
-    """
-    pool = ThreadPoolExecutor(min(AT_A_TIME, os.cpu_count() or 1))
-    try:
-        parts = pool.map(lambda one: _write_part(one, settings, folder), series)
-        return list(progress(parts, total=len(series), desc="preprocess", unit="series"))
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _write_part(one: Series, settings: PreprocessSettings, folder: Path) -> Path:
-    """Write a series' kept slices and its audit, unless an earlier call has made them of the same files."""
-    part = folder / f"{one.name}.npz"
-    note, made_from = part.with_suffix(".json"), _made_from([one], settings) | {"subset": one.subset}
-    if read_json(note) == made_from:
-        return part
-    stack = read_stack(one)
-    done = preprocess_stack(stack, settings)
-    with atomic_path(part) as path:
-        np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
-    with atomic_path(part.with_suffix(".csv")) as path:
-        audit_rows(one, stack.index, done).to_csv(path, index=False, na_rep="nan")
-    write_json(note, made_from)
-    return part
+    """Write each series' kept slices and its audit, skipping what an earlier call has made of the same files."""
+    parts = []
+    for one in progress(series, desc="preprocess", unit="series"):
+        part = folder / f"{one.name}.npz"
+        parts.append(part)
+        note, made_from = part.with_suffix(".json"), _made_from([one], settings) | {"subset": one.subset}
+        if read_json(note) == made_from:
+            continue
+        stack = read_stack(one)
+        done = preprocess_stack(stack, settings)
+        with atomic_path(part) as path:
+            np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
+        with atomic_path(part.with_suffix(".csv")) as path:
+            audit_rows(one, stack.index, done).to_csv(path, index=False, na_rep="nan")
+        write_json(note, made_from)
+    return parts
 
 
 def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:
