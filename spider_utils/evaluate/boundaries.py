@@ -98,8 +98,8 @@ def boundary_distances(
         return Boundary(nothing, nothing, float(all_lengths.sum()), nowhere)
     contour_distances = np.concatenate(distances_between(*contours, spacing))
     within = tuple(float(all_lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
-    edges = (_edge(mask) for mask in (prediction, reference))
-    return Boundary(*distances_between(*edges, spacing), float(all_lengths.sum()), within)
+    distances = distances_between(_edge(prediction), _edge(reference), spacing)
+    return Boundary(*distances, float(all_lengths.sum()), within)
 
 
 def check_spacing(shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[float, ...]:
