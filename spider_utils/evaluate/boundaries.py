@@ -96,7 +96,7 @@ def boundary_distances(
     all_lengths = np.concatenate(lengths)
     if not both_found:
         return Boundary(nothing, nothing, float(all_lengths.sum()), nowhere)
-    contour_distances = np.concatenate(distances_between(*contours, spacing))
+    contour_distances = np.concatenate(distances_between(contours[0], contours[1], spacing))
     within = tuple(float(all_lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
     distances = distances_between(_edge(prediction), _edge(reference), spacing)
     return Boundary(*distances, float(all_lengths.sum()), within)
