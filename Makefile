@@ -26,11 +26,13 @@ FIND_PYTHON = set -e; python=""; \
 	    exit 1; \
 	fi
 
-.PHONY: help setup run test fuzz mutants bench bench-gpu notebooks badges lab site clean
+.PHONY: help setup run gpu gpu-pack test fuzz mutants bench bench-gpu notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
+	@echo "make gpu        the paper's settings at full size, on a GPU; variables SOURCE, DATA_DIR, OUT, DEVICE, PEERS, WEIGHTS"
+	@echo "make gpu-pack   pack code and slices for another machine that has one: build/spider_gpu.tar.gz"
 	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
 	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
@@ -52,6 +54,20 @@ $(READY): pyproject.toml constraints.txt
 
 run: setup
 	$(RUN) -m spider_utils run --source $(SOURCE) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") --profile $(PROFILE) --out "$(OUT)"
+
+# An option of tools/gpu.py for each variable that is given by hand.
+told = $(if $(filter command environment,$(firstword $(origin $(1)))),--$(2) "$($(1))")
+GPU_DATA = $(call told,SOURCE,source) $(call told,DATA_DIR,data-dir) $(call told,OUT,out)
+NEEDS_PEER := import sys, torch; from importlib.util import find_spec; sys.exit(torch.cuda.is_available() and not find_spec("nnunetv2"))
+
+# nnU-Net is installed where there is a GPU for it.
+gpu: setup
+	@[ "$(PEERS)" = no ] || $(RUN) -c '$(NEEDS_PEER)' || \
+	    $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
+	$(RUN) -m tools.gpu run $(GPU_DATA) $(call told,DEVICE,device) $(call told,PEERS,peers) $(call told,WEIGHTS,weights)
+
+gpu-pack: setup
+	$(RUN) -m tools.gpu pack $(GPU_DATA)
 
 # A fresh run folder, so that no earlier result hides a change; progress bars off, so that outputs can be compared.
 test: setup

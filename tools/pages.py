@@ -284,6 +284,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "self_training": arms_page,
     "all_sequences": arms_page,
     "reference": table_page("reference_summary.csv"),
+    "ceiling": ceiling_page,
     "filters": table_page("filters.csv"),
     "labels": table_page("labels_summary.csv"),
 }

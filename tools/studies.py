@@ -23,6 +23,7 @@ QUESTIONS = {
     "errors": "Where does the shipped combination fail on patients that it has not met, and why?",
     "copying": "What does a copied mask score, without a network?",
     "reference": "By what conventions were the reference masks drawn?",
+    "ceiling": "How much of the error is the references' own convention, and what could an ideal reader reach?",
     "filters": "Which slice filter can have made the released set?",
     "labels": "What does the authors' label repair (APTA) change?",
     "roundtrip": "What does the detour over slices cost a volume, without any error of a network?",

@@ -21,7 +21,7 @@ from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other_store
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.saved import select_device
-from spider_utils.studies.study_file import FOLDER, Tables, load_study
+from spider_utils.studies.study_file import FOLDER, Tables, as_list, load_study
 from spider_utils.studies.tables import AUDITS, label_tables, trained_study
 from spider_utils.train.settings import TrainSettings
 
@@ -40,7 +40,8 @@ def run_command(
 
     Studies without training leave the patients of SPIDER's validation subset out, as the splits of the others do.
 
-    `overrides` are parameters of the preprocessing, the split or the training. Without `data_dir` the released slices
+    `overrides` are parameters of the preprocessing, the split or the training, or FINISHED: folders of other studies,
+    whose trainings are taken where they are the same. Without `data_dir` the released slices
     are downloaded and the phantom is made, in `out`. `workers` and `scheduler` are those of `harness.run_study`.
     `metadata`: the folder of SPIDER's tables, for the studies that need them. Raises SpiderError on an unknown study or
     a wrong parameter.
@@ -53,10 +54,11 @@ def run_command(
     if name not in (*AUDITS, LABELS) and not (FOLDER / f"{name}.yaml").is_file() and not Path(name).is_file():
         known = ", ".join(sorted([*AUDITS, *VOLUMES, LABELS, *(path.stem for path in FOLDER.glob("*.yaml"))]))
         raise SpiderError(f"study '{name}': no such study; expected one of {known}, or a path of a YAML file")
-    given = dict(overrides)
+    given = {key: value for key, value in overrides.items() if key != FINISHED}
+    finished = as_list(overrides.pop(FINISHED, ()))
     settings = preprocessing(overrides)
-    if overrides and name in (*AUDITS, LABELS):
-        raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides))}'")
+    if name in (*AUDITS, LABELS) and (overrides or finished):
+        raise SpiderError(f"study '{name}': takes no parameter '{next(iter(overrides), FINISHED)}'")
     if name == LABELS and source == "released":
         raise SpiderError("study 'labels': needs SPIDER's label values; take --source phantom or spider")
     study = None if name in (*AUDITS, LABELS) else load_study(name, overrides)
@@ -66,7 +68,7 @@ def run_command(
         store = study_store(out, source, data_dir, (study.preprocess if study else {}) | settings)
         made_from = store.info["fingerprint"]
         if study:
-            tables = trained_study(study, store, out, workers, scheduler)
+            tables = trained_study(study, store, out, workers, scheduler, finished)
             if study.name == ERRORS:
                 tables |= error_tables(out, study.reference, store, metadata or data_dir, source)
         else:
@@ -154,5 +156,5 @@ def study_series(out: Path, source: str, data_dir: Path | str | None) -> Any:
     return find_series(source, data_dir)
 
 
-LABELS, ERRORS = "labels", "errors"
+LABELS, ERRORS, FINISHED = "labels", "errors", "finished"
 VOLUMES = ("roundtrip", "bodies", "counting", "sequences", "resolution", "ceiling")  # see `studies.volumes`

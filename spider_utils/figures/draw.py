@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.paper import PAPER_TABLE
-from spider_utils.figures import ablation, by_sequence, calibration, errors, reference, sequences, study
+from spider_utils.figures import ablation, by_sequence, calibration, errors, lengths, reference, sequences, study
 from spider_utils.figures.style import save_figure
 from spider_utils.studies.copying import NEIGHBOUR, OTHER_PATIENT
 from spider_utils.studies.reference import examples
@@ -74,7 +74,10 @@ def draw_arms(tables: Tables, source: str) -> Figures:
     paired, cost = tables["paired"], tables["cost"]
     if paired["arm"].nunique() == 1:
         return {"pairs": ablation.patient_pairs(tables["patients"], paired, cost, source=source)}
-    return {
+    drawn = {}
+    if "remaining" in tables:
+        drawn["lengths"] = lengths.training_lengths(tables["dice"], tables["differences"], source=source)
+    return drawn | {
         "ablation": ablation.ablation_arms(paired, cost, source=source),
         "ablation_by_class": ablation.ablation_by_class(tables["differences"], paired, source=source),
         "arms": study.differences(tables["differences"], tables["dice"], source=source),

@@ -7,11 +7,12 @@ have the same ones. With several, a table says how many in its last column, seed
 and seeds differ; with one it has no such column, and they hold how patients do.
 """
 
-from itertools import product
+from itertools import combinations, product
 
+import numpy as np
 import pandas as pd
 
-from spider_utils.evaluate.bootstrap import estimate, seeds_of, tell_seeds
+from spider_utils.evaluate.bootstrap import estimate, interval, seeds_of, tell_seeds
 from spider_utils.evaluate.overlap import patients_with, replicated_dice
 
 
@@ -57,3 +58,47 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
                 row |= estimate("difference", values - base[aggregation][name], both)
                 rows.append(row | {"patients": part["patient"].nunique()} | tell_seeds(len(seeds_of(part))))
     return pd.DataFrame(rows)
+
+
+def remaining_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return what each arm still gains from a scored epoch to its last one: arm, epoch, remaining, ci_low, ci_high.
+
+    The pooled foreground Dice, with 95 % intervals over patients, and seeds where there are several; the last column,
+    patients, and seeds say how many.
+    """
+    rows = []
+    for arm, part in counts.groupby("arm", sort=False):
+        last, sizes = part["epoch"].max(), {"patients": part["patient"].nunique()} | tell_seeds(len(seeds_of(part)))
+        values, having = _pooled_foreground(part), patients_with(part)["foreground"]
+        for epoch in (epoch for epoch in values if epoch < last):
+            row = {"arm": arm, "epoch": epoch} | estimate("remaining", values[last] - values[epoch], having)
+            rows.append(row | sizes)
+    return pd.DataFrame(rows)
+
+
+def order_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """Return how far the order of the arms at each scored epoch is that of the last, a row an epoch.
+
+    Columns: epoch; pairs (of arms); same (pairs that lie as they do at the last epoch, by pooled foreground Dice);
+    shown (pairs whose difference has a 95 % interval without 0); kept (those of them that the last epoch shows the same
+    way) and reversed (those that it shows the other way).
+    """
+    parts = {arm: _pooled_foreground(part) for arm, part in counts.groupby("arm", sort=False)}
+    having, epochs = patients_with(counts)["foreground"], sorted(counts["epoch"].unique())
+    signs, sure = {}, {}
+    for epoch in epochs:
+        gains = [parts[one][epoch] - parts[other][epoch] for one, other in combinations(parts, 2)]
+        signs[epoch] = np.sign([gain[0] for gain in gains])
+        sure[epoch] = np.array([low > 0 or high < 0 for low, high in (interval(gain, having) for gain in gains)])
+    rows = []
+    for epoch in epochs:
+        same, shown = signs[epoch] == signs[epochs[-1]], sure[epoch]
+        row = {"epoch": epoch, "pairs": len(same), "same": same.sum(), "shown": shown.sum()}
+        both = shown & sure[epochs[-1]]
+        rows.append(row | {"kept": (both & same).sum(), "reversed": (both & ~same).sum()})
+    return pd.DataFrame(rows)
+
+
+def _pooled_foreground(counts: pd.DataFrame) -> dict[int, np.ndarray]:
+    """Return the drawn values of one arm's pooled foreground Dice, by epoch."""
+    return {epoch: replicated_dice(part)["pooled"]["foreground"] for epoch, part in counts.groupby("epoch")}

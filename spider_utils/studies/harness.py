@@ -1,9 +1,8 @@
 """Studies: a file of settings, a training for every arm, fold and seed, and one table of what they score.
 
-Every training is scored on its
-fold's held-out slices, at the slice store's full resolution, at the epochs of `score_epochs`; no epoch is chosen on
-them. All arms of a study take the same number of steps: they train on the same number of slices, or
-draw the same number of them an epoch (`epoch_slices`) from all that an arm may learn from.
+Every training is scored on its fold's held-out slices, at the slice store's full resolution, at the epochs of
+`score_epochs`; no epoch is chosen on them. All arms of a study take the same number of steps: they train on the same
+number of slices, or draw the same number of them an epoch (`epoch_slices`) from all that an arm may learn from.
 
 DIR/study.json                         the study, the data and the settings of every training
 DIR/trainings/<arm>/fold<k>_seed<s>/   the training; overlap_<epoch>.csv, scores of the last epoch, cpu.json
@@ -14,8 +13,9 @@ Trainings run in parallel processes, one thread each. What is finished is not do
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -99,18 +99,28 @@ def plan(study: Study, table: pd.DataFrame) -> list[Training]:
     return trainings
 
 
-def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0, scheduler: str = "") -> pd.DataFrame:
+def run_study(
+    study: Study,
+    store: SliceStore,
+    out: Path | str,
+    workers: int = 0,
+    scheduler: str = "",
+    finished: Sequence[Path | str] = (),
+) -> pd.DataFrame:
     """Do what is not done yet of a study, and return the counts of every held-out slice and class (overlap.csv).
 
     `workers` processes run at a time, each with one thread; 0: one a core, or one where a GPU is used. `scheduler`: the
-    address of a Dask scheduler whose workers do it instead (see `engine`). After every training trainings.csv is
-    written anew. Raises SpiderError when the folder holds a study of other data or other settings, another process
-    is at work there, or a peer is not installed.
+    address of a Dask scheduler whose workers do it instead (see `engine`). `finished`: folders of other studies, whose
+    trainings are taken where they are the same. After every training trainings.csv is written anew. Raises SpiderError
+    when the folder holds a study of other data or other settings, another process is at work there, or a peer is not
+    installed.
     """
     out, trainings = Path(out), plan(study, store.table)
     for one in trainings:
         refuse_missing(one.peer)
     with alone(out, "a study"):
+        for folder in finished:
+            take_finished(trainings, store.info, Path(folder), out)
         wanted = [one for one in trainings if not is_done(one, store.info, out)]
         write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
         calls = [(one, store.path.resolve(), out.resolve()) for one in wanted]
@@ -118,11 +128,28 @@ def run_study(study: Study, store: SliceStore, out: Path | str, workers: int = 0
         total, before = len(trainings), len(trainings) - len(wanted)
         for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
             tqdm.write(line)
-            finished = [one for one in trainings if (out / "trainings" / one.place / NOTE).is_file()]
-            write_metrics(training_table(finished, out), out / "trainings.csv")
+            there = [one for one in trainings if (out / "trainings" / one.place / NOTE).is_file()]
+            write_metrics(training_table(there, out), out / "trainings.csv")
     overlap = pd.concat([read_overlap(one, out) for one in trainings], ignore_index=True)
     write_metrics(overlap, out / "overlap.csv")
     return overlap
+
+
+def take_finished(trainings: list[Training], data: dict, other: Path, out: Path) -> None:
+    """Copy those trainings that another study's folder holds, finished and made from the same, under whatever arm.
+
+    What is begun or done here stays. Raises SpiderError when the folder holds no study.
+    """
+    if not (other / "trainings").is_dir():
+        raise SpiderError(f"finished: {other}: expected the folder of a study, found none there; name its --out folder")
+    notes = {note: read_json(note) for note in sorted((other / "trainings").glob(f"*/*/{NOTE}"))}
+    for one in trainings:
+        place = out / "trainings" / one.place
+        same = (note for note in notes if notes[note].get("made_from") == made_from(one, data))
+        found = None if place.exists() else next(same, None)
+        if found:
+            shutil.copytree(found.parent, place, ignore=shutil.ignore_patterns(NOTE))
+            shutil.copyfile(found, place / NOTE)  # last: without it a training is not finished
 
 
 def worker_count(study: Study, workers: int) -> int:

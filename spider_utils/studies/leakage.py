@@ -24,6 +24,7 @@ from spider_utils.studies.harness import plan
 from spider_utils.studies.reference import audit_reference
 from spider_utils.studies.study_file import Study
 
+STUDIES = ("leakage", "paper_claim")  # that have these tables
 USUAL_FOLDS, AUTHORS_FOLDS = 5, 10  # 80 / 20; and 90 / 10, as the authors' public training script deals slices
 FAR = 3  # slices; what lies farther away is counted with it
 

@@ -1,6 +1,6 @@
 """What each study answers with: its tables, by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.scores import summarise
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.by_sequence import sequence_tables
-from spider_utils.studies.compare import dice_table, difference_table
+from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table
 from spider_utils.studies.cost import cost_table, length_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
 from spider_utils.studies.options import option_names, option_tables, try_options
@@ -21,15 +21,17 @@ from spider_utils.studies.paired import paired_table, study_patients
 from spider_utils.studies.study_file import Study, Tables
 
 
-def trained_study(study: Study, store: SliceStore, out: Path, workers: int, scheduler: str) -> Tables:
+def trained_study(
+    study: Study, store: SliceStore, out: Path, workers: int, scheduler: str, finished: Sequence[Path | str] = ()
+) -> Tables:
     """Run a study of the harness and return its tables.
 
-    All have dice, differences, boundaries and trainings; "leakage" has its own besides, the others patients, paired and
-    cost, those with `options` what these are worth, and those with a peer lengths. On several sequences, by_sequence
-    and differences_by_sequence stand for what would mix them.
+    All have dice, differences, boundaries and trainings; those of `leakage` have its own besides, the others patients,
+    paired and cost, "length" order and remaining, those with `options` what these are worth, and those with a peer
+    lengths. On several sequences, by_sequence and differences_by_sequence stand for what would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
-    counts, trainings = run_study(study, store, out, workers, scheduler), plan(study, store.table)
+    counts, trainings = run_study(study, store, out, workers, scheduler, finished), plan(study, store.table)
     tables = {"dice": dice_table(counts), "differences": difference_table(counts, study.reference)}
     titles, kinds = ({arm.name: getattr(arm, name) for arm in study.arms} for name in ("title", "kind"))
     tables["dice"].insert(1, "title", tables["dice"]["arm"].map(titles))
@@ -39,12 +41,14 @@ def trained_study(study: Study, store: SliceStore, out: Path, workers: int, sche
         tables |= sequence_tables(counts, study.reference)
         tables["by_sequence"].insert(3, "title", tables["by_sequence"]["arm"].map(titles))
         return tables
-    if study.name == "leakage":
+    if study.name in leakage.STUDIES:
         return tables | leakage.tables(study, store, counts)
     tables["patients"] = study_patients(trainings, out)
     if study.reference in titles:
         tables["paired"] = paired_table(tables["patients"], study.reference, titles, kinds)
         tables["cost"] = cost_table(trainings, out, study.reference, titles)
+    if study.name == LENGTH:
+        tables |= {"order": order_table(counts), "remaining": remaining_table(counts)}
     if any(one.peer.peer for one in trainings):
         tables["lengths"] = length_table(trainings, out, titles)
     if study.options:
@@ -99,6 +103,7 @@ def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
     return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)
 
 
+LENGTH = "length"
 AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
     "reference": reference_tables,
     "copying": copying_tables,

@@ -6,7 +6,7 @@ import pytest
 
 from spider_utils.data.labels import CLASSES
 from spider_utils.evaluate.overlap import replicated_dice
-from spider_utils.studies.compare import dice_table, difference_table
+from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table
 
 
 def counts(arm: str, per_patient: dict[int, list[tuple[int, int, int]]], epoch: int = 1) -> pd.DataFrame:
@@ -98,3 +98,28 @@ def test_arms_of_different_lengths_are_compared_at_their_ends():
     long = pd.concat([counts("long", worse, 2), counts("long", better, 6)])
     table = difference_table(pd.concat([short, long]), "short").query("aggregation == 'pooled' and `class` == 'discs'")
     assert table[["arm", "epoch", "difference"]].values.tolist() == [["long", 6, 1.0]]
+
+
+def of_dice(arm: str, epoch: int, hits: dict[int, int]) -> pd.DataFrame:
+    """Counts of an arm with a Dice of hits / 100 in every patient."""
+    return counts(arm, {patient: [(hit, 100 - hit, 100 - hit)] for patient, hit in hits.items()}, epoch)
+
+
+def test_the_order_of_arms_at_each_length_by_hand():
+    """At the last epoch a < b < c for every patient. At epoch 1 a lies above b for all (shown, the other way), b below
+    c for all (kept), a below c by the mean alone (not shown). At epoch 2 b lies above c by the mean alone."""
+    hits = {
+        1: {"a": {1: 60, 2: 60}, "b": {1: 50, 2: 50}, "c": {1: 55, 2: 70}},
+        2: {"a": {1: 50, 2: 50}, "b": {1: 62, 2: 60}, "c": {1: 61, 2: 60}},
+        3: {"a": {1: 50, 2: 50}, "b": {1: 60, 2: 60}, "c": {1: 70, 2: 70}},
+    }
+    table = order_table(pd.concat(of_dice(arm, epoch, of) for epoch, arms in hits.items() for arm, of in arms.items()))
+    columns = ["epoch", "pairs", "same", "shown", "kept", "reversed"]
+    assert table[columns].to_numpy().tolist() == [[1, 3, 2, 2, 1, 1], [2, 3, 2, 2, 2, 0], [3, 3, 3, 3, 3, 0]]
+
+
+def test_what_remains_to_be_gained_until_the_last_epoch():
+    parts = [of_dice("a", 1, {1: 50, 2: 70}), of_dice("a", 4, {1: 60, 2: 75}), of_dice("b", 4, {1: 60, 2: 80})]
+    table = remaining_table(pd.concat(parts))
+    assert table[["arm", "epoch", "patients"]].to_numpy().tolist() == [["a", 1, 2]]
+    assert table[["remaining", "ci_low", "ci_high"]].iloc[0].tolist() == pytest.approx([0.075, 0.05, 0.1])

@@ -154,6 +154,24 @@ def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, s
     assert ran == [Path("random/fold0_seed0")]
 
 
+def test_trainings_of_another_study_are_taken_where_they_are_the_same(done, study, store, tmp_path, monkeypatch):
+    out, counts = done
+    other = tmp_path / "other"
+    shutil.copytree(out / "trainings" / "unseen", other / "trainings" / "elsewhere")
+    shutil.rmtree(other / "trainings" / "elsewhere" / "fold1_seed0")
+    changed = other / "trainings" / "changed" / "fold1_seed0"
+    shutil.copytree(out / "trainings" / "unseen" / "fold1_seed0", changed)
+    note = json.loads((changed / harness.NOTE).read_text())
+    (changed / harness.NOTE).write_text(json.dumps(note | {"made_from": note["made_from"] | {"width": 5}}))
+    ran, original = [], harness.run_training
+    monkeypatch.setattr(harness, "run_training", lambda one, *rest: ran.append(one.place) or original(one, *rest))
+    found = run_study(study, store, tmp_path / "new", workers=1, finished=[other])
+    pd.testing.assert_frame_equal(found, counts)
+    assert {str(place) for place in ran} == {"unseen/fold1_seed0", "random/fold0_seed0", "random/fold1_seed0"}
+    with pytest.raises(SpiderError, match="nowhere: expected the folder of a study, found none there"):
+        run_study(study, store, tmp_path / "new", workers=1, finished=[tmp_path / "nowhere"])
+
+
 def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
     pd.testing.assert_frame_equal(run_study(study, store, tmp_path, workers=2), done[1])
 

@@ -1,0 +1,83 @@
+"""What the pages of the studies "length" and "peers" say: arms trained until their curves are flat, and nnU-Net beside
+ours. They follow the page of the ablation, whose tables they have, too.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from spider_utils.evaluate.bootstrap import drawn_over
+from spider_utils.studies.paired import differs
+from tools.markdown import interval, markdown_table
+
+
+def length_page(folder: Path) -> list[str]:
+    """How the order of arms changes with the length of training, and what is still gained."""
+    order, remaining = pd.read_csv(folder / "order.csv"), pd.read_csv(folder / "remaining.csv")
+    last = order["epoch"].max()
+    lines = []
+    for row in order.itertuples():
+        at = remaining[remaining["epoch"] == row.epoch]
+        largest = at.loc[at["remaining"].idxmax()] if len(at) else None
+        rising = f"{((at['ci_low'] > 0) & (at['ci_high'] > 0)).sum()} of {len(at)}" if len(at) else ""
+        told = interval(largest, "remaining", "+.3f") if largest is not None else ""
+        counted = [f"{row.same} of {row.pairs}", str(row.shown), str(row.kept), str(row.reversed)]
+        lines.append([str(row.epoch), *counted, told, rising])
+    heads = ["epochs", f"pairs in the order of epoch {last}", "pairs that differ", "of these kept", "reversed"]
+    heads += [f"most that an arm gains until epoch {last}", "arms that gain"]
+    told = (
+        f"Every pair of arms by pooled foreground Dice; pairs differ where the 95 % interval over {drawn_over(order)} "
+        f"leaves out 0, and are kept or reversed by what epoch {last} shows. {settled(order)} {flat(order, remaining)} "
+        f"One training's course is followed, whose learning rate falls to 0 over {last} epochs: a training that is "
+        "shorter from the beginning lowers it sooner, and all curves end flat, as the rate ends at 0."
+    )
+    return [markdown_table(heads, lines), told]
+
+
+def settled(order: pd.DataFrame) -> str:
+    """Say from which scored epoch on the pairs that differ are those of the last one, as far as they go."""
+    last = order["epoch"].max()
+    wrong = order[(order["shown"] > order["kept"]) & (order["epoch"] < last)]["epoch"].max()
+    if pd.isna(wrong):
+        return f"No difference is shown at any scored length that epoch {last} does not show."
+    first = order[order["epoch"] > wrong]["epoch"].min()
+    return f"Differences that epoch {last} does not show so are shown up to epoch {wrong}, from epoch {first} on none."
+
+
+def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:
+    """Say from which scored epoch on no arm gains more until the last one."""
+    rising = remaining[(remaining["ci_low"] > 0)]["epoch"].max()
+    if pd.isna(rising):
+        return "No arm gains after the first scored epoch."
+    first = order[order["epoch"] > rising]["epoch"].min()
+    return f"Arms gain up to epoch {first}; from there on no gain is shown for any of them."
+
+
+def peers_page(folder: Path) -> list[str]:
+    """nnU-Net beside ours at equal slices and at equal CPU minutes: Dice, differences, minutes, parameters."""
+    dice = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
+    paired, lengths = pd.read_csv(folder / "paired.csv"), pd.read_csv(folder / "lengths.csv")
+    cost, lines = pd.read_csv(folder / "cost.csv").set_index("arm"), []
+    for arm, part in dice.groupby("arm", sort=False):
+        row = part.loc[part["epoch"].idxmax()]
+        own = paired[paired["arm"] == arm].set_index("metric")
+        gains = [
+            interval(own.loc[name], "difference", form) if len(own) else ("reference" if name == "dice" else "")
+            for name, form in {"dice": "+.3f", "hd95": "+.1f", "nsd_1": "+.3f"}.items()
+        ]
+        seen = lengths[lengths["arm"] == arm].set_index("epoch").loc[row["epoch"]]
+        minutes = "" if pd.isna(seen["cpu_minutes"]) else f"{seen['cpu_minutes']:.0f}"
+        counts = [f"{seen['slices']:,.0f}", minutes, f"{int(cost.loc[arm, 'parameters']):,}"]
+        lines.append([row["title"], interval(row, "value"), *gains, *counts])
+    unit = paired.query("metric == 'hd95'")["unit"].iloc[0]
+    heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", "in NSD at 1 px"]
+    heads += ["slices seen", "CPU minutes a fold", "parameters"]
+    sure = paired[differs(paired)]
+    shown = "; ".join(f"{row.title}: {row.metric} {row.difference:+.3f}" for row in sure.itertuples()) or "none"
+    told = (
+        f"Pooled over {dice['slices'].iloc[0]} slices of {dice['patients'].iloc[0]} unseen patients, scored at full "
+        f"size; differences to the reference arm paired by patient, 95 % intervals over {drawn_over(paired)}. By "
+        f"interval and adjusted p together, differences are shown in: {shown}. CPU minutes: "
+        "of the training steps alone."
+    )
+    return [markdown_table([*heads], lines), told]
