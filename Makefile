@@ -26,7 +26,7 @@ FIND_PYTHON = set -e; python=""; \
 	    exit 1; \
 	fi
 
-.PHONY: help setup run gpu gpu-pack test fuzz mutants notebooks badges lab site clean
+.PHONY: help setup run gpu gpu-pack test fuzz mutants bench bench-gpu notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
@@ -36,6 +36,7 @@ help:
 	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
 	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
+	@echo "make bench      measure the package beside its peers, ten minutes: results/benchmarks.csv; make bench-gpu: training on CUDA"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
 	@echo "make badges     set the repository's address, REPOSITORY=owner/name, in notebooks and pages; nothing is executed"
 	@echo "make lab        open JupyterLab"
@@ -86,6 +87,15 @@ fuzz: setup
 mutants: setup
 	PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 $(VENV)/bin/mutmut run
 	$(RUN) -m tools.mutants
+
+# Both sides of a row in turn, medians; keep the machine quiet. ROWS names some rows, RUNS how often each side runs.
+RUNS ?= 5
+ROWS ?=
+bench: setup
+	$(RUN) -m benchmarks --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
+
+bench-gpu: setup
+	$(RUN) -m benchmarks --device cuda --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 notebooks: setup
 	$(RUN) -m tools.notebooks

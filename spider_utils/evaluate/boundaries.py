@@ -5,15 +5,15 @@ What empty masks give is said in `evaluate.metrics`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
-from scipy import ndimage
+from scipy.spatial import KDTree
 
 from spider_utils.common.errors import SpiderError
 
 TOLERANCES = (1.0, 2.0)  # of the NSD, in the unit of the distances (mm or pixels)
 HAUSDORFF_QUANTILE = 0.95
-SLAB_PIXELS = 2**22  # that a contour is looked for at a time
 
 
 @dataclass(frozen=True)
@@ -92,15 +92,14 @@ def boundary_distances(
         return Boundary(nothing, nothing, 0.0, nowhere)
     both_found = reference.any() and prediction.any()
     prediction, reference = _cropped(prediction, reference)
-    predicted_contour, true_contour, lengths = _contours(prediction, reference, spacing)
+    contours, lengths = zip(*(_contour(mask, spacing) for mask in (prediction, reference)), strict=True)
+    all_lengths = np.concatenate(lengths)
     if not both_found:
-        return Boundary(nothing, nothing, float(lengths.sum()), nowhere)
-    contour_distances = np.concatenate(distances_between(predicted_contour, true_contour, spacing))
-    within = tuple(float(lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
-    from monai.metrics.utils import get_mask_edges  # monai takes seconds to import, so only where it is needed
-
-    predicted_edge, true_edge = get_mask_edges(prediction, reference, crop=False)
-    return Boundary(*distances_between(predicted_edge, true_edge, spacing), float(lengths.sum()), within)
+        return Boundary(nothing, nothing, float(all_lengths.sum()), nowhere)
+    contour_distances = np.concatenate(distances_between(contours[0], contours[1], spacing))
+    within = tuple(float(all_lengths[contour_distances <= tolerance].sum()) for tolerance in TOLERANCES)
+    distances = distances_between(_edge(prediction), _edge(reference), spacing)
+    return Boundary(*distances, float(all_lengths.sum()), within)
 
 
 def check_spacing(shape: tuple[int, ...], spacing: Sequence[float]) -> tuple[float, ...]:
@@ -121,14 +120,25 @@ def distances_between(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the distance of every point of two boundaries to the nearest point of the other one, float32.
 
-    The boundaries are boolean arrays of one shape, (H, W) or (D, H, W), with a point or more each.
+    The boundaries are boolean arrays of one shape, (H, W) or (D, H, W), with a point or more each. Distances are in the
+    order of a boundary's points in the array. What both have in common is at distance 0, and not looked for.
     """
-    from monai.metrics.utils import get_surface_distance
+    return _to_nearest(prediction, reference, spacing), _to_nearest(reference, prediction, spacing)
 
-    return (
-        get_surface_distance(prediction, reference, spacing=spacing),
-        get_surface_distance(reference, prediction, spacing=spacing),
-    )
+
+def _to_nearest(points: np.ndarray, others: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return the distance of every point, True in an array, to the nearest of the others."""
+    apart = ~others.ravel()[np.flatnonzero(points)]
+    distances = np.zeros(len(apart), np.float32)
+    if apart.any():
+        tree = KDTree(_places(others, spacing), leafsize=32, compact_nodes=False, balanced_tree=False)
+        distances[apart] = tree.query(_places(points & ~others, spacing))[0]
+    return distances
+
+
+def _places(points: np.ndarray, spacing: Sequence[float]) -> np.ndarray:
+    """Return where an array is True, in the unit of the spacing, (n, axes) float64."""
+    return np.stack(np.unravel_index(np.flatnonzero(points), points.shape), axis=1) * np.asarray(spacing)
 
 
 def counted_quantile(values: np.ndarray, counts: np.ndarray, quantile: float = HAUSDORFF_QUANTILE) -> float:
@@ -158,26 +168,45 @@ def check_shapes(reference: np.ndarray, prediction: np.ndarray) -> None:
 
 def _cropped(prediction: np.ndarray, reference: np.ndarray) -> list[np.ndarray]:
     """Cut two masks to the box of what they hold, with one pixel of nothing around it."""
-    box = ndimage.find_objects((prediction | reference).view(np.uint8))[0]
-    return [np.pad(mask[box], 1) for mask in (prediction, reference)]
+    union, box = prediction | reference, []
+    for axis in range(union.ndim):
+        held = np.flatnonzero(union.any(axis=tuple(other for other in range(union.ndim) if other != axis)))
+        box.append(slice(held[0], held[-1] + 1))
+    return [np.pad(mask[tuple(box)], 1) for mask in (prediction, reference)]
 
 
-def _contours(
-    prediction: np.ndarray, reference: np.ndarray, spacing: Sequence[float]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return MONAI's subpixel contours of two masks, bool on pixel corners, and the lengths at their points, float32:
-    the prediction's, then the reference's.
+def _edge(mask: np.ndarray) -> np.ndarray:
+    """Return the voxels of a mask that have one of their neighbours along the axes outside it; its margin is empty."""
+    inner = mask.copy()
+    for axis in range(mask.ndim):
+        first, last = _shifted(mask.ndim, axis)
+        inner[first] &= mask[last]
+        inner[last] &= mask[first]
+    return mask & ~inner
 
-    MONAI takes 30 bytes a pixel, so that a volume goes there slab by slab.
+
+def _shifted(axes: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Return the indices of all but the last plane of an array along an axis, and of all but the first."""
+    before, after = (slice(None),) * axis, (slice(None),) * (axes - 1 - axis)
+    return (*before, slice(0, -1), *after), (*before, slice(1, None), *after)
+
+
+def _contour(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the contour of a mask with an empty margin, bool on pixel corners, and the length at each of its points.
+
+    A corner's pixels are the digits of its code, which MONAI's table turns into a length.
     """
-    import torch
-    from monai.metrics.utils import get_mask_edges
+    codes = mask.view(np.uint8)
+    for axis in reversed(range(mask.ndim)):
+        first, last = _shifted(mask.ndim, axis)
+        codes = (codes[first] << 2 ** (mask.ndim - 1 - axis)) | codes[last]
+    contour = (codes > 0) & (codes < 2**2**mask.ndim - 1)
+    return contour, _lengths(tuple(spacing))[codes[contour]]
 
-    thickness = max(1, SLAB_PIXELS // prediction[0].size)
-    parts = []
-    for start in range(0, len(prediction) - 1, thickness):
-        slabs = (torch.from_numpy(mask[start : start + thickness + 1]) for mask in (prediction, reference))
-        *edges, of_prediction, of_reference = map(np.asarray, get_mask_edges(*slabs, crop=False, spacing=spacing))
-        parts.append((*edges, of_prediction[edges[0]], of_reference[edges[1]]))
-    predicted, true, of_prediction, of_reference = map(np.concatenate, zip(*parts, strict=True))
-    return predicted, true, np.concatenate([of_prediction, of_reference])
+
+@lru_cache(maxsize=64)
+def _lengths(spacing: tuple[float, ...]) -> np.ndarray:
+    """Return the length of contour that each code of a corner stands for."""
+    from monai.metrics.utils import get_code_to_measure_table  # monai takes seconds to import
+
+    return np.asarray(get_code_to_measure_table(spacing)[0])

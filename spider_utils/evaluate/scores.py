@@ -9,6 +9,7 @@ two masks, which ASD and HD95 leave out. `foreground` is the plain mean of the a
 classes. Distances in mm and in pixels are never put into one number.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from spider_utils.evaluate.metrics import COUNTS, DISTANCES, MEAN, MM, PX, RATIO
 SCORE_FILE, DISTANCE_FILE = "slice_scores.csv", "slice_distances.csv"
 AGGREGATIONS = ("slices", "patients", "pooled")
 COLUMNS = ["split", "sequence", "class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
+
+DISTANCE_COLUMNS = ("row", "direction", "distance", "count")
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
         )
     counted, measured = split_metrics()
     rows: list[dict] = []
-    distances = []
+    distances: list[tuple[np.ndarray, ...]] = []
     slices = progress(table.itertuples(), total=len(table), desc="scoring slices", unit="slice")
     for number, row in enumerate(slices):
         known = bool(np.isfinite([row.pixel_mm_row, row.pixel_mm_col]).all())
@@ -65,13 +68,14 @@ def score_slices(reference: np.ndarray, prediction: np.ndarray, table: pd.DataFr
         for label, name in enumerate(CLASSES):
             truth, found = reference[number] == label, prediction[number] == label
             counts, boundary = overlap_counts(truth, found), boundary_distances(truth, found, spacing)
-            distances.append(_distance_counts(len(rows), boundary))
+            distances.extend(_distance_counts(len(rows), boundary))
             row = place | {"class": name} | dict(zip(COUNTS, counts, strict=True))
             row |= {metric.name: metric.of_slice(counts, boundary) for metric in counted}
             row |= {"unit": MM if known else PX}
             row |= {metric.name: metric.of_slice(counts, boundary) for metric in measured}
             rows.append(row | boundary.sums)
-    return SliceScores(pd.DataFrame(rows), pd.concat(distances, ignore_index=True))
+    columns = map(np.concatenate, zip(*distances, strict=True))
+    return SliceScores(pd.DataFrame(rows), pd.DataFrame(dict(zip(DISTANCE_COLUMNS, columns, strict=True))))
 
 
 def summarise(scores: SliceScores, split: str, replicates: int = REPLICATES, seed: int = SEED) -> pd.DataFrame:
@@ -129,13 +133,11 @@ def write_metrics(table: pd.DataFrame, path: Path | str) -> None:
         table.to_csv(temporary, index=False)
 
 
-def _distance_counts(row: int, boundary: Boundary) -> pd.DataFrame:
-    parts = []
-    for direction, distances in (("prediction", boundary.from_prediction), ("reference", boundary.from_reference)):
-        values, counts = np.unique(distances, return_counts=True)
-        columns = {"row": row, "direction": direction, "distance": values.astype(float), "count": counts}
-        parts.append(pd.DataFrame(columns))
-    return pd.concat(parts)
+def _distance_counts(row: int, boundary: Boundary) -> Iterator[tuple[np.ndarray, ...]]:
+    """Yield the columns row, direction, distance and count of each direction of a boundary."""
+    for direction, side in (("prediction", boundary.from_prediction), ("reference", boundary.from_reference)):
+        values, counts = np.unique(side, return_counts=True)
+        yield np.full(len(values), row), np.full(len(values), direction, object), values.astype(float), counts
 
 
 def _aggregate(

@@ -19,6 +19,8 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return stored slices (n, H, W) uint8 at the network's size, (n, 1, h, w) uint8."""
+    if images.shape[1:] == size:
+        return torch.from_numpy(np.array(images)).unsqueeze(1)
     chunks = [torch.empty(0, 1, *size, dtype=torch.uint8)]
     for start in range(0, len(images), CHUNK):
         part = torch.from_numpy(np.array(images[start : start + CHUNK])).unsqueeze(1).float()
@@ -31,12 +33,16 @@ def network_inputs(images: np.ndarray, around: np.ndarray, size: tuple[int, int]
 
     `around` (n, C) holds their rows in `images` (N, H, W), as `store.neighbour_rows` gives them.
     """
+    if around.shape[1] == 1:
+        return network_images(images[around[:, 0]], size)
     rows, place = np.unique(around, return_inverse=True)
     return network_images(images[rows], size)[:, 0][torch.from_numpy(place.reshape(around.shape))]
 
 
 def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
     """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour."""
+    if masks.shape[1:] == size:
+        return torch.from_numpy(np.array(masks))
     chunks = [torch.empty(0, *size, dtype=torch.uint8)]
     for start in range(0, len(masks), CHUNK):
         part = torch.from_numpy(np.array(masks[start : start + CHUNK])).unsqueeze(1)
@@ -46,7 +52,7 @@ def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
 
 def to_input(images: Tensor, device: torch.device) -> Tensor:
     """Move uint8 slices (N, C, h, w) to the device as float32 in 0..1."""
-    return (images.to(device).float() / 255).contiguous(memory_format=memory_format(device))
+    return (images.to(device) / 255).contiguous(memory_format=memory_format(device))
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

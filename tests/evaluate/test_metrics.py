@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 from monai.metrics import compute_average_surface_distance, compute_hausdorff_distance, compute_surface_dice
+from monai.metrics.utils import get_mask_edges, get_surface_distance
 from PIL import Image
 from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import classes_from_grey
-from spider_utils.evaluate import boundaries
 from spider_utils.evaluate.boundaries import TOLERANCES, Boundary, boundary_distances, counted_quantile
 from spider_utils.evaluate.metrics import METRICS, class_counts, confusion, overlap_counts, pool_boundaries
 
@@ -20,6 +20,7 @@ OVERLAP = {name: METRICS[name].measure for name in ("dice", "iou", "precision", 
 SPACINGS = [(1.0, 1.0), (0.71, 0.43)]
 VOLUME_SPACINGS = [(1.0, 1.0, 1.0), (3.3, 0.6, 0.7)]
 REAL_SLICES = 2
+INSIDE = {axes: (slice(1, -1),) * axes for axes in (2, 3)}  # of a mask without its margin
 
 
 def square(row: int, column: int, side: int = 10, shape: tuple[int, int] = (40, 60)) -> np.ndarray:
@@ -169,13 +170,21 @@ def test_distances_of_a_shifted_box_by_hand():
     assert ours.asd == pytest.approx((20 * 3 + 2 * (0.5 + 1.0 + 0.5)) / 54)
 
 
-@pytest.mark.parametrize("spacing", [SPACINGS[1], VOLUME_SPACINGS[1]])
-def test_a_contour_found_in_slabs_is_the_whole_one(monkeypatch, spacing):
-    masks = blobs(5, (14, 40, 36)[-len(spacing) :], 3)
-    whole = boundary_distances(*masks, spacing)
-    monkeypatch.setattr(boundaries, "SLAB_PIXELS", 2 * masks[0][0].size)
-    slabs = boundary_distances(*masks, spacing)
-    assert (slabs.length, slabs.within) == (whole.length, whole.within)
+@pytest.mark.parametrize("spacing", [*SPACINGS, *VOLUME_SPACINGS])
+@pytest.mark.parametrize("seed", range(3))
+def test_edges_contours_and_distances_are_monais_bit_for_bit(seed, spacing):
+    masks = [np.pad(mask, 1) for mask in blobs(seed, (14, 40, 36)[-len(spacing) :], 3)]
+    reference, prediction = masks
+    edges = get_mask_edges(prediction, reference, crop=False)
+    pair = (torch.from_numpy(mask) for mask in (prediction, reference))
+    *contours, predicted_lengths, true_lengths = map(np.asarray, get_mask_edges(*pair, crop=False, spacing=spacing))
+    lengths = np.concatenate([predicted_lengths[contours[0]], true_lengths[contours[1]]])
+    far = np.concatenate([get_surface_distance(*way, spacing=spacing) for way in (contours, contours[::-1])])
+    ours = boundary_distances(reference[*INSIDE[reference.ndim]], prediction[*INSIDE[reference.ndim]], spacing)
+    assert ours.length == float(lengths.sum())
+    assert ours.within == tuple(float(lengths[far <= limit].sum()) for limit in TOLERANCES)
+    for side, way in ((ours.from_prediction, edges), (ours.from_reference, edges[::-1])):
+        np.testing.assert_array_equal(side, get_surface_distance(*way, spacing=spacing))
 
 
 @pytest.mark.parametrize("spacing", [SPACINGS[1], VOLUME_SPACINGS[1]])

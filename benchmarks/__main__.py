@@ -1,0 +1,114 @@
+"""The table of timings: python -m benchmarks [--rows NAME ...] [--runs N] [--device cpu|cuda].
+
+Each row is a ratio of this package to a peer, both measured here and now, in turn. Printed, and written to
+results/benchmarks.csv, where rows that were not measured this time stay as they were. --rows chooses some, by a part of
+their names; --list tells them.
+"""
+
+import argparse
+import sys
+import tempfile
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from benchmarks import data, metrics, start, training, volumes
+from benchmarks.rows import Bench, Row, Skipped, measure
+from spider_utils.common.errors import SpiderError
+from spider_utils.common.files import REPOSITORY, atomic_path
+from spider_utils.common.provenance import code_version, device_name
+from spider_utils.models.saved import select_device
+
+TABLE = REPOSITORY / "results" / "benchmarks.csv"
+ROWS: dict[str, Row] = training.ROWS | data.ROWS | metrics.ROWS | volumes.ROWS | start.ROWS
+KEY = ["row", "device"]
+SHOWN = {"stage": 45, "against": 46, "ours": 9, "peer": 9, "ratio": 8, "unit": 14, "aim": 6, "met": 8, "note": 0}
+COLUMNS = [
+    "row", "stage", "against", "ours", "peer", "ratio", "aim", "met", "unit", "runs", "ours_gb", "peer_gb", "note",
+    "device", "machine", "code", "versions",
+]  # fmt: skip
+VERSIONS = ("torch", "numpy", "scipy", "monai", "SimpleITK", "surface-distance", "nnunetv2")
+
+
+def main() -> int:
+    """Measure the rows that are asked for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=str(__doc__).splitlines()[0])
+    parser.add_argument("--rows", nargs="+", default=[""], metavar="NAME", help="whose names contain one of these")
+    parser.add_argument("--runs", type=int, default=5, help="how often each side is run (default 5)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="cuda: the rows of training alone")
+    parser.add_argument("--list", action="store_true", help="list the rows and measure nothing")
+    options = parser.parse_args()
+    if options.list:
+        print(*(f"{name}: {row.stage}; {row.peer}" for name, row in ROWS.items()), sep="\n")
+        return 0
+    try:
+        select_device(options.device)
+    except SpiderError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    machine, lines = where_and_with_what(options.device), []
+    print(as_text(list(SHOWN)))
+    for name, row in ROWS.items():
+        if options.device in row.devices and any(part in name for part in options.rows):
+            lines.append(line(name, row, options.device, options.runs) | machine)
+            print(as_text([lines[-1].get(column) for column in SHOWN]), flush=True)
+    with atomic_path(TABLE) as path:
+        merged(lines, TABLE).to_csv(path, index=False, float_format="%.4g")
+    print(f"{machine['machine']}; {machine['versions']}; code {machine['code']}\nTable: {TABLE}")
+    return 0
+
+
+def line(name: str, row: Row, device: str, runs: int) -> dict[str, Any]:
+    """Measure a row in a folder of its own and return its line; one that is skipped has a note alone."""
+    about = {"row": name, "stage": row.stage, "against": row.peer, "aim": row.aim, "unit": row.unit, "device": device}
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            found = measure(row, Bench(Path(folder), device), runs)
+    except Skipped as why:
+        return about | {"met": "skipped", "note": str(why)}
+    return about | found | {"note": row.limit if found["met"] == "no" else ""}
+
+
+def where_and_with_what(device: str) -> dict[str, str]:
+    """Return the machine, the code and the versions that numbers are measured with."""
+    code = code_version()
+    found = {name: version_of(name) for name in VERSIONS}
+    return {
+        "machine": device_name(device),
+        "code": str(code["commit"])[:8] + (" with changes" if code["modified"] else ""),
+        "versions": ", ".join([f"Python {sys.version.split()[0]}", *(f"{n} {v}" for n, v in found.items() if v)]),
+    }
+
+
+def version_of(name: str) -> str:
+    """Return the version of an installed package, "" without it."""
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def merged(lines: list[dict[str, Any]], earlier: Path) -> pd.DataFrame:
+    """Return the table of the lines and of those earlier ones that none of them replaces; skipped ones replace none."""
+    new = pd.DataFrame(lines, columns=COLUMNS)
+    old = pd.read_csv(earlier).to_dict("records") if earlier.is_file() else []
+    table = {(one["device"], one["row"]): one for one in old}
+    for one in new.to_dict("records"):
+        key = one["device"], one["row"]
+        if one["met"] != "skipped" or table.get(key, one)["met"] == "skipped":
+            table[key] = one
+    order = list(ROWS)
+    known = sorted((key for key in table if key[1] in order), key=lambda key: (key[0], order.index(key[1])))
+    return pd.DataFrame([table[key] for key in known], columns=COLUMNS)
+
+
+def as_text(cells: list[Any]) -> str:
+    """Return a line of the table for reading."""
+    texts = ["" if one is None else f"{one:.3g}" if isinstance(one, float) else str(one) for one in cells]
+    return " ".join(text.ljust(width) for text, width in zip(texts, SHOWN.values(), strict=True)).rstrip()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
