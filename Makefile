@@ -26,12 +26,13 @@ FIND_PYTHON = set -e; python=""; \
 	    exit 1; \
 	fi
 
-.PHONY: help setup run test fuzz mutants notebooks badges lab site clean
+.PHONY: help setup run test test-slow test-all fuzz mutants notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
 	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
+	@echo "make test-all   make test, and then the tests that are slow (make test-slow)"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
 	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
 	@echo "make notebooks  pair the notebooks with their .py files and execute them again"
@@ -52,15 +53,28 @@ $(READY): pyproject.toml constraints.txt
 run: setup
 	$(RUN) -m spider_utils run --source $(SOURCE) $(if $(DATA_DIR),--data-dir "$(DATA_DIR)") --profile $(PROFILE) --out "$(OUT)"
 
-# A fresh run folder, so that no earlier result hides a change; progress bars off, so that outputs can be compared.
+# A process a core with one thread each; the tests of a file stay in one, where they share what is slow to make. A
+# machine that is busy makes tests slow and no test fail.
+PYTEST := SPIDER_STATIC=1 OMP_NUM_THREADS=1 $(RUN) -m pytest
+SPREAD := -n logical --maxprocesses 8 --dist loadfile
+
+# The notebooks run beside the tests, one after the other in one fresh run folder, so that no earlier result hides a
+# change; progress bars are off, so that outputs can be compared. Their kernels do not start where coverage follows them.
 test: setup
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
 	$(RUN) -m mypy
-	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	export SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 && \
-	$(RUN) -m pytest tests --cov --cov-report=term:skip-covered && \
-	$(RUN) -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800
+	@runs=$$(mktemp -d) && trap 'kill $$(jobs -p) 2>/dev/null; rm -rf "$$runs"' EXIT && \
+	{ SPIDER_RUNS="$$runs" $(PYTEST) notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800 \
+	    >"$$runs/notebooks.log" 2>&1 & } && notebooks=$$! && tests=0 && \
+	{ COVERAGE_FILE="$$runs/.coverage" nice $(PYTEST) tests -m "not slow" $(SPREAD) --cov --cov-report=term:skip-covered \
+	    || tests=$$?; } && \
+	{ wait $$notebooks || tests=$$?; } && cat "$$runs/notebooks.log" && exit $$tests
+
+test-slow: setup
+	$(PYTEST) tests -m slow $(SPREAD) --dist load
+
+test-all: test test-slow
 
 CASES ?= 10000
 fuzz: setup

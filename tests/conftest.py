@@ -1,6 +1,7 @@
-"""What several tests share: where the real data lies."""
+"""What several tests share: where the real data lies, and few draws of patients."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,3 +16,12 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder} (set SPIDER_SHARED_DATA)")
     return folder
+
+
+@pytest.fixture(name="few_draws")
+def with_few_draws() -> Iterator[None]:
+    """See `helpers.draws.few_draws`."""
+    from tests.helpers.draws import few_draws  # imports what is measured, which most tests do without
+
+    with few_draws():
+        yield

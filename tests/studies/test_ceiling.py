@@ -132,6 +132,7 @@ def test_other_sequences_are_refused():
         ceiling_tables(unseen)
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_command_reads_a_finished_study_and_nothing_else(tmp_path):
     (tmp_path / "small").mkdir()
     store = finish_small_study(tmp_path / "small")

@@ -154,10 +154,12 @@ def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, s
     assert ran == [Path("random/fold0_seed0")]
 
 
+@pytest.mark.slow
 def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
     pd.testing.assert_frame_equal(run_study(study, store, tmp_path, workers=2), done[1])
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_dask_cluster_give_what_one_gives(done, study, store, tmp_path):
     distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed (extra 'cluster')")
     with patch.dict(os.environ):  # Dask leaves OMP_NUM_THREADS=1 behind, which would slow down all that comes after
@@ -173,6 +175,7 @@ def test_a_scheduler_that_is_not_there_is_named(study, store, tmp_path, monkeypa
         run_study(study, store, tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done, store, tmp_path):
     """The command in a process of its own, killed with all its workers as soon as one training is finished."""
     study_file, out = tmp_path / "tiny.yaml", tmp_path / "out"
@@ -194,6 +197,7 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
     pd.testing.assert_frame_equal(counts, done[1])
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
     """The parent alone is killed, while both workers are at work that would go on for a minute."""
     code = (
@@ -359,6 +363,7 @@ def test_an_unknown_study_is_named_before_anything_is_fetched(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_command_writes_tables_figures_and_where_they_come_from(done, study, store, tmp_path):
     path = tmp_path / "leakage.yaml"  # the name decides that the leakage tables are made
     path.write_text(yaml.safe_dump(STUDY | {"folds": 5, "score_epochs": [2]}))

@@ -133,6 +133,7 @@ def study(tmp_path_factory):
     return out, finish_small_study(out)
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_a_perfect_network_scores_1_as_it_is(study, monkeypatch):
     out, store = study
     monkeypatch.setattr(resolution, "ready_network", lambda checkpoint: bright_network((64, 48), LEVELS))
@@ -151,6 +152,7 @@ def test_a_perfect_network_scores_1_as_it_is(study, monkeypatch):
     check_layout("resolution", figures.resolution(tables["resolution"], tables["resolution_steps"], source="released"))
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_t2_is_told_with_and_without_the_canal(study, monkeypatch):
     """Patient 2 passes for a T2 patient, with two slices that have no canal."""
     out, store = study
@@ -169,6 +171,7 @@ def test_t2_is_told_with_and_without_the_canal(study, monkeypatch):
     check_layout("resolution", figures.resolution(tables["resolution"], steps, source="released+pairs"))
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_command_needs_a_study_and_writes_its_tables(study, tmp_path, capsys):
     out, _ = study
     pd.DataFrame(

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +18,6 @@ from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.png import read_grey
-from spider_utils.evaluate.scores import summarise
 from spider_utils.figures import sequences as figures
 from spider_utils.predict.network import WEIGHTS
 from spider_utils.predict.slices import predict_folder
@@ -42,6 +40,8 @@ from tests.helpers.figure_layout import check_layout, texts
 from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
 
+pytestmark = pytest.mark.usefixtures("few_draws")
+
 TABLE = """file,patient,sequence,slice_index,row_mm,col_mm,subset
 1_t1_slice5.png,1,T1,5,2,1,training
 2_t2_slice5.png,2,T2,5,1,1,training
@@ -58,11 +58,6 @@ def drawn(canal: bool = True) -> np.ndarray:
     mask[8:24, 8:24], mask[36:52, 8:24], mask[26:34, 8:24] = 1, 1, 3
     mask[8:52, 30:36] = 2 if canal else 0
     return mask
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    monkeypatch.setattr(sequences, "summarise", partial(summarise, replicates=20))
 
 
 @pytest.fixture
