@@ -65,14 +65,14 @@ test: setup
 	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
 	$(RUN) -m mypy
 	@runs=$$(mktemp -d) && trap 'kill $$(jobs -p) 2>/dev/null; rm -rf "$$runs"' EXIT && \
-	{ SPIDER_RUNS="$$runs" $(PYTEST) notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800 \
+	{ SPIDER_RUNS="$$runs" $(PYTEST) notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800 --nbval-kernel-startup-timeout 300 \
 	    >"$$runs/notebooks.log" 2>&1 & } && notebooks=$$! && tests=0 && \
 	{ COVERAGE_FILE="$$runs/.coverage" nice $(PYTEST) tests -m "not slow" $(SPREAD) --cov --cov-report=term:skip-covered \
 	    || tests=$$?; } && \
 	{ wait $$notebooks || tests=$$?; } && cat "$$runs/notebooks.log" && exit $$tests
 
 test-slow: setup
-	$(PYTEST) tests -m slow $(SPREAD) --dist load
+	$(PYTEST) tests -m slow $(SPREAD)
 
 test-all: test test-slow
 

@@ -84,7 +84,7 @@ def test_every_outcome_is_told_from_the_others(tmp_path):
     """A reader that does it is a row of its own; after each the next case is met."""
     script = tmp_path / "played.py"
     script.write_text(PLAYED)
-    found = list(run_cases([*range(len(OUTCOMES)), 0], SEED, tmp_path / "root", program=[str(script)], seconds=2))
+    found = list(run_cases([*range(len(OUTCOMES)), 0], SEED, tmp_path / "root", program=[str(script)], seconds=4))
     assert [outcome for _, outcome, _ in found] == [*OUTCOMES, "equal"]
 
 

@@ -185,7 +185,7 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
     command = [sys.executable, "-m", "spider_utils", "study", str(study_file), "--out", str(out), "--workers", "1"]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     notes = out / "trainings"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(notes.glob("*/*/training.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -199,21 +199,21 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
 
 @pytest.mark.slow
 def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
-    """The parent alone is killed, while both workers are at work that would go on for a minute."""
+    """The parent alone is killed, while both workers are at work that would go on for ten minutes."""
     code = (
         "import sys, time; from pathlib import Path; from spider_utils.studies.engine import run_parallel\n"
-        "def work(path): Path(path).touch(); time.sleep(60)\n"
+        "def work(path): Path(path).touch(); time.sleep(600)\n"
         "list(run_parallel(work, [(f'{sys.argv[1]}/{n}',) for n in range(2)], 2))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert len(workers) >= 2
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     for worker in alive:
         worker.kill()
     assert not alive

@@ -37,7 +37,6 @@ from spider_utils.studies.sequences import (
 )
 from spider_utils.train.checkpoints import NETWORK_FILE
 from tests.helpers.figure_layout import check_layout, texts
-from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
 
 pytestmark = pytest.mark.usefixtures("few_draws")
@@ -141,15 +140,8 @@ def test_a_network_must_tell_whom_it_knows(tmp_path):
         network_of_file(tmp_path / "mute.safetensors", "cpu")
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The folder of a finished study, its store in it."""
-    out = tmp_path_factory.mktemp("out")
-    return out, finish_small_study(out)
-
-
-def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(study, folder):
-    out, store = study
+def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(small_study, folder):
+    out, store = small_study
     found = networks_of_study(out, "unseen", "cpu")
     everyone = [patient for _, own in found.folds for patient in own]
     assert sorted(everyone) == sorted(store.table["patient"].unique()) and found.met == frozenset()
@@ -206,13 +198,14 @@ def test_the_figures_show_who_is_not_met_and_the_worst(folder):
     assert scores[2, 5] == 1 and scores[2, 9] == pytest.approx(2 / 3)  # a canal that is not there, of three classes
 
 
-def test_the_command_takes_weights_or_a_study(folder, study, tmp_path, capsys, monkeypatch):
+def test_the_command_takes_weights_or_a_study(folder, small_study, tmp_path, capsys, monkeypatch):
+    study, _ = small_study
     line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
-    assert main([*line, "-p", "study", str(study[0])]) == 2
+    assert main([*line, "-p", "study", str(study)]) == 2
     assert "expected -p study DIR with -p arm NAME, or -p weights FILE" in capsys.readouterr().err
-    assert main([*line, "-p", "study", str(study[0]), "-p", "arm", "unseen"]) == 0
+    assert main([*line, "-p", "study", str(study), "-p", "arm", "unseen"]) == 0
     made = json.loads((tmp_path / "out" / "provenance.json").read_text())["settings"]
-    assert made == {"study": "sequences", "source": "pairs", "trained": study[0].name, "arm": "unseen"}
+    assert made == {"study": "sequences", "source": "pairs", "trained": study.name, "arm": "unseen"}
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == {"sequences", "worst"}
     asked = []
     monkeypatch.setattr(
