@@ -370,7 +370,7 @@ def test_the_command_writes_tables_figures_and_where_they_come_from(done, study,
     out = tmp_path / "out"
     out.mkdir()
     (out / "store").symlink_to(store.path)
-    tables = run_command(str(path), out, "phantom", workers=2, overrides={"epochs": 2})
+    tables = run_command(str(path), out, "phantom", workers=1, overrides={"epochs": 2})
     for name in (
         "dice",
         "differences",
