@@ -6,6 +6,7 @@ from unittest.mock import patch
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from spider_utils.analysis import unseen
 from spider_utils.analysis.pathology import FINDINGS
@@ -13,21 +14,24 @@ from spider_utils.commands.study import error_tables
 from spider_utils.common.errors import SpiderError
 from spider_utils.figures import draw
 from spider_utils.studies.folds import read_unseen
-from spider_utils.studies.harness import plan, read_final_scores
+from spider_utils.studies.harness import plan, read_final_scores, run_study
 from spider_utils.studies.study_file import load_study
-from tests.helpers.small_study import PATIENTS, SLICES
+from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 
 
-@pytest.fixture
-def store(small_study):
-    return small_study[1]
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return make_small_store(tmp_path_factory.mktemp("store"))
 
 
-@pytest.fixture
-def study(small_study):
+@pytest.fixture(scope="module")
+def study(store, tmp_path_factory):
     """The folder of a finished study and its trainings."""
-    out, store = small_study
-    return out, plan(load_study(str(out / "tiny.yaml"), {"epochs": 1}), store.table)
+    path = tmp_path_factory.mktemp("study") / "tiny.yaml"
+    path.write_text(yaml.safe_dump(STUDY, sort_keys=False))
+    told, out = load_study(str(path)), tmp_path_factory.mktemp("out")
+    run_study(told, store, out, workers=1)
+    return out, plan(told, store.table)
 
 
 def test_the_masks_are_those_that_the_study_has_scored(study, store, tmp_path):
