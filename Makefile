@@ -26,7 +26,7 @@ FIND_PYTHON = set -e; python=""; \
 	    exit 1; \
 	fi
 
-.PHONY: help setup run gpu gpu-pack test fuzz mutants bench bench-gpu notebooks badges lab site clean
+.PHONY: help setup run gpu gpu-pack test test-slow test-all fuzz mutants bench bench-gpu notebooks badges lab site clean
 
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
@@ -34,6 +34,7 @@ help:
 	@echo "make gpu        the paper's settings at full size, on a GPU; variables SOURCE, DATA_DIR, OUT, DEVICE, PEERS, WEIGHTS"
 	@echo "make gpu-pack   pack code and slices for another machine that has one: build/spider_gpu.tar.gz"
 	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
+	@echo "make test-all   make test, and then the tests that are slow (make test-slow)"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
 	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
 	@echo "make bench      measure the package beside its peers, ten minutes: results/benchmarks.csv; make bench-gpu: training on CUDA"
@@ -69,15 +70,29 @@ gpu: setup
 gpu-pack: setup
 	$(RUN) -m tools.gpu pack $(GPU_DATA)
 
-# A fresh run folder, so that no earlier result hides a change; progress bars off, so that outputs can be compared.
+# A process a core, of one thread; the tests of a file stay in one process, where they share what is slow to make.
+PYTEST := SPIDER_STATIC=1 OMP_NUM_THREADS=1 $(RUN) -m pytest
+SPREAD := -n logical --maxprocesses 8 --dist loadfile
+
+# The committed notebooks run beside the tests, in fresh run folders, so that no earlier result hides a change: those
+# that need the network of notebook 4 one after the other, and the rest. Progress bars are off, so that outputs can be
+# compared; no coverage follows them, as kernels do not start under it.
+TRAINED := $(wildcard notebooks/0[456]_*.ipynb)
+UNTRAINED := $(filter-out $(TRAINED),$(wildcard notebooks/*.ipynb))
+NBVAL = SPIDER_RUNS="$$runs/$(1)" $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout 1800 --nbval-kernel-startup-timeout 300
+
 test: setup
-	$(RUN) -m ruff check .
-	$(RUN) -m ruff format --check spider_utils tests tools benchmarks
-	$(RUN) -m mypy
-	@runs=$$(mktemp -d) && trap 'rm -rf "$$runs"' EXIT && \
-	export SPIDER_RUNS="$$runs" COVERAGE_FILE="$$runs/.coverage" SPIDER_STATIC=1 && \
-	$(RUN) -m pytest tests --cov --cov-report=term:skip-covered && \
-	$(RUN) -m pytest notebooks --nbval --nbval-current-env --nbval-cell-timeout 1800
+	@runs=$$(mktemp -d) && trap 'kill $$(jobs -p) 2>/dev/null; rm -rf "$$runs"' EXIT; failed=0; \
+	$(call NBVAL,trained) $(TRAINED) >"$$runs/trained.log" 2>&1 & trained=$$!; \
+	nice env $(call NBVAL,untrained) $(UNTRAINED) >"$$runs/untrained.log" 2>&1 & untrained=$$!; \
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check spider_utils tests tools benchmarks && $(RUN) -m mypy || exit 1; \
+	COVERAGE_FILE="$$runs/.coverage" nice env $(PYTEST) tests -m "not slow" $(SPREAD) --cov --cov-report=term:skip-covered || failed=1; \
+	wait $$trained || failed=1; wait $$untrained || failed=1; cat "$$runs"/*trained.log; exit $$failed
+
+test-slow: setup
+	$(PYTEST) tests -m slow $(SPREAD)
+
+test-all: test test-slow
 
 CASES ?= 10000
 fuzz: setup

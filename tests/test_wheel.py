@@ -16,6 +16,7 @@ from PIL import Image
 
 from spider_utils.data.phantom import make_phantom
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -99,6 +99,7 @@ def test_discrimination_is_that_of_scipy_and_of_all_pairs():
     assert found["found_20"] == len(set(looked[:12]) & set(np.flatnonzero(worst))) / 6
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_a_score_that_tells_patients_apart_alone_says_nothing_within_them():
     rng = np.random.default_rng(3)
     patient = np.repeat(np.arange(8), 10)
@@ -190,6 +191,7 @@ def test_the_table_has_a_row_a_slice_with_its_true_dice(squares):
     assert found["place"].tolist()[:4] == pytest.approx([1, 1 / 3, 1 / 3, 1])
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_figure_marks_the_worst_tenth_and_finds_all_in_the_end():
     rng = np.random.default_rng(4)
     table = pd.DataFrame({"patient": np.repeat(np.arange(5), 8), "dice": 0.7 + rng.random(40) / 4})

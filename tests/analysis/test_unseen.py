@@ -80,6 +80,7 @@ def test_an_unfinished_study_and_a_leaky_arm_are_refused(study, store, tmp_path)
         read_unseen(study[0], "random", store, kept=tmp_path)
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_study_makes_its_error_tables_and_says_what_it_lacks(study, store, tmp_path, capsys, monkeypatch):
     out = tmp_path / "out"
     shutil.copytree(study[0], out)

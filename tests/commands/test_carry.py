@@ -34,6 +34,7 @@ def command(small, out):
     return main(["carry", *(word for name, at in folders.items() for word in (f"--{name}", str(small / at)))])
 
 
+@pytest.mark.slow
 def test_the_folder_is_one_of_pairs_and_the_same_each_time(small, capsys):
     assert [command(small, out) for out in ("one", "two")] == [0, 0]
     assert "1 of 2 slices have got labels" in capsys.readouterr().out

@@ -45,7 +45,7 @@ def notebooks(tmp_path):
     return folder
 
 
-def run(notebooks, out, source="phantom", data_dir=None, profile="smoke", **overrides):
+def run(notebooks, out, source="sample", data_dir=None, profile="smoke", **overrides):
     return run_notebooks(source, data_dir, profile, out, overrides, notebooks_dir=notebooks)
 
 
@@ -56,7 +56,7 @@ def log(out):
 def test_parameters_reach_the_notebooks_that_have_them(notebooks, tmp_path):
     out = tmp_path / "out"
     assert run(notebooks, out, epochs=2) == out
-    assert log(out) == ["first phantom", "second 2"]
+    assert log(out) == ["first sample", "second 2"]
     first, second = (nbformat.read(out / f"{name}.ipynb", as_version=4) for name in ("01_first", "02_second"))
     assert [cell.execution_count for cell in second.cells] == [1, 2, 3]  # the given parameters are a cell of their own
     assert "epochs" not in first.cells[1].source
@@ -65,14 +65,14 @@ def test_parameters_reach_the_notebooks_that_have_them(notebooks, tmp_path):
 def test_a_relative_run_folder_is_passed_absolute(notebooks, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(notebooks, "out") == tmp_path / "out"
-    assert log(tmp_path / "out") == ["first phantom", "second 5"]
+    assert log(tmp_path / "out") == ["first sample", "second 5"]
 
 
 def test_a_finished_run_runs_nothing_again(notebooks, tmp_path, capsys):
     out = tmp_path / "out"
     run(notebooks, out)
     run(notebooks, out)
-    assert log(out) == ["first phantom", "second 5"]
+    assert log(out) == ["first sample", "second 5"]
     assert "[2/2] 02_second: finished before" in capsys.readouterr().out
 
 
@@ -85,13 +85,13 @@ def test_it_stops_at_a_failure_and_goes_on_after_the_last_finished(notebooks, tm
         run(notebooks, out)
     message = str(stopped.value)
     assert message == f"02_second.ipynb, cell In [4]: ZeroDivisionError: division by zero (partial notebook: {partial})"
-    assert log(out) == ["first phantom", "begun"]
+    assert log(out) == ["first sample", "begun"]
     assert "ZeroDivisionError" in partial.read_text()
     assert not (out / "03_third.ipynb").exists()
 
     write_notebook(notebooks, "02_second", NOTE.format("'mended'"))
     run(notebooks, out)
-    assert log(out) == ["first phantom", "begun", "mended", "third"]
+    assert log(out) == ["first sample", "begun", "mended", "third"]
 
 
 def test_an_error_of_the_user_inside_a_cell_keeps_its_one_line(notebooks, tmp_path):
@@ -118,7 +118,7 @@ def test_another_kernel_of_the_same_name_is_not_used(notebooks, tmp_path, monkey
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path / "jupyter"))
     monkeypatch.delenv("SPIDER_STATIC", raising=False)
     run(notebooks, tmp_path / "out")
-    assert log(tmp_path / "out") == ["first phantom", "second 5"]
+    assert log(tmp_path / "out") == ["first sample", "second 5"]
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter") and "SPIDER_STATIC" not in os.environ
 
 
@@ -141,7 +141,7 @@ def test_a_changed_notebook_and_all_after_it_run_again(notebooks, tmp_path):
     run(notebooks, out)
     write_notebook(notebooks, "02_second", NOTE.format("'changed'"))
     run(notebooks, out)
-    assert log(out) == ["first phantom", "second 5", "third", "changed", "third"]
+    assert log(out) == ["first sample", "second 5", "third", "changed", "third"]
 
 
 def test_new_outputs_alone_are_no_change(notebooks, tmp_path):
@@ -151,7 +151,7 @@ def test_new_outputs_alone_are_no_change(notebooks, tmp_path):
     notebook.cells[0].execution_count = 7
     nbformat.write(notebook, notebooks / "01_first.ipynb")
     run(notebooks, out)
-    assert log(out) == ["first phantom", "second 5"]
+    assert log(out) == ["first sample", "second 5"]
 
 
 def test_a_lost_result_is_made_again(notebooks, tmp_path):
@@ -159,7 +159,7 @@ def test_a_lost_result_is_made_again(notebooks, tmp_path):
     run(notebooks, out)
     (out / "02_second.ipynb").unlink()
     run(notebooks, out)
-    assert log(out) == ["first phantom", "second 5", "second 5"]
+    assert log(out) == ["first sample", "second 5", "second 5"]
 
 
 @pytest.mark.parametrize("name", ["epoch", "source", "run_dir"])
@@ -175,11 +175,11 @@ def test_a_run_folder_of_other_settings_is_refused(notebooks, tmp_path):
     run(notebooks, out, epochs=2)
     with pytest.raises(SpiderError, match=r"overrides was \{'epochs': 2\}, now \{'epochs': 3\}.*take another --out"):
         run(notebooks, out, epochs=3)
-    with pytest.raises(SpiderError, match="source was 'phantom', now 'released'; data_dir was None, now '.*data'"):
+    with pytest.raises(SpiderError, match="source was 'sample', now 'released'; data_dir was None, now '.*data'"):
         run(notebooks, out, source="released", data_dir=data, epochs=2)
     with pytest.raises(SpiderError, match="profile was 'smoke', now 'cpu'"):
         run(notebooks, out, profile="cpu", epochs=2)
-    assert log(out) == ["first phantom", "second 2"]
+    assert log(out) == ["first sample", "second 2"]
 
 
 def test_two_runs_in_one_folder_do_not_kill_each_other(notebooks, tmp_path):

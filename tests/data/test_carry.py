@@ -38,7 +38,7 @@ def dice(found, truth):
     return [2 * ((found == k) & (truth == k)).sum() / ((found == k).sum() + (truth == k).sum()) for k in (1, 2, 3)]
 
 
-@pytest.mark.parametrize("upside_down", [False, True])
+@pytest.mark.parametrize("upside_down", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_known_map_is_found_again_with_the_contrast_inverted(shared_data, upside_down):
     slices, masks = space_slices(shared_data, 7, slice(9, 14))
     known = {"degrees": 2.0, "stretch": 1.015, "shift_mm": (9.0, -6.0), "shape": (512, 512)}
@@ -54,6 +54,7 @@ def test_a_known_map_is_found_again_with_the_contrast_inverted(shared_data, upsi
 
 
 @pytest.mark.parametrize("patient", [5, 7])
+@pytest.mark.slow
 def test_carried_masks_meet_the_real_ones(shared_data, patient):
     pairs = shared_data / "t1_t2_pairs"
     image, truth = (read_grey(pairs / part / f"{patient}_t1_slice8.png") for part in ("images", "masks"))
@@ -64,6 +65,7 @@ def test_carried_masks_meet_the_real_ones(shared_data, patient):
     assert vertebrae > 0.91 and canal > 0.93 and discs > 0.88
 
 
+@pytest.mark.slow
 def test_noise_and_another_patient_do_not_pass(shared_data):
     slices, masks = space_slices(shared_data, 7, slice(9, 14))
     noise = np.random.default_rng(0).integers(0, 256, (512, 512)).astype(np.uint8)

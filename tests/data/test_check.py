@@ -17,10 +17,10 @@ from spider_utils.data.check.findings import Finding, as_text, in_order, summary
 from spider_utils.data.check.overview import Listed
 from spider_utils.data.check.volumes import implausible_plane, implausible_spacing, not_sagittal
 from spider_utils.data.geometry import spider_geometries
-from spider_utils.data.phantom import phantom_series
 from spider_utils.data.spider import read_overview
 from spider_utils.data.volumes import read_volume
 from tests.helpers.dicom_series import write_dicom
+from tests.helpers.phantoms import kept_phantom
 
 LABELS = (0, 1, 2, 3, 100, 201, 202, 203)
 PLACES = {kind: f"{kind}/{{}}.mha" for kind in ("images", "masks")}
@@ -289,7 +289,7 @@ def test_a_name_that_is_not_utf_8_is_a_finding_that_can_be_written(tmp_path):
 
 def test_a_set_of_the_phantom_is_clean(tmp_path):
     for patient in (1, 2):
-        image, mask = phantom_series(patient, "T1", 0)
+        image, mask = kept_phantom(patient, "T1", 0)
         write(image, tmp_path / "images" / f"{patient}_t1.mha")
         write(mask, tmp_path / "masks" / f"{patient}_t1.mha")
     assert check_dataset(tmp_path) == ([], 2)

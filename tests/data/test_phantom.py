@@ -14,6 +14,7 @@ from spider_utils.data.geometry import Geometry, spider_geometries
 from spider_utils.data.phantom import ORIENTATIONS, make_phantom, phantom_series, phantom_subset, reorient
 from spider_utils.data.phantom.acquisition import acquire, draw_protocol
 from spider_utils.data.phantom.anatomy import make_anatomy
+from tests.helpers.phantoms import kept_phantom
 
 SEQUENCE_OF_STEM = {"t1": "T1", "t2": "T2", "t2_SPACE": "T2_SPACE"}
 
@@ -71,7 +72,7 @@ def test_files_equal_series_made_in_memory(phantom_set):
     """Neither the number of patients nor the number of processes changes a voxel."""
     for name in ("2_t1", "3_t2_SPACE"):
         patient, stem = name.split("_", 1)
-        image, mask = phantom_series(int(patient), SEQUENCE_OF_STEM[stem], 0)
+        image, mask = kept_phantom(int(patient), SEQUENCE_OF_STEM[stem], 0)
         for kind, volume in (("images", image), ("masks", mask)):
             stored = sitk.ReadImage(str(phantom_set / kind / f"{name}.mha"))
             assert sitk.GetArrayFromImage(stored).tobytes() == sitk.GetArrayFromImage(volume).tobytes()
@@ -251,7 +252,7 @@ def test_series_of_a_set_are_stored_in_different_orientations(phantom_set):
 
 
 def test_reorient_moves_voxels_but_not_the_patient():
-    image, _ = phantom_series(2, "T1", 0)
+    image, _ = kept_phantom(2, "T1", 0)
     image = image[2:12, 5:200:3, 4:290:3] if image.GetSize()[0] < 20 else image[::3, ::3, ::3]
     assert len(set(ORIENTATIONS)) == 48
     first, pose = image.TransformIndexToPhysicalPoint((2, 3, 1)), in_pose(image)
@@ -268,7 +269,7 @@ def test_reorient_moves_voxels_but_not_the_patient():
 
 
 def test_sacrum_is_drawn_but_not_labelled():
-    image, mask = phantom_series(2, "T2", 0)
+    image, mask = kept_phantom(2, "T2", 0)
     for sacral in make_anatomy(2, 0).sacrum[:2]:
         middle = image.TransformPhysicalPointToIndex(sacral.frame.origin.tolist())
         assert mask[middle] == 0
@@ -289,7 +290,7 @@ def test_slip_displaces_the_vertebra_above_forwards():
     """Measured as a reader would: the step of the body's centre along the disc's long axis."""
     graded = make_anatomy(6, 0).discs
     assert graded[1].findings.slip_mm > 6 and not any(graded[n].findings.slip_mm for n in (2, 3, 4))
-    labels, pixel = middle_discs_and_bodies(phantom_series(6, "T2", 0)[1])
+    labels, pixel = middle_discs_and_bodies(kept_phantom(6, "T2", 0)[1])
     canal_front = np.where((labels == 100).any(axis=1), (labels == 100).argmax(axis=1), labels.shape[1])
     in_front = np.arange(labels.shape[1])[None, :] < canal_front[:, None]
     steps = {}
@@ -305,7 +306,7 @@ def test_slip_displaces_the_vertebra_above_forwards():
 def test_worn_nucleus_is_darker_on_t2():
     discs = make_anatomy(1, 0).discs
     assert discs[0].findings.grade >= 4 and discs[1].findings.grade == 1
-    image, mask = (in_pose(volume) for volume in phantom_series(1, "T2", 0))
+    image, mask = (in_pose(volume) for volume in kept_phantom(1, "T2", 0))
     middle = int(np.median(np.argwhere(mask == 201)[:, 0]))
     image, mask = image[middle - 2 : middle + 3], mask[middle - 2 : middle + 3]
     nucleus = {disc: np.percentile(image[mask == 200 + disc], 90) / np.median(image[mask == 1]) for disc in (1, 2)}
@@ -316,7 +317,7 @@ def test_stenosis_narrows_the_canal():
     """Patient 2 has a narrow canal at L3/L4 (label 203), beside wide ones at the bodies of L3 and L4."""
     anatomy = make_anatomy(2, 0)
     assert anatomy.discs[2].findings.stenosis < 0.7 and anatomy.discs[2].findings.bulge_mm > 0
-    _, mask = phantom_series(2, "T2_SPACE", 0)
+    _, mask = kept_phantom(2, "T2_SPACE", 0)
     canal = places(mask, 100)
     area = {}
     for name, height in (("disc", anatomy.discs[2].centre[2]), ("body", anatomy.vertebrae[3].frame.origin[2])):
@@ -327,22 +328,23 @@ def test_stenosis_narrows_the_canal():
 def test_contrast_of_the_sequences():
     """CSF is the dark tissue on T1 and the bright one on T2, against the marrow."""
     for sequence, brighter in (("T1", False), ("T2", True), ("T2_SPACE", True)):
-        image, mask = (sitk.GetArrayFromImage(volume) for volume in phantom_series(2, sequence, 0))
+        image, mask = (sitk.GetArrayFromImage(volume) for volume in kept_phantom(2, sequence, 0))
         assert (np.median(image[mask == 100]) > np.median(image[mask == 2])) == brighter
 
 
 def test_complete_set_is_left_alone_and_a_broken_one_mended(tmp_path):
-    make_phantom(tmp_path, patients=1, seed=3, workers=1)
+    small = {"patients": 1, "workers": 1, "most_pixels": 4_000}
+    make_phantom(tmp_path, seed=3, **small)
     file = tmp_path / "masks" / "1_t2.mha"
     content, made = file.read_bytes(), file.stat().st_mtime_ns
-    make_phantom(tmp_path, patients=1, seed=3, workers=1)
+    make_phantom(tmp_path, seed=3, **small)
     assert file.stat().st_mtime_ns == made
     with pytest.raises(SpiderError, match="made with patients 1, seed 4.* found patients 1, seed 3"):
-        make_phantom(tmp_path, patients=1, seed=4)
-    with pytest.raises(SpiderError, match="pixels 0, .* found .* pixels 57600"):
-        make_phantom(tmp_path, patients=1, seed=3, most_pixels=0)
+        make_phantom(tmp_path, seed=4, **small)
+    with pytest.raises(SpiderError, match="pixels 0, .* found .* pixels 4000"):
+        make_phantom(tmp_path, seed=3, **small | {"most_pixels": 0})
     file.unlink()
-    make_phantom(tmp_path, patients=1, seed=3, workers=1)
+    make_phantom(tmp_path, seed=3, **small)
     assert file.read_bytes() == content
 
 

@@ -108,6 +108,7 @@ def test_all_pairs_are_there_on_their_field_of_view_with_their_areas(shared_data
     assert checked > 60  # classes of which 4 % is what counts
 
 
+@pytest.mark.slow
 def test_it_is_made_again_alike(shared_data, tmp_path):
     make_sample(shared_data / "released_t2_space", shared_data / "t1_t2_pairs", tmp_path)
     again = {path.relative_to(tmp_path) for path in tmp_path.rglob("*") if path.is_file()}

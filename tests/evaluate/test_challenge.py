@@ -7,8 +7,8 @@ import SimpleITK as sitk
 from scipy import ndimage
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.phantom import phantom_series
 from spider_utils.evaluate.challenge import score_structures, summarise_structures
+from tests.helpers.phantoms import kept_phantom
 
 SPACING = (3.0, 2.0, 0.5)
 RENUMBERED = {label: new for new, label in zip([7, 3, 9, 1, 4, 2, 8, 6, 5], range(1, 10), strict=True)}
@@ -59,7 +59,7 @@ def spoilt(labels: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def phantom() -> tuple[np.ndarray, tuple[float, ...]]:
     """A phantom's labels in the common pose at half its resolution within slices, and their spacing."""
-    mask = sitk.DICOMOrient(phantom_series(1, "T2", 0)[1], "PIL")
+    mask = sitk.DICOMOrient(kept_phantom(1, "T2", 0)[1], "PIL")
     column_mm, row_mm, slice_mm = mask.GetSpacing()
     return sitk.GetArrayFromImage(mask)[:, ::2, ::2].copy(), (slice_mm, 2 * row_mm, 2 * column_mm)
 

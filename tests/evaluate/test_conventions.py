@@ -9,10 +9,10 @@ import SimpleITK as sitk
 
 from spider_utils.__main__ import main
 from spider_utils.data.labels import four_classes
-from spider_utils.data.phantom import phantom_series
 from spider_utils.data.pose import to_pose
 from spider_utils.evaluate.conventions import CLASS_MAPS, NUMBERED, convention_of
 from tests.evaluate.test_files import write
+from tests.helpers.phantoms import kept_phantom
 
 BODIES = np.array([1, 2, 3])
 
@@ -20,7 +20,7 @@ BODIES = np.array([1, 2, 3])
 @pytest.fixture(scope="module")
 def numbered() -> np.ndarray:
     """A phantom's label map in SPIDER's numbers, (D, H, W) in the common pose."""
-    return sitk.GetArrayFromImage(to_pose(phantom_series(1, "T2", seed=0)[1])).astype(np.uint8)
+    return sitk.GetArrayFromImage(to_pose(kept_phantom(1, "T2", 0)[1])).astype(np.uint8)
 
 
 def score(tmp_path: Path, prediction: np.ndarray, reference: np.ndarray, *more: str) -> pd.Series | None:

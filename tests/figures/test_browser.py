@@ -182,6 +182,7 @@ class Page:
         self.wait(lambda _driver: self.find(css, text).click() is None, f"to click on {css} {text}")
 
 
+@pytest.mark.slow
 def test_the_explorer_in_jupyterlab(browser, server, arrays):
     images, reference, prediction = arrays.values()
     browser.get(f"{server['url']}lab/tree/browse.ipynb?token={server['token']}")

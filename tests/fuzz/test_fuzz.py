@@ -69,6 +69,7 @@ worker.main()
 """
 
 
+@pytest.mark.slow
 def test_five_hundred_spoilt_files(tmp_path):
     """No traceback, death, hang, hunger, stray file or nonsense; of every kind some are accepted and some refused."""
     found = list(run_cases(range(CASES), SEED, tmp_path / "root"))
@@ -78,11 +79,12 @@ def test_five_hundred_spoilt_files(tmp_path):
     assert counts.loc["all"].sum() == CASES and (counts[list(GOOD)] > 0).all(axis=None)
 
 
+@pytest.mark.slow
 def test_every_outcome_is_told_from_the_others(tmp_path):
     """A reader that does it is a row of its own; after each the next case is met."""
     script = tmp_path / "played.py"
     script.write_text(PLAYED)
-    found = list(run_cases([*range(len(OUTCOMES)), 0], SEED, tmp_path / "root", program=[str(script)], seconds=2))
+    found = list(run_cases([*range(len(OUTCOMES)), 0], SEED, tmp_path / "root", program=[str(script)], seconds=4))
     assert [outcome for _, outcome, _ in found] == [*OUTCOMES, "equal"]
 
 

@@ -10,7 +10,7 @@ from spider_utils.common.locks import LOCK_FILE
 
 HOLD = (
     "import sys, time; from spider_utils.common.locks import alone\n"
-    "with alone(sys.argv[1], 'a test', name=sys.argv[2]): print('held', flush=True); time.sleep(60)"
+    "with alone(sys.argv[1], 'a test', name=sys.argv[2]): print('held', flush=True); time.sleep(600)"
 )
 
 

@@ -6,20 +6,20 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import four_classes
-from spider_utils.data.phantom import phantom_series
 from spider_utils.data.phantom.anatomy import make_anatomy
 from spider_utils.data.pose import to_pose
 from spider_utils.data.released import find_released_series, read_released_stack
 from spider_utils.data.spider import read_overview
 from spider_utils.masks.levels import LevelSettings, number_structures
 from spider_utils.masks.spine import flat_normal
+from tests.helpers.phantoms import kept_phantom
 
 THIN, THICK = (3, "T2_SPACE"), (4, "T1")
 
 
 def labelled(patient: int, sequence: str, seed: int = 0):
     """SPIDER's labels of a phantom in the common pose, (D, H, W), and spacing (slice, row, column) in mm."""
-    _, mask = phantom_series(patient, sequence, seed)
+    _, mask = kept_phantom(patient, sequence, seed)
     posed = to_pose(mask)
     return sitk.GetArrayFromImage(posed).astype(np.uint16), posed.GetSpacing()[::-1]
 

@@ -6,11 +6,11 @@ import pytest
 import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
-from spider_utils.data.phantom import phantom_series
 from spider_utils.data.phantom.anatomy import Disc, make_anatomy
 from spider_utils.data.phantom.canal import make_course
 from spider_utils.evaluate.agreement import bland_altman, compare_measures
 from spider_utils.masks.measures import FIRST_DISC, canal_diameters, disc_heights, structure_name
+from tests.helpers.phantoms import kept_phantom
 
 SPACINGS = [(1.0, 1.0, 1.0), (4.0, 0.6, 0.6), (4.4, 0.95, 0.7), (0.9, 0.47, 0.59)]
 PARTS = ["anterior_mm", "middle_mm", "posterior_mm"]
@@ -54,7 +54,7 @@ def tube(spacing, slope, lean, depth=15.0, width=20.0, size_mm=(48, 120, 90)) ->
 
 @pytest.fixture(scope="module", params=["T2", "T2_SPACE"])
 def phantom(request):
-    mask = sitk.DICOMOrient(phantom_series(3, request.param, 0)[1], "PIL")
+    mask = sitk.DICOMOrient(kept_phantom(3, request.param, 0)[1], "PIL")
     return make_anatomy(3, 0), sitk.GetArrayFromImage(mask), mask.GetSpacing()[::-1]
 
 

@@ -22,7 +22,6 @@ import torch
 from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import four_classes
-from spider_utils.data.phantom import phantom_series
 from spider_utils.data.phantom.acquisition import ORIENTATIONS, reorient
 from spider_utils.data.pose import from_pose, to_pose
 from spider_utils.data.volumes import read_volume
@@ -34,6 +33,7 @@ from spider_utils.predict.segment import inside
 from spider_utils.predict.volumes import neighbours_at, predict_classes, prepare_slices, slice_field
 from spider_utils.predict.volumes import predict_volumes as predict_all
 from spider_utils.studies.roundtrip import Extent, PerfectNetwork, roundtrip, same_grid, sampled_phantom, tilted
+from tests.helpers.phantoms import kept_phantom
 from tests.predict.test_slices import Ruler
 
 SHAPE = (5, 64, 32)  # of the volume in the common pose; its slices have the network's size
@@ -340,6 +340,7 @@ def test_what_another_call_wrote_of_other_volumes_stays(count, folder, tmp_path)
     assert pd.read_csv(tmp_path / "out" / "volumes.csv")["label_map"].tolist() == ["1_t2.mha", "2_t2.mha", "3_t2.mha"]
 
 
+@pytest.mark.slow
 def test_two_processes_lose_no_row(tmp_path):
     """Each writes 20 rows into one folder, one after the other; all are there, in both files."""
     code = (
@@ -381,7 +382,7 @@ def test_volumes_are_not_kept_in_memory(use, folder, tmp_path, monkeypatch):
 
 
 def test_perfect_slices_of_a_phantom_come_back_numbered(use, tmp_path):
-    image, mask = phantom_series(3, "T2", 0)
+    image, mask = kept_phantom(3, "T2", 0)
     reference = sitk.GetArrayFromImage(to_pose(mask))
     classes = four_classes(reference)
     use(PerfectNetwork(classes, classes.shape[1:], "shares"), size=classes.shape[1:])

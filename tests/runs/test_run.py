@@ -1,6 +1,7 @@
 """The run folder: every stage is made once, results survive, and folders of other data or settings are refused."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -198,10 +199,9 @@ def test_settings_of_something_else_are_refused(text, tmp_path):
         open_run(tmp_path)
 
 
-def test_what_a_run_lacks_of_its_results_is_made_again(tmp_path):
+def test_what_a_run_lacks_of_its_results_is_made_again(finished, tmp_path):
     """Results are there when their files are, not when a note says so; the same comes out."""
-    run = open_run(tmp_path / "out", "spider", make_folder(tmp_path / "data", patients=4), "smoke", **TINY)
-    run.scores()
+    run = open_run(shutil.copytree(finished.path, tmp_path / "out"))
     made = {
         name: (run.path / name).read_bytes() for name in ("predictions/masks.npy", "slice_scores.csv", "metrics.csv")
     }
@@ -243,10 +243,8 @@ def test_two_processes_do_not_train_in_one_folder(tmp_path, monkeypatch):
     assert len(run.train()) == 2  # the system took the lock back
 
 
-def test_more_epochs_go_on_and_provenance_says_so(tmp_path):
-    run = open_run(tmp_path / "out", "spider", make_folder(tmp_path / "data", patients=4), "smoke", **TINY)
-    run.scores()
-    longer = open_run(tmp_path / "out", epochs=3)
+def test_more_epochs_go_on_and_provenance_says_so(finished, tmp_path):
+    longer = open_run(shutil.copytree(finished.path, tmp_path / "out"), epochs=3)
     _, metrics = longer.scores()
     stages = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert stages["train"]["settings"]["epochs"] == 3

@@ -20,7 +20,6 @@ from spider_utils.studies.ceiling import (
     neutralised,
     with_gap,
 )
-from tests.helpers.small_study import finish_small_study
 from tests.helpers.small_unseen import make_unseen, spine
 
 
@@ -132,10 +131,10 @@ def test_other_sequences_are_refused():
         ceiling_tables(unseen)
 
 
-def test_the_command_reads_a_finished_study_and_nothing_else(tmp_path):
-    (tmp_path / "small").mkdir()
-    store = finish_small_study(tmp_path / "small")
-    given = {"study": str(tmp_path / "small"), "arm": "unseen"}
+@pytest.mark.usefixtures("few_draws")
+def test_the_command_reads_a_finished_study_and_nothing_else(small_study, tmp_path):
+    study, store = small_study
+    given = {"study": str(study), "arm": "unseen"}
     tables = run_command("ceiling", tmp_path / "out", overrides=given)
     assert len(tables["ceiling_patients"]) == store.table["patient"].nunique()
     assert (tmp_path / "out" / "figures" / "ceiling.png").is_file()

@@ -172,10 +172,12 @@ def test_trainings_of_another_study_are_taken_where_they_are_the_same(done, stud
         run_study(study, store, tmp_path / "new", workers=1, finished=[tmp_path / "nowhere"])
 
 
+@pytest.mark.slow
 def test_parallel_workers_give_what_one_gives(done, study, store, tmp_path):
     pd.testing.assert_frame_equal(run_study(study, store, tmp_path, workers=2), done[1])
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_dask_cluster_give_what_one_gives(done, study, store, tmp_path):
     distributed = pytest.importorskip("distributed", reason="Dask's distributed is not installed (extra 'cluster')")
     with patch.dict(os.environ):  # Dask leaves OMP_NUM_THREADS=1 behind, which would slow down all that comes after
@@ -191,6 +193,7 @@ def test_a_scheduler_that_is_not_there_is_named(study, store, tmp_path, monkeypa
         run_study(study, store, tmp_path, scheduler="tcp://127.0.0.1:9")
 
 
+@pytest.mark.slow
 def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done, store, tmp_path):
     """The command in a process of its own, killed with all its workers as soon as one training is finished."""
     study_file, out = tmp_path / "tiny.yaml", tmp_path / "out"
@@ -200,7 +203,7 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
     command = [sys.executable, "-m", "spider_utils", "study", str(study_file), "--out", str(out), "--workers", "1"]
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     notes = out / "trainings"
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not list(notes.glob("*/*/training.json")) and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.02)
     os.killpg(process.pid, signal.SIGKILL)
@@ -212,22 +215,23 @@ def test_a_study_that_is_killed_repeats_no_finished_training_and_loses_none(done
     pd.testing.assert_frame_equal(counts, done[1])
 
 
+@pytest.mark.slow
 def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
-    """The parent alone is killed, while both workers are at work that would go on for a minute."""
+    """The parent alone is killed, while both workers are at work that would go on for ten minutes."""
     code = (
         "import sys, time; from pathlib import Path; from spider_utils.studies.engine import run_parallel\n"
-        "def work(path): Path(path).touch(); time.sleep(60)\n"
+        "def work(path): Path(path).touch(); time.sleep(600)\n"
         "list(run_parallel(work, [(f'{sys.argv[1]}/{n}',) for n in range(2)], 2))"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = psutil.Process(parent.pid).children(recursive=True)
     assert len(workers) >= 2
     parent.kill()
     parent.wait()
-    _, alive = psutil.wait_procs(workers, timeout=20)
+    _, alive = psutil.wait_procs(workers, timeout=120)
     for worker in alive:
         worker.kill()
     assert not alive
@@ -377,13 +381,14 @@ def test_an_unknown_study_is_named_before_anything_is_fetched(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("few_draws")
 def test_the_command_writes_tables_figures_and_where_they_come_from(done, study, store, tmp_path):
     path = tmp_path / "leakage.yaml"  # the name decides that the leakage tables are made
     path.write_text(yaml.safe_dump(STUDY | {"folds": 5, "score_epochs": [2]}))
     out = tmp_path / "out"
     out.mkdir()
     (out / "store").symlink_to(store.path)
-    tables = run_command(str(path), out, "phantom", workers=2, overrides={"epochs": 2})
+    tables = run_command(str(path), out, "phantom", workers=1, overrides={"epochs": 2})
     for name in (
         "dice",
         "differences",

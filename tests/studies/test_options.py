@@ -41,7 +41,7 @@ def finished(store, tmp_path_factory):
     content = STUDY | {"arms": ARMS, "reference": "plain_net", "options": "plain_net"}
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     study = load_study(str(path))
-    return study, folder / "out", trained_study(study, store, folder / "out", 2, "")
+    return study, folder / "out", trained_study(study, store, folder / "out", 1, "")
 
 
 def test_one_look_is_what_the_study_scored(finished):
@@ -93,7 +93,7 @@ def of_three_seeds(store, tmp_path_factory):
     content = STUDY | {"arms": ARMS, "reference": "plain_net", "options": "dice_net", "ways": ["seeds"]}
     path.write_text(yaml.safe_dump(content | {"seeds": [0, 1, 2], "score_epochs": [1]}, sort_keys=False))
     study = load_study(str(path), {"epochs": 1})
-    return study, folder / "out", trained_study(study, store, folder / "out", 2, "")
+    return study, folder / "out", trained_study(study, store, folder / "out", 1, "")
 
 
 def test_the_networks_of_a_folds_seeds_are_averaged_on_patients_that_none_has_met(of_three_seeds, store):

@@ -33,7 +33,6 @@ from spider_utils.studies.resolution import (
     whole_stacks,
 )
 from tests.helpers.figure_layout import check_layout
-from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
 
 GRIDS = {"typical": Grid(0.625, 3.0), "coarsest": Grid(1.0, 4.0)}
@@ -126,15 +125,10 @@ def test_sets_that_share_patients_share_their_draws():
                                   replicated_dice(counts, everyone)["pooled"]["discs"])  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """A finished study of 5 patients, and its store: patients of 4 slices have none with all its neighbours."""
-    out = tmp_path_factory.mktemp("out")
-    return out, finish_small_study(out)
-
-
-def test_a_perfect_network_scores_1_as_it_is(study, monkeypatch):
-    out, store = study
+@pytest.mark.usefixtures("few_draws")
+def test_a_perfect_network_scores_1_as_it_is(small_study, monkeypatch):
+    """Of its 5 patients those of 4 slices have none with all its neighbours."""
+    out, store = small_study
     monkeypatch.setattr(resolution, "ready_network", lambda checkpoint: bright_network((64, 48), LEVELS))
     groups = score_study(out, "unseen", store, GRIDS)
     assert {len(scores.table) for scores in groups.values()} == {4 * (1 + 2 + 1)}  # the same slices in all conditions
@@ -151,9 +145,10 @@ def test_a_perfect_network_scores_1_as_it_is(study, monkeypatch):
     check_layout("resolution", figures.resolution(tables["resolution"], tables["resolution_steps"], source="released"))
 
 
-def test_t2_is_told_with_and_without_the_canal(study, monkeypatch):
+@pytest.mark.usefixtures("few_draws")
+def test_t2_is_told_with_and_without_the_canal(small_study, monkeypatch):
     """Patient 2 passes for a T2 patient, with two slices that have no canal."""
-    out, store = study
+    out, store = small_study
     monkeypatch.setattr(resolution, "ready_network", lambda checkpoint: bright_network((64, 48), LEVELS))
     table = store.table.copy()
     own = table.index[table["patient"] == 2]
@@ -169,8 +164,9 @@ def test_t2_is_told_with_and_without_the_canal(study, monkeypatch):
     check_layout("resolution", figures.resolution(tables["resolution"], steps, source="released+pairs"))
 
 
-def test_the_command_needs_a_study_and_writes_its_tables(study, tmp_path, capsys):
-    out, _ = study
+@pytest.mark.usefixtures("few_draws")
+def test_the_command_needs_a_study_and_writes_its_tables(small_study, tmp_path, capsys):
+    out, _ = small_study
     pd.DataFrame(
         {"new_file_name": ["1_t2"], "subset": ["training"], "PixelSpacing": ["[0.6, 0.6]"], "SliceThickness": [4.0]}
     ).to_csv(tmp_path / "overview.csv", index=False)

@@ -3,7 +3,6 @@
 import json
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -19,7 +18,6 @@ from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.data.png import read_grey
-from spider_utils.evaluate.scores import summarise
 from spider_utils.figures import sequences as figures
 from spider_utils.predict.network import WEIGHTS
 from spider_utils.predict.slices import predict_folder
@@ -39,8 +37,9 @@ from spider_utils.studies.sequences import (
 )
 from spider_utils.train.checkpoints import NETWORK_FILE
 from tests.helpers.figure_layout import check_layout, texts
-from tests.helpers.small_study import finish_small_study
 from tests.helpers.toy_networks import bright_network
+
+pytestmark = pytest.mark.usefixtures("few_draws")
 
 TABLE = """file,patient,sequence,slice_index,row_mm,col_mm,subset
 1_t1_slice5.png,1,T1,5,2,1,training
@@ -58,11 +57,6 @@ def drawn(canal: bool = True) -> np.ndarray:
     mask[8:24, 8:24], mask[36:52, 8:24], mask[26:34, 8:24] = 1, 1, 3
     mask[8:52, 30:36] = 2 if canal else 0
     return mask
-
-
-@pytest.fixture(autouse=True)
-def few_draws(monkeypatch):
-    monkeypatch.setattr(sequences, "summarise", partial(summarise, replicates=20))
 
 
 @pytest.fixture
@@ -146,15 +140,8 @@ def test_a_network_must_tell_whom_it_knows(tmp_path):
         network_of_file(tmp_path / "mute.safetensors", "cpu")
 
 
-@pytest.fixture(scope="module")
-def study(tmp_path_factory):
-    """The folder of a finished study, its store in it."""
-    out = tmp_path_factory.mktemp("out")
-    return out, finish_small_study(out)
-
-
-def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(study, folder):
-    out, store = study
+def test_each_patient_is_segmented_by_the_fold_that_holds_it_out(small_study, folder):
+    out, store = small_study
     found = networks_of_study(out, "unseen", "cpu")
     everyone = [patient for _, own in found.folds for patient in own]
     assert sorted(everyone) == sorted(store.table["patient"].unique()) and found.met == frozenset()
@@ -211,13 +198,14 @@ def test_the_figures_show_who_is_not_met_and_the_worst(folder):
     assert scores[2, 5] == 1 and scores[2, 9] == pytest.approx(2 / 3)  # a canal that is not there, of three classes
 
 
-def test_the_command_takes_weights_or_a_study(folder, study, tmp_path, capsys, monkeypatch):
+def test_the_command_takes_weights_or_a_study(folder, small_study, tmp_path, capsys, monkeypatch):
+    study, _ = small_study
     line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
-    assert main([*line, "-p", "study", str(study[0])]) == 2
+    assert main([*line, "-p", "study", str(study)]) == 2
     assert "expected -p study DIR with -p arm NAME, or -p weights FILE" in capsys.readouterr().err
-    assert main([*line, "-p", "study", str(study[0]), "-p", "arm", "unseen"]) == 0
+    assert main([*line, "-p", "study", str(study), "-p", "arm", "unseen"]) == 0
     made = json.loads((tmp_path / "out" / "provenance.json").read_text())["settings"]
-    assert made == {"study": "sequences", "source": "pairs", "trained": study[0].name, "arm": "unseen"}
+    assert made == {"study": "sequences", "source": "pairs", "trained": study.name, "arm": "unseen"}
     assert {path.stem for path in (tmp_path / "out" / "figures").iterdir()} == {"sequences", "worst"}
     asked = []
     monkeypatch.setattr(

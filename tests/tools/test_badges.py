@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from tools.badges import page_blocks, write_badges
+from tools.badges import main, page_blocks, write_badges
 from tools.markdown import with_block
 from tools.notebooks import BADGE, FOLDER, PLACEHOLDER, README, ROOT, output_errors, repository_address, set_address
 
@@ -95,10 +94,12 @@ def test_another_address_replaces_it_and_the_placeholder_takes_it_back(copy):
 
 
 @pytest.mark.parametrize("wrong", ["spines", "https://github.com/somebody/spines", "a/b/c", "a b/c"])
-def test_what_is_no_name_is_refused(wrong):
+def test_what_is_no_name_is_refused(wrong, monkeypatch, capsys):
     before = README.read_bytes()
-    done = subprocess.run([sys.executable, "-m", "tools.badges", wrong], capture_output=True, text=True, cwd=ROOT)
-    assert done.returncode == 2 and "expected owner/name" in done.stderr
+    monkeypatch.setattr(sys, "argv", ["badges", wrong])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2 and "expected owner/name" in capsys.readouterr().err
     assert README.read_bytes() == before
 
 

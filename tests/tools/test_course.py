@@ -53,6 +53,11 @@ def shown(path: Path) -> str:
     return "\n".join(told)
 
 
+@pytest.fixture(scope="module")
+def numbers():
+    return read_numbers()
+
+
 def in_each(test):
     return pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)(test)
 
@@ -131,11 +136,11 @@ def test_its_outputs_are_of_the_code_and_tables_that_are_there_now(path):
 
 
 @in_each
-def test_no_number_is_typed_that_was_measured(path):
+def test_no_number_is_typed_that_was_measured(path, numbers):
     """Outside code, formulas and what an exercise gives: numbers are settings, definitions and sections."""
     told = [cell.source for cell in cells(path, "markdown") if not EXERCISES_HEAD.search(cell.source)]
     sections = {f"{a}.{b}" for a, b in re.findall(r"^## (\d+)\.(\d+) ", words(path), re.MULTILINE)}
-    assert [number for number in untraced("\n\n".join(told), read_numbers(), TYPED) if number not in sections] == []
+    assert [number for number in untraced("\n\n".join(told), numbers, TYPED) if number not in sections] == []
 
 
 @in_each

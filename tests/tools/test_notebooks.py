@@ -182,6 +182,7 @@ def nbval(folder):
     )
 
 
+@pytest.mark.slow
 def test_nbval_passes_a_true_output_and_fails_a_wrong_number(folder):
     replace(folder / "01_sum.py", 'print("a warning", file=sys.stderr)\n', "")
     make_notebooks(folder, ADDRESS, [])
