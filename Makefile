@@ -113,7 +113,7 @@ bench-gpu: setup
 	$(RUN) -m benchmarks --device cuda --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 notebooks: setup
-	$(RUN) -m tools.notebooks
+	OMP_NUM_THREADS=1 $(RUN) -m tools.notebooks
 
 # pyproject.toml changes in its address alone, which needs no new set-up.
 badges: setup

@@ -10,6 +10,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import check_bounds
 from spider_utils.models.batches import memory_format
 from spider_utils.models.paper import DIVISOR
+from spider_utils.models.threads import threads
 
 NETWORK = ("width", "activation", "initialiser", "deep_supervision")  # what build_model needs of a training's settings
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -56,6 +57,7 @@ def select_device(name: str = "auto") -> torch.device:
 
 def laid_out(model: nn.Module, device: torch.device) -> nn.Module:
     """Put a network onto a device, in the layout that is fast there (see `memory_format`)."""
+    threads.use()
     return model.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload]  # torch types 4D only
 
 

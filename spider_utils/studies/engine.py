@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
-import torch
 from joblib import Parallel, delayed, parallel_config
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.models.threads import threads
 
 WAIT = 30  # seconds for a scheduler that does not answer
 
@@ -71,11 +71,10 @@ def _end_with(parent: int) -> None:
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Let torch use one thread and show no progress bars: what a call needs that runs beside others."""
-    threads, static = torch.get_num_threads(), os.environ.get("SPIDER_STATIC", "0")
+    static = os.environ.get("SPIDER_STATIC", "0")
     os.environ["SPIDER_STATIC"] = "1"
-    torch.set_num_threads(1)
     try:
-        yield
+        with threads.one():
+            yield
     finally:
-        torch.set_num_threads(threads)
         os.environ["SPIDER_STATIC"] = static

@@ -42,7 +42,7 @@ from spider_utils.studies.clock import CpuClock, cpu_minutes
 from spider_utils.studies.engine import one_thread, run_parallel
 from spider_utils.studies.peers import USED, PeerSettings, Segment, refuse_missing, train_peer
 from spider_utils.studies.study_file import Study
-from spider_utils.train.checkpoints import STATE, refuse_other_training, write_network
+from spider_utils.train.checkpoints import BEFORE_THE_OPTION, MACHINE, STATE, refuse_other_training, write_network
 from spider_utils.train.settings import TrainSettings
 
 NOTE = "training.json"  # written last: without it a training is not finished
@@ -142,10 +142,10 @@ def take_finished(trainings: list[Training], data: dict, other: Path, out: Path)
     """
     if not (other / "trainings").is_dir():
         raise SpiderError(f"finished: {other}: expected the folder of a study, found none there; name its --out folder")
-    notes = {note: read_json(note) for note in sorted((other / "trainings").glob(f"*/*/{NOTE}"))}
+    notes = {note: read_json(note).get("made_from") for note in sorted((other / "trainings").glob(f"*/*/{NOTE}"))}
     for one in trainings:
-        place = out / "trainings" / one.place
-        same = (note for note in notes if notes[note].get("made_from") == made_from(one, data))
+        place, wanted = out / "trainings" / one.place, made_from(one, data)
+        same = (note for note, made in notes.items() if made and BEFORE_THE_OPTION | made == wanted)
         found = None if place.exists() else next(same, None)
         if found:
             shutil.copytree(found.parent, place, ignore=shutil.ignore_patterns(NOTE))
@@ -172,8 +172,7 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
 
 def made_from(training: Training, data: dict) -> dict:
     """Return all that decides a training's result, flat, as JSON holds it."""
-    settings = asdict(training.settings)
-    settings.pop("device")
+    settings = {name: value for name, value in asdict(training.settings).items() if name not in MACHINE}
     if training.peer.peer:
         settings = {name: settings[name] for name in USED} | asdict(training.peer)
     made = asdict(training.split) | settings | {"score_epochs": training.score_epochs}

@@ -19,6 +19,7 @@ from spider_utils.train.settings import TrainSettings
 
 REST = ("settings", "about", "log", "schedule", "scaler", "groups")  # of a state, beside the tensors
 BEFORE_THE_OPTION = {"small_epochs": 0, "shrink": 2, "crop_height": 0, "crop_width": 0}  # of trainings without them
+MACHINE = ("device", "threads")  # settings that decide where a training runs, not what it is
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
 
 
@@ -109,9 +110,10 @@ def refuse_other_training(
 ) -> None:
     """Raise SpiderError on a training that was made with other settings; the `remedy` says how to go on.
 
-    Another device is no change, nor are more epochs, unless the schedule or the loss depends on their number.
+    Another device or number of threads is no change, nor are more epochs, unless the schedule or the loss depends on
+    their number.
     """
     counted = wanted.get("schedule") == "cosine" or wanted.get("loss") == "boundary"
-    free = ("device",) if counted else ("device", "epochs")
+    free = MACHINE if counted else (*MACHINE, "epochs")
     bound = {name: value for name, value in wanted.items() if name not in free}
     refuse_other(BEFORE_THE_OPTION | found, bound, f"{path}: trained", remedy)

@@ -26,6 +26,7 @@ CHOICES = {
 BOUNDS: dict[str, tuple[float, float]] = {
     **{name: (1, 100_000) for name in ("batch_size", "epochs", "lr_patience", "stop_patience")},
     **{name: (0, 1) for name in ("focal_share", "fp_weight", "boundary_share", "balance")},
+    "threads": (0, 1024),
     **{"small_epochs": (0, 100_000), "shrink": (2, 16)},
     **{"gamma": (0, 100), "epoch_slices": (0, 10_000_000), "seed": SEEDS},
 }
@@ -70,6 +71,7 @@ class TrainSettings:
     precision: str = "auto"  # of training: float16 where autocast has it on CUDA, else float32; or "bfloat16"; ours
     seed: int = 0  # of weights, order, dropout and augmentation; ours
     device: str = "auto"  # one of models.saved.DEVICES; ours
+    threads: int = 0  # of torch on a CPU; 0: one for each core that other processes leave free (models.threads); ours
 
     def __post_init__(self) -> None:
         check_bounds(vars(self), BOUNDS)

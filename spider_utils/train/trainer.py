@@ -33,6 +33,7 @@ from spider_utils.models.batches import (
     to_input,
 )
 from spider_utils.models.saved import laid_out, refuse_non_finite, select_device
+from spider_utils.models.threads import threads
 from spider_utils.train.augment import augment, cut_out
 from spider_utils.train.checkpoints import (
     STATE,
@@ -146,6 +147,7 @@ class Trainer:
 
     def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
         """Train for one epoch and return the mean loss over its slices."""
+        threads.use(self.settings.threads)
         torch.manual_seed(self.settings.seed * 100_003 + epoch)  # dropout's and augmentation's randomness
         self.loss = self.settings.make_loss(epoch)
         self.model.train()
@@ -203,7 +205,8 @@ class Trainer:
                 self.log.append(row)
                 self.schedule.step(*([row["val_mean_iou"]] if self.chooses else []))
                 self.save()
-                bar.set_postfix({name: f"{value:.4g}" for name, value in row.items() if name in SHOWN})
+                shown = {name: value for name, value in row.items() if name in SHOWN} | threads.told()
+                bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
 
     def save(self) -> None:
         """Write the log, the state to go on from and, when the last epoch is the best, the network itself."""

@@ -1,0 +1,67 @@
+"""With how many threads torch computes on a CPU: as many as other processes leave cores free.
+
+Torch's threads wait for each other at every layer, so that one of them without a core holds up all: beside two busy
+processes, two threads on two cores are many times slower than one.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+import torch
+
+LOOK = 0.1  # seconds that a look at the machine takes
+AGAIN = 60.0  # seconds after which it is looked at again
+FREE = 0.6  # of a core, and it counts as free
+
+
+class Threads:
+    """What is known in this process: the most threads there may be, those that were set last, and when."""
+
+    def __init__(self) -> None:
+        self.most = torch.get_num_threads()  # torch's own choice, or that of OMP_NUM_THREADS
+        self.last, self.looked = self.most, float("-inf")
+
+    def use(self, wanted: int = 0) -> int:
+        """Let torch compute with `wanted` threads, or, with 0, with one a free core; return how many.
+
+        Where somebody has set another number meanwhile, that one stays.
+        """
+        if wanted:
+            torch.set_num_threads(wanted)
+            self.last = wanted
+        elif torch.get_num_threads() == self.last and self.most > 1 and time.monotonic() - self.looked > AGAIN:
+            self.last = min(self.most, max(1, free_cores()))
+            torch.set_num_threads(self.last)
+            self.looked = time.monotonic()
+        return torch.get_num_threads()
+
+    def told(self) -> dict[str, int]:
+        """Return what there is to say beside a progress bar: the number of threads, where others have the rest."""
+        return {"threads": self.last} if self.last < self.most else {}
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Compute with one thread, whatever is free: for work that runs beside others of its kind."""
+        before, most, last = torch.get_num_threads(), self.most, self.last
+        self.most = self.last = 1
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            self.most, self.last = most, last
+            torch.set_num_threads(before)
+
+
+def free_cores() -> int:
+    """Return how many cores other processes leave free just now; nothing of this one may be running.
+
+    What runs at a lower priority (`nice`) gives way, and so counts as free.
+    """
+    shares = psutil.cpu_times_percent(interval=LOOK)
+    free = shares.idle + getattr(shares, "nice", 0) + getattr(shares, "iowait", 0)  # not on every system
+    return int(free / 100 * (psutil.cpu_count() or 1) + 1 - FREE)
+
+
+threads = Threads()
