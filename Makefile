@@ -107,10 +107,10 @@ mutants: setup
 RUNS ?= 5
 ROWS ?=
 bench: setup
-	$(RUN) -m benchmarks --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
+	SPIDER_STATIC=1 $(RUN) -m benchmarks --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 bench-gpu: setup
-	$(RUN) -m benchmarks --device cuda --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
+	SPIDER_STATIC=1 $(RUN) -m benchmarks --device cuda --runs $(RUNS) $(if $(ROWS),--rows $(ROWS))
 
 notebooks: setup
 	OMP_NUM_THREADS=1 $(RUN) -m tools.notebooks

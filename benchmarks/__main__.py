@@ -1,8 +1,8 @@
 """The table of timings: python -m benchmarks [--rows NAME ...] [--runs N] [--device cpu|cuda].
 
 Each row is a ratio of this package to a peer, both measured here and now, in turn. Printed, and written to
-results/benchmarks.csv, where rows that were not measured this time stay as they were. --rows chooses some, by a part of
-their names; --list tells them.
+results/benchmarks.csv and .md, where rows that were not measured this time stay as they were. --rows chooses some, by
+a part of their names; --list tells them.
 """
 
 import argparse
@@ -17,11 +17,13 @@ import pandas as pd
 from benchmarks import data, metrics, start, training, volumes
 from benchmarks.rows import Bench, Row, Skipped, measure
 from spider_utils.common.errors import SpiderError
-from spider_utils.common.files import REPOSITORY, atomic_path
+from spider_utils.common.files import REPOSITORY, atomic_path, write_text
 from spider_utils.common.provenance import code_version, device_name
 from spider_utils.models.saved import select_device
+from tools.markdown import BEGIN, END, markdown_table
 
 TABLE = REPOSITORY / "results" / "benchmarks.csv"
+PAGE = TABLE.with_suffix(".md")
 ROWS: dict[str, Row] = training.ROWS | data.ROWS | metrics.ROWS | volumes.ROWS | start.ROWS
 KEY = ["row", "device"]
 SHOWN = {"stage": 45, "against": 46, "ours": 9, "peer": 9, "ratio": 8, "unit": 14, "aim": 6, "met": 8, "note": 0}
@@ -54,8 +56,10 @@ def main() -> int:
         if options.device in row.devices and any(part in name for part in options.rows):
             lines.append(line(name, row, options.device, options.runs) | machine)
             print(as_text([lines[-1].get(column) for column in SHOWN]), flush=True)
+    table = merged(lines, TABLE)
     with atomic_path(TABLE) as path:
-        merged(lines, TABLE).to_csv(path, index=False, float_format="%.4g")
+        table.to_csv(path, index=False, float_format="%.4g")
+    write_text(PAGE, as_page(table))
     print(f"{machine['machine']}; {machine['versions']}; code {machine['code']}\nTable: {TABLE}")
     return 0
 
@@ -102,6 +106,33 @@ def merged(lines: list[dict[str, Any]], earlier: Path) -> pd.DataFrame:
     order = list(ROWS)
     known = sorted((key for key in table if key[1] in order), key=lambda key: (key[0], order.index(key[1])))
     return pd.DataFrame([table[key] for key in known], columns=COLUMNS)
+
+
+def as_page(table: pd.DataFrame) -> str:
+    """Return the table as a page for reading: the aims beside what was measured, and where and with what it was."""
+    parts = ["# Beside what one would use instead", "Medians of runs in turn on one machine; written by `make bench`."]
+    parts.append(BEGIN.format(name="benchmarks"))
+    for device, part in table.groupby("device", sort=False):
+        heads = ["stage", "against", "seconds", "its seconds", "ratio", "aim", "met", "why not"]
+        rows = [
+            [
+                row.stage,
+                row.against,
+                *(number(value) for value in (row.ours, row.peer)),
+                f"{number(row.ratio)} {row.unit}",
+            ]
+            + [number(row.aim), *("" if pd.isna(text) else str(text) for text in (row.met, row.note))]
+            for row in part.itertuples()
+        ]
+        made = part.drop_duplicates(["machine", "versions", "code"])
+        parts += [f"## {device}", markdown_table(heads, rows)]
+        parts += [f"{row.machine}; {row.versions}; code {row.code}; {row.runs:g} runs." for row in made.itertuples()]
+    return "\n\n".join([*parts, END.format(name="benchmarks")]) + "\n"
+
+
+def number(value: float) -> str:
+    """Write a number with three digits, and nothing where there is none."""
+    return "" if pd.isna(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def as_text(cells: list[Any]) -> str:

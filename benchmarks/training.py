@@ -229,7 +229,7 @@ def beside_others(bench: Bench) -> Pair:
     return Pair(lambda: seconds(0), lambda: seconds(1), own_clock=True)
 
 
-STEP = "training step, 8 slices"
+STEP = "training steps of 8 slices"
 BOUND = "normalisation, activation and dropout at full resolution wait for memory, not for arithmetic"
 ROWS = {
     "train_plain": Row(STEP, "a plain PyTorch loop", 1.5, against_plain_loop, devices=BOTH, limit=BOUND),

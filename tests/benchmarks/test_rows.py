@@ -75,6 +75,17 @@ def test_a_skipped_row_says_why_and_replaces_no_measured_one(tmp_path):
     assert list(newer["row"]) == ["apta", "start_help"] and newer["ratio"][0] == 4.0
 
 
+def test_the_page_tells_aims_beside_values_and_where_they_were_measured():
+    facts = {"device": "cpu", "machine": "a machine", "versions": "Python 3", "code": "abc", "runs": 5}
+    rows = [
+        {"stage": "quick", "against": "a loop", "ours": 0.5, "peer": 1.25, "ratio": 2.5, "aim": 2.0, "met": "yes"},
+        {"stage": "slow", "against": "a loop", "aim": 3.0, "met": "skipped", "note": "no such package"},
+    ]
+    page = table.as_page(pd.DataFrame([row | facts | {"unit": "times as fast"} for row in rows], columns=table.COLUMNS))
+    assert "| quick | a loop | 0.5 | 1.25 | 2.5 times as fast | 2 | yes |  |" in page
+    assert "| 3 | skipped | no such package |" in page and page.count("a machine; Python 3; code abc; 5 runs.") == 1
+
+
 def test_a_commands_peak_memory_is_its_own():
     small = [sys.executable, "-c", "pass"]
     large = [sys.executable, "-c", "x = bytearray(300_000_000); x[::4096] = bytes(len(x[::4096]))"]
