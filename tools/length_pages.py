@@ -19,7 +19,7 @@ def length_page(folder: Path) -> list[str]:
     for row in order.itertuples():
         at = remaining[remaining["epoch"] == row.epoch]
         largest = at.loc[at["remaining"].idxmax()] if len(at) else None
-        rising = f"{((at['ci_low'] > 0) & (at['ci_high'] > 0)).sum()} of {len(at)}" if len(at) else ""
+        rising = f"{(at['ci_low'] > 0).sum()} of {len(at)}" if len(at) else ""
         told = interval(largest, "remaining", "+.3f") if largest is not None else ""
         counted = [f"{row.same} of {row.pairs}", str(row.shown), str(row.kept), str(row.reversed)]
         lines.append([str(row.epoch), *counted, told, rising])
@@ -46,7 +46,7 @@ def settled(order: pd.DataFrame) -> str:
 
 def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:
     """Say from which scored epoch on no arm gains more until the last one."""
-    rising = remaining[(remaining["ci_low"] > 0)]["epoch"].max()
+    rising = remaining[remaining["ci_low"] > 0]["epoch"].max()
     if pd.isna(rising):
         return "No arm gains after the first scored epoch."
     first = order[order["epoch"] > rising]["epoch"].min()
@@ -80,4 +80,4 @@ def peers_page(folder: Path) -> list[str]:
         f"interval and adjusted p together, differences are shown in: {shown}. CPU minutes: "
         "of the training steps alone."
     )
-    return [markdown_table([*heads], lines), told]
+    return [markdown_table(heads, lines), told]
