@@ -1,17 +1,15 @@
 """The command line: python -m spider_utils COMMAND; --help lists the commands."""
 
 import argparse
-import math
-import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from spider_utils.common.command import exit_status
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import read_overrides
 from spider_utils.data.sources import SOURCES, get_source
 
-NUMBER = r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 SOURCE: dict[str, Any] = {
     "metavar": "NAME",
     "help": f"where the series come from: {', '.join(SOURCES)}, or several joined by +",
@@ -123,6 +121,14 @@ def run(options: argparse.Namespace) -> None:
 
     out = run_notebooks(options.source, options.data_dir, options.profile, options.out, overrides)
     print_results(out)
+
+
+def train(options: argparse.Namespace) -> None:
+    """Train the network of a run, and no more; also by processes on several devices (accelerate launch)."""
+    overrides = read_overrides(options.overrides)
+    from spider_utils.commands.train import train_network
+
+    print(train_network(options.source, options.data_dir, options.profile, options.out, overrides))
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:
@@ -242,50 +248,12 @@ def carry(options: argparse.Namespace) -> None:
     print(f"{table['passed'].sum()} of {len(table)} slices have got labels, in {options.out}; all: carried.csv there")
 
 
-def read_overrides(given: list[list[str]]) -> dict[str, Any]:
-    """Return the parameters given with -p, by name. Raises SpiderError as `scalar`, and for a name given twice."""
-    values: dict[str, Any] = {}
-    for name, text in given:
-        if name in values:
-            raise SpiderError(f"parameter {name}: expected one value, found two; leave one out")
-        values[name] = scalar(name, text)
-    return values
-
-
-def scalar(name: str, text: str) -> Any:
-    """Read the value of a parameter: a decimal number (3, 0.5, 1e-3), or true, false, null or a word, as YAML does.
-
-    Raises SpiderError for what is not a single value, for a number that is not finite, and for one that is written in
-    another way, which YAML reads as octal (017), to base 60 (12:30) or not at all.
-    """
-    import yaml
-
-    if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
-        return int(text) if re.fullmatch("[-+]?[0-9]+", text) else float(text)
-    try:
-        value = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError):  # of a bracket, the date 2024-13-45, many brackets
-        value = [text]
-    if isinstance(value, bool) or (isinstance(value, str) and not _is_number(text)) or text.lower() in ("null", "~"):
-        return value
-    raise SpiderError(
-        f"parameter {name}: expected one value (a decimal number, true, false, null or a word), found {text!r}"
-    )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)  # takes nan, 1e400, 08 and the digits of all scripts
-    except ValueError:
-        return False
-    return True
-
-
 COMMANDS = {
     "phantom": (add_phantom_arguments, phantom),
     "download": (add_download_arguments, download),
     "check": (add_check_arguments, check),
     "run": (add_run_arguments, run),
+    "train": (add_run_arguments, train),
     "study": (add_study_arguments, study),
     "predict": (add_predict_arguments, predict),
     "score": (add_score_arguments, score),

@@ -1,11 +1,14 @@
 """Parameters by name, sorted into the frozen dataclasses of the stations that use them."""
 
+import math
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import fields
 from typing import Any
 
 from spider_utils.common.errors import SpiderError
 
+NUMBER = r"[-+]?((0|[1-9][0-9]*)(\.[0-9]*)?|\.[0-9]+)([eE][-+]?[0-9]+)?"
 SEEDS = (0, 2**32 - 1)  # what numpy's and torch's generators take
 
 
@@ -62,3 +65,42 @@ def _typed(name: str, values: dict[str, Any], defaults: dict[str, Any]) -> bool:
     if type(value) is wanted or (wanted is float and type(value) is int):
         return True
     raise SpiderError(f"{name}: expected {wanted.__name__}, found {value!r}")
+
+
+def read_overrides(given: list[list[str]]) -> dict[str, Any]:
+    """Return the parameters given with -p, by name. Raises SpiderError as `scalar`, and for a name given twice."""
+    values: dict[str, Any] = {}
+    for name, text in given:
+        if name in values:
+            raise SpiderError(f"parameter {name}: expected one value, found two; leave one out")
+        values[name] = scalar(name, text)
+    return values
+
+
+def scalar(name: str, text: str) -> Any:
+    """Read the value of a parameter: a decimal number (3, 0.5, 1e-3), or true, false, null or a word, as YAML does.
+
+    Raises SpiderError for what is not a single value, for a number that is not finite, and for one that is written in
+    another way, which YAML reads as octal (017), to base 60 (12:30) or not at all.
+    """
+    import yaml
+
+    if re.fullmatch(NUMBER, text) and math.isfinite(float(text)):
+        return int(text) if re.fullmatch("[-+]?[0-9]+", text) else float(text)
+    try:
+        value = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError):  # of a bracket, the date 2024-13-45, many brackets
+        value = [text]
+    if isinstance(value, bool) or (isinstance(value, str) and not _is_number(text)) or text.lower() in ("null", "~"):
+        return value
+    raise SpiderError(
+        f"parameter {name}: expected one value (a decimal number, true, false, null or a word), found {text!r}"
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)  # takes nan, 1e400, 08 and the digits of all scripts
+    except ValueError:
+        return False
+    return True

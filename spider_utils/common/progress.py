@@ -13,4 +13,4 @@ def is_static() -> bool:
 
 def progress(*arguments: Any, **options: Any) -> tqdm:
     """Return tqdm's bar with these arguments, or one that shows nothing in a run without a reader."""
-    return tqdm(*arguments, disable=is_static(), **options)
+    return tqdm(*arguments, **options | {"disable": is_static() or options.get("disable", False)})

@@ -24,6 +24,7 @@ def provenance(settings: dict[str, Any], fingerprint: str, device: str) -> dict[
         "seed": settings.get("seed"),
         "data_fingerprint": fingerprint,
         "device": {"type": device, "name": device_name(device)},
+        "processes": int(os.environ.get("WORLD_SIZE", 1)),  # that work together, a device each
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _installed_version(name) for name in PACKAGES},

@@ -9,6 +9,7 @@ number alone. A loss or a weight that is not finite ends the training; what is w
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ from spider_utils.models.batches import (
     shuffled_batches,
     to_input,
 )
-from spider_utils.models.saved import laid_out, refuse_non_finite, select_device
+from spider_utils.models.saved import laid_out, refuse_non_finite
 from spider_utils.models.threads import threads
 from spider_utils.train.augment import augment, cut_out
 from spider_utils.train.checkpoints import (
@@ -44,6 +45,7 @@ from spider_utils.train.checkpoints import (
     write_network,
     write_state,
 )
+from spider_utils.train.processes import Processes
 from spider_utils.train.settings import TrainSettings
 
 AfterEpoch = Callable[[int, nn.Module], None]
@@ -75,10 +77,11 @@ class Trainer:
 
     def __init__(self, settings: TrainSettings, folder: Path, about: dict, log_file: Path):
         self.settings, self.folder, self.about, self.log_file = settings, folder, about, log_file
-        self.device = select_device(settings.device)
+        self.processes = Processes(settings.device)
+        self.device = self.processes.device
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
-        self.model = laid_out(settings.network(), self.device)
+        self.model = laid_out(self.processes.prepare(settings.network()), self.device)
         self.loss = settings.make_loss(0)
         self.dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
@@ -130,9 +133,9 @@ class Trainer:
         inputs, target = augment(to_input(images, self.device), masks.to(self.device).long(), augmentation)
         if crop:
             inputs, target = cut_out(inputs, target, crop)
-        inputs = inputs.contiguous(memory_format=memory_format(self.device))
+        inputs = self.processes.own(inputs).contiguous(memory_format=memory_format(self.device))
         with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
-            logits = self.model(inputs)
+            logits = self.processes.whole(self.model(inputs))
         if logits.ndim == 5:  # deep supervision: (heads, N, classes, H, W)
             logits, loss = logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
         else:
@@ -158,9 +161,11 @@ class Trainer:
         for rows in shuffled_batches(
             len(data.images), settings.batch_size, settings.seed, epoch, shares, settings.epoch_slices
         ):
-            _, loss = self.forward_loss(data.images[rows], data.masks[rows], settings.augmentation, settings.crop)
             self.optimizer.zero_grad(set_to_none=True)
-            self.scaler.scale(loss).backward()
+            with self.processes.sharing(len(rows)):
+                _, loss = self.forward_loss(data.images[rows], data.masks[rows], settings.augmentation, settings.crop)
+                self.scaler.scale(loss).backward()
+            self.processes.average_gradients(self.model)
             self.scaler.step(self.optimizer)
             self.scaler.update()
             total += loss.item() * len(rows)
@@ -178,13 +183,15 @@ class Trainer:
         """Return the mean loss and the IoU of each class, pixels pooled, at the network's size."""
         self.model.eval()
         total, pairs = 0.0, torch.zeros(len(CLASSES) ** 2, dtype=torch.long)
-        for start in range(0, len(data.images), self.settings.batch_size):
+        starts = range(0, len(data.images), self.settings.batch_size)
+        for start in starts[self.processes.rank :: self.processes.number]:
             part = slice(start, start + self.settings.batch_size)
             logits, loss = self.forward_loss(data.images[part], data.masks[part])
             total += loss.item() * len(logits)
             codes = data.masks[part].long() * len(CLASSES) + logits.argmax(1).cpu()
             pairs += torch.bincount(codes.flatten(), minlength=len(CLASSES) ** 2)
-        iou = class_iou(pairs.reshape(len(CLASSES), len(CLASSES)))
+        total = self.processes.sum(torch.tensor(total, dtype=torch.float64)).item()
+        iou = class_iou(self.processes.sum(pairs).cpu().reshape(len(CLASSES), len(CLASSES)))
         named = {f"val_iou_{name}": value for name, value in zip(CLASSES, iou.tolist(), strict=True)}
         return {"val_loss": total / len(data.images), "val_mean_iou": iou.mean().item(), **named}
 
@@ -195,16 +202,20 @@ class Trainer:
         batches = -(-(self.settings.epoch_slices or len(train.images)) // self.settings.batch_size)
         done, small = len(self.log), self.settings.small_epochs
         last = small if done < small else self.settings.epochs
-        with progress(total=last * batches, initial=done * batches, desc="train", unit="batch") as bar:
+        quiet = not self.processes.writes
+        with progress(total=last * batches, initial=done * batches, desc="train", unit="batch", disable=quiet) as bar:
             while not self.finished and len(self.log) < last:
                 epoch = len(self.log) + 1
                 row = {"epoch": epoch, "learning_rate": self.optimizer.param_groups[0]["lr"]}
                 row["train_loss"] = self.train_epoch(train, epoch, bar)
                 row |= self.validate(validation) if len(validation.images) else {}
-                after_epoch(epoch, self.model.eval())
+                if self.processes.writes:
+                    after_epoch(epoch, self.model.eval())
                 self.log.append(row)
                 self.schedule.step(*([row["val_mean_iou"]] if self.chooses else []))
-                self.save()
+                if self.processes.writes:
+                    self.save()
+                self.processes.wait()
                 shown = {name: value for name, value in row.items() if name in SHOWN} | threads.told()
                 bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items()})
 
@@ -236,7 +247,8 @@ class Trainer:
         if rest["scaler"]:  # empty when the last session ran without mixed precision
             self.scaler.load_state_dict(rest["scaler"])
         self.log = rest["log"]
-        if self.log[-1] is self.best and not network_is_of(self.folder, self.best):
+        late = self.log[-1] is self.best and not network_is_of(self.folder, self.best)
+        if late and self.processes.writes:
             self.write_best()  # the last session ended between the two files
 
 
@@ -266,7 +278,7 @@ def train(
     is there already, when another process trains there, and when a loss or a weight is not finite.
     """
     trainer = Trainer(settings, Path(folder), about, Path(log_file))
-    with alone(trainer.folder, "a training"):
+    with alone(trainer.folder, "a training") if trainer.processes.writes else nullcontext():
         if (trainer.folder / STATE).is_file():
             trainer.resume()
         while not trainer.finished:

@@ -6,8 +6,9 @@ from types import ModuleType
 
 import pytest
 
-from spider_utils.__main__ import main, scalar
+from spider_utils.__main__ import main
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.parameters import scalar
 from spider_utils.data.phantom.acquisition import MOST_PIXELS
 
 

@@ -23,7 +23,7 @@ import SimpleITK as sitk
 import yaml
 from PIL import Image
 
-from spider_utils.__main__ import scalar
+from spider_utils.common.parameters import scalar
 from spider_utils.data.download import extract_zip
 from spider_utils.data.labels import CLASSES
 from spider_utils.data.pairs import read_table
