@@ -143,11 +143,14 @@ def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
     (rank correlation with 1 minus Dice), within (the mean of the patients' own correlations: without what tells
     patients apart), auroc (how often a slice of the worst tenth is less certain than another one), found_10 and
     found_20 (share of the worst tenth among the most uncertain tenth and fifth; by chance 0.1 and 0.2). The worst
-    tenth is that of the patients drawn. Of the expected error also bias, the mean of expected minus true Dice.
+    tenth is that of the patients drawn. Of the expected error also bias, the mean of expected minus true Dice. A score
+    that no slice has (no foreground was found in any) has no row.
     """
     rows = []
     for score in (name for name in SCORES if name in table):
         part = table[table[[score, "dice"]].notna().all(axis=1)]
+        if part.empty:
+            continue
         patients, code = np.unique(part["patient"], return_inverse=True)
         slices = [np.flatnonzero(code == number) for number in range(len(patients))]
         own = [_correlation(part[score].to_numpy()[rows], 1 - part["dice"].to_numpy()[rows]) for rows in slices]

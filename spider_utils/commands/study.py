@@ -41,10 +41,9 @@ def run_command(
     Studies without training leave the patients of SPIDER's validation subset out, as the splits of the others do.
 
     `overrides` are parameters of the preprocessing, the split or the training, or FINISHED: folders of other studies,
-    whose trainings are taken where they are the same. Without `data_dir` the released slices
-    are downloaded and the phantom is made, in `out`. `workers` and `scheduler` are those of `harness.run_study`.
-    `metadata`: the folder of SPIDER's tables, for the studies that need them. Raises SpiderError on an unknown study or
-    a wrong parameter.
+    whose trainings are taken where they are the same. Without `data_dir` the released slices are downloaded and the
+    phantom is made, in `out`. `workers` and `scheduler` are those of `harness.run_study`. `metadata`: the folder of
+    SPIDER's tables, for the studies that need them. Raises SpiderError on an unknown study or a wrong parameter.
     """
     from spider_utils.figures import draw
 

@@ -96,8 +96,10 @@ def draw_errors(found: "ErrorAnalysis", source: str) -> Figures:
         "errors_example": errors.example(unseen, wrong, tables["errors_worst"], source=source),
         "errors_worst": errors.worst_slices(unseen, tables["errors_worst"], source=source),
         "reliability": calibration.reliability(tables["reliability"], tables["calibration"], source=source),
-        "uncertainty": calibration.uncertainty(tables["uncertainty"], tables["uncertainty_summary"], source=source),
     }
+    if (tables["uncertainty_summary"]["score"] == "expected_error").any():
+        uncertainty = tables["uncertainty"], tables["uncertainty_summary"]
+        figures["uncertainty"] = calibration.uncertainty(*uncertainty, source=source)
     if len(tables["errors_reference"]):
         figures["errors_reference"] = errors.faults(unseen, wrong, tables["errors_reference"], source=source)
     if len(tables.get("errors_by_disc", ())):

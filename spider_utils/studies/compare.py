@@ -60,6 +60,12 @@ def difference_table(counts: pd.DataFrame, reference: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def scored_alike_often(counts: pd.DataFrame) -> bool:
+    """Tell whether all arms were scored after the same epochs, more than one."""
+    epochs = {tuple(sorted(part.unique())) for _, part in counts.groupby("arm")["epoch"]}
+    return len(epochs) == 1 and len(epochs.pop()) > 1
+
+
 def remaining_table(counts: pd.DataFrame) -> pd.DataFrame:
     """Return what each arm still gains from a scored epoch to its last one: arm, epoch, remaining, ci_low, ci_high.
 

@@ -3,7 +3,7 @@ loss, optimiser (SGD, 0.01, momentum 0.99, polynomial decay) and prediction (mir
 
 Ours are: how many epochs and slices an epoch; all cases for training and one validation batch an epoch, since the last
 epoch is the result; seeds; a state after every epoch; and on a CPU, with precision bfloat16, channels last and autocast
-for the network (not for the loss), which nnU-Net does on CUDA alone: on one core with AMX it is 2.7 times as fast.
+for the network (not for the loss), which nnU-Net does on CUDA alone.
 
 nnU-Net writes pickles: properties of preprocessed slices, and checkpoints by `torch.save`. They stay in its own folder
 and are read by nnU-Net alone, which wrote them there; never take such files from elsewhere.

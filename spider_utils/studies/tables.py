@@ -13,7 +13,7 @@ from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.scores import summarise
 from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.by_sequence import sequence_tables
-from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table
+from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table, scored_alike_often
 from spider_utils.studies.cost import cost_table, length_table
 from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
 from spider_utils.studies.options import option_names, option_tables, try_options
@@ -26,9 +26,10 @@ def trained_study(
 ) -> Tables:
     """Run a study of the harness and return its tables.
 
-    All have dice, differences, boundaries and trainings; those of `leakage` have its own besides, the others patients,
-    paired and cost, "length" order and remaining, those with `options` what these are worth, and those with a peer
-    lengths. On several sequences, by_sequence and differences_by_sequence stand for what would mix them.
+    All have dice, differences, boundaries and trainings; those of `leakage` have its own besides. The others have
+    patients, paired and cost; those scored after several epochs order and remaining; those with `options` what these
+    are worth; those with a peer lengths. On several sequences, by_sequence and differences_by_sequence stand for what
+    would mix them.
     """
     ways = option_names(study.ways, len(study.seeds))
     counts, trainings = run_study(study, store, out, workers, scheduler, finished), plan(study, store.table)
@@ -47,7 +48,7 @@ def trained_study(
     if study.reference in titles:
         tables["paired"] = paired_table(tables["patients"], study.reference, titles, kinds)
         tables["cost"] = cost_table(trainings, out, study.reference, titles)
-    if study.name == LENGTH:
+    if scored_alike_often(counts):
         tables |= {"order": order_table(counts), "remaining": remaining_table(counts)}
     if any(one.peer.peer for one in trainings):
         tables["lengths"] = length_table(trainings, out, titles)
@@ -103,7 +104,6 @@ def label_tables(series: Any, settings: Any) -> tuple[Tables, str]:
     return {"labels": compared, "labels_summary": summarise_labels(compared)}, fingerprint(series)
 
 
-LENGTH = "length"
 AUDITS: dict[str, Callable[[SliceStore, str], Tables]] = {
     "reference": reference_tables,
     "copying": copying_tables,

@@ -117,6 +117,14 @@ def test_a_score_that_tells_patients_apart_alone_says_nothing_within_them():
     assert "views" not in summary.index
 
 
+@pytest.mark.usefixtures("few_draws")
+def test_a_score_that_no_slice_has_is_left_out():
+    """Of a network that finds no foreground, as after too short a training."""
+    table = pd.DataFrame({"patient": np.repeat(np.arange(4), 5), "dice": 0.0, "place": np.tile(np.arange(5.0), 4)})
+    summary = summarise_uncertainty(table.assign(entropy=np.nan, expected_error=np.nan))
+    assert summary["score"].tolist() == ["place"] and summary["slices"].tolist() == [20]
+
+
 class FromBrightness(torch.nn.Module):
     """Calls every pixel brighter than a half vertebra, wherever it is."""
 

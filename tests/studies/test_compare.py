@@ -6,7 +6,7 @@ import pytest
 
 from spider_utils.data.labels import CLASSES
 from spider_utils.evaluate.overlap import replicated_dice
-from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table
+from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table, scored_alike_often
 
 
 def counts(arm: str, per_patient: dict[int, list[tuple[int, int, int]]], epoch: int = 1) -> pd.DataFrame:
@@ -123,3 +123,10 @@ def test_what_remains_to_be_gained_until_the_last_epoch():
     table = remaining_table(pd.concat(parts))
     assert table[["arm", "epoch", "patients"]].to_numpy().tolist() == [["a", 1, 2]]
     assert table[["remaining", "ci_low", "ci_high"]].iloc[0].tolist() == pytest.approx([0.075, 0.05, 0.1])
+
+
+def test_arms_are_scored_alike_often_where_all_have_the_same_epochs_and_more_than_one():
+    counts = pd.DataFrame({"arm": ["a", "a", "b", "b"], "epoch": [5, 10, 5, 10]})
+    assert scored_alike_often(counts)
+    assert not scored_alike_often(counts[counts["epoch"] == 10])
+    assert not scored_alike_often(counts.assign(epoch=[5, 10, 5, 20]))
