@@ -21,7 +21,7 @@ from spider_utils.data.store import open_store
 from spider_utils.models.batches import shuffled_batches, to_input
 from spider_utils.train.augment import augment
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import read_slices
+from spider_utils.train.slices import read_slices
 
 BATCH = 8
 WORKERS = min(8, os.cpu_count() or 1)

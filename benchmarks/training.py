@@ -24,7 +24,8 @@ from benchmarks.rows import Bench, Pair, Row, Skipped
 from spider_utils.models.batches import to_input
 from spider_utils.models.facts import multiply_adds
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import Slices, Trainer
+from spider_utils.train.slices import Slices
+from spider_utils.train.trainer import Trainer
 
 BATCH, STEPS = 8, 2  # slices a step, steps a run (ten times as many on CUDA)
 BUSY = "while True: pass"

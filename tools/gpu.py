@@ -26,8 +26,9 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import REPOSITORY, atomic_path, file_digest, read_json, write_json, write_text
 from spider_utils.data.store import SliceStore
 from spider_utils.models.saved import select_device
-from spider_utils.studies.harness import is_done, plan
+from spider_utils.studies.harness import is_done
 from spider_utils.studies.peers import refuse_missing
+from spider_utils.studies.plan import plan
 from spider_utils.studies.study_file import load_study
 
 STUDIES = ("paper_claim", "full_size")

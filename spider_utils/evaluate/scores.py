@@ -127,6 +127,16 @@ def read_scores(folder: Path | str) -> SliceScores:
     return SliceScores(*tables)
 
 
+def join_scores(parts: list[SliceScores]) -> SliceScores:
+    """Lay scores of different slices into one table."""
+    tables, distances, before = [], [], 0
+    for part in parts:
+        tables.append(part.table)
+        distances.append(part.distances.assign(row=part.distances["row"] + before))
+        before += len(part.table)
+    return SliceScores(pd.concat(tables, ignore_index=True), pd.concat(distances, ignore_index=True))
+
+
 def write_metrics(table: pd.DataFrame, path: Path | str) -> None:
     """Write a table as CSV without its index, atomically."""
     with atomic_path(path) as temporary:

@@ -2,17 +2,20 @@
 train on them, segment what is held out (`predict.segment.predict_rows`), score it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from spider_utils.data.splits import SIDES, Split, SplitSettings, make_split
 from spider_utils.data.store import SliceStore
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import score_slices, write_metrics, write_scores
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import AfterEpoch, Slices, nothing, read_slices, train
+from spider_utils.train.slices import Slices, read_slices
+from spider_utils.train.trainer import AfterEpoch, nothing, train
 
 LOG_FILE = "train_log.csv"
 
@@ -33,6 +36,7 @@ def train_rows(
     about: dict,
     log_file: Path | None = None,
     after_epoch: AfterEpoch = nothing,
+    teachers: Sequence[nn.Module] = (),
 ) -> pd.DataFrame:
     """Train on the rows "train" and "validation" of a store, see `trainer.train`; return the log, a row an epoch.
 
@@ -43,7 +47,7 @@ def train_rows(
     def slices_of(side: str, now: TrainSettings) -> Slices:
         return read_slices(store, rows[side], now)
 
-    return train(settings, slices_of, folder, about, log_file, after_epoch)
+    return train(settings, slices_of, folder, about, log_file, after_epoch, teachers)
 
 
 def score_rows(

@@ -10,7 +10,8 @@ import torch
 from spider_utils.common.errors import SpiderError
 from spider_utils.models.build import count_parameters
 from spider_utils.models.facts import multiply_adds
-from spider_utils.studies.harness import NOTE, Training
+from spider_utils.studies.harness import NOTE
+from spider_utils.studies.plan import Training
 from spider_utils.train.settings import TrainSettings
 
 COSTS = ("parameters", "multiply_adds", "seconds")

@@ -16,7 +16,8 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
@@ -27,76 +28,29 @@ from tqdm.auto import tqdm
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import read_json, write_json
 from spider_utils.common.locks import alone
-from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.progress import progress
 from spider_utils.common.provenance import provenance
-from spider_utils.data.splits import SplitSettings, make_split
 from spider_utils.data.store import SliceStore, open_store
 from spider_utils.evaluate.overlap import pooled_dice
-from spider_utils.evaluate.scores import SliceScores, read_scores, write_metrics
+from spider_utils.evaluate.scores import SliceScores, join_scores, read_scores, write_metrics
 from spider_utils.models.saved import select_device
-from spider_utils.predict.network import ReadyNetwork
+from spider_utils.predict.network import ReadyNetwork, ready_network
 from spider_utils.predict.segment import predict_rows
 from spider_utils.runs.stages import Rows, deal, score_rows, train_rows
 from spider_utils.studies.clock import CpuClock, cpu_minutes
 from spider_utils.studies.engine import one_thread, run_parallel
-from spider_utils.studies.peers import USED, PeerSettings, Segment, refuse_missing, train_peer
+from spider_utils.studies.peers import Segment, refuse_missing, train_peer
+from spider_utils.studies.plan import Training, made_from, plan
 from spider_utils.studies.study_file import Study
-from spider_utils.train.checkpoints import BEFORE_THE_OPTION, MACHINE, STATE, refuse_other_training, write_network
-from spider_utils.train.settings import TrainSettings
+from spider_utils.train.checkpoints import (
+    BEFORE_THE_OPTION,
+    NETWORK_FILE,
+    STATE,
+    refuse_other_training,
+    write_network,
+)
 
 NOTE = "training.json"  # written last: without it a training is not finished
-
-
-@dataclass(frozen=True)
-class Training:
-    """One training of a study: its place under `trainings` and all that decides its result, apart from the data."""
-
-    arm: str
-    seed: int
-    fold: int
-    split: SplitSettings
-    settings: TrainSettings
-    score_epochs: tuple[int, ...]
-    peer: PeerSettings = PeerSettings()
-
-    @property
-    def place(self) -> Path:
-        return Path(self.arm) / f"fold{self.fold}_seed{self.seed}"
-
-
-def plan(study: Study, table: pd.DataFrame) -> list[Training]:
-    """List the trainings of a study on a slice table, fold by fold, so that early results cover all arms.
-
-    All of them get the number of training slices of the smallest training side, unless they draw so many an epoch.
-    """
-    groups = {"split": SplitSettings, "training": TrainSettings, "peer": PeerSettings}
-    drafts = []
-    for seed in study.seeds:
-        for fold in range(study.folds):
-            for arm in study.arms:
-                values = study.base | arm.values | {"folds": study.folds, "fold": fold, "seed": seed}
-                made = sort_parameters(values, groups)
-                if made["training"].schedule != "cosine":
-                    raise SpiderError(
-                        f"arm '{arm.name}': expected schedule cosine, found {made['training'].schedule}; a study must "
-                        "not choose an epoch on what it scores"
-                    )
-                drafts.append((arm.name, seed, fold, made))
-    if not drafts:
-        raise SpiderError(f"study '{study.name}': expected 2 folds or more, an arm and a seed, found no training")
-    draws = {made["training"].epoch_slices for *_, made in drafts}
-    if len(draws) > 1:
-        raise SpiderError(f"study '{study.name}': expected one epoch_slices for all arms, found {sorted(draws)}")
-    sides = (make_split(table, made["split"]).rows(table, "train") for *_, made in drafts)
-    slices = 0 if draws != {0} else min(map(len, sides))
-    trainings = []
-    for name, seed, fold, made in drafts:
-        split = replace(made["split"], train_slices=slices)
-        last = made["training"].epochs
-        marks = tuple(epoch for epoch in study.score_epochs if epoch < last) + (last,)
-        trainings.append(Training(name, seed, fold, split, made["training"], marks, made["peer"]))
-    return trainings
 
 
 def run_study(
@@ -123,8 +77,10 @@ def run_study(
             take_finished(trainings, store.info, Path(folder), out)
         wanted = [one for one in trainings if not is_done(one, store.info, out)]
         write_json(out / "study.json", {"study": asdict(study), "data": store.info, "trainings": len(trainings)})
-        calls = [(one, store.path.resolve(), out.resolve()) for one in wanted]
-        done = run_parallel(run_training, calls, worker_count(study, workers), scheduler)
+        first, then = ([one for one in wanted if bool(one.teachers) == taught] for taught in (False, True))
+        rounds = ([(one, store.path.resolve(), out.resolve()) for one in part] for part in (first, then) if part)
+        counted = worker_count(study, workers)
+        done = chain.from_iterable(run_parallel(run_training, calls, counted, scheduler) for calls in rounds)
         total, before = len(trainings), len(trainings) - len(wanted)
         for line in progress(done, total=total, initial=before, desc=study.name, unit="training"):
             tqdm.write(line)
@@ -170,15 +126,6 @@ def is_done(training: Training, data: dict, out: Path) -> bool:
     return True
 
 
-def made_from(training: Training, data: dict) -> dict:
-    """Return all that decides a training's result, flat, as JSON holds it."""
-    settings = {name: value for name, value in asdict(training.settings).items() if name not in MACHINE}
-    if training.peer.peer:
-        settings = {name: settings[name] for name in USED} | asdict(training.peer)
-    made = asdict(training.split) | settings | {"score_epochs": training.score_epochs}
-    return json.loads(json.dumps(made | {"fingerprint": data["fingerprint"], "preprocess": data["preprocess"]}))
-
-
 def run_training(training: Training, store_path: Path, out: Path) -> str:
     """Do one training, score it, and return a line that says so. Many run at a time, so with one thread and no bar."""
     with one_thread():
@@ -199,7 +146,11 @@ def _train_and_score(training: Training, store_path: Path, out: Path) -> str:
     if training.peer.peer:
         facts = train_peer(training.peer, training.settings, store, rows, folder, about, clock, score)
     else:
-        facts = _train_network(training, store, rows, folder, about, clock, score)
+        networks = [
+            ready_network(out / "trainings" / place / NETWORK_FILE, training.settings.device)
+            for place in training.teachers
+        ]
+        facts = _train_network(training, store, rows, folder, about, clock, score, [one.model for one in networks])
     seconds, epochs = time.monotonic() - start, training.settings.epochs
     facts |= {"made_from": about, "train_slices": len(rows["train"]), "held_out_slices": len(rows["test"])}
     facts |= {"leaky": split.leaky, "seconds_of_last_session": round(seconds), "threads": torch.get_num_threads()}
@@ -218,6 +169,7 @@ def _train_network(
     about: dict,
     clock: CpuClock,
     score: Callable[[int, Segment], None],
+    teachers: list[nn.Module],
 ) -> dict:
     """Train one of our networks, or go on where it was cut off, as `peers.train_peer` does; return facts of it."""
     settings, device = training.settings, select_device(training.settings.device)
@@ -232,7 +184,7 @@ def _train_network(
             write_network(model, description, snapshot(folder, epoch))
         clock.restart()
 
-    train_rows(store, rows, settings, folder, {"split": about}, after_epoch=after_epoch)
+    train_rows(store, rows, settings, folder, {"split": about}, after_epoch=after_epoch, teachers=teachers)
     return {"epoch_slices": settings.epoch_slices or len(rows["train"]), "batch_size": settings.batch_size}
 
 
@@ -287,13 +239,3 @@ def join_seeds(trainings: list[Training], places: list[Path]) -> SliceScores:
     parts = [read_scores(place) for place in places]
     pairs = zip(trainings, parts, strict=True)
     return join_scores([replace(part, table=part.table.assign(seed=one.seed)) for one, part in pairs])
-
-
-def join_scores(parts: list[SliceScores]) -> SliceScores:
-    """Lay scores of different slices into one table."""
-    tables, distances, before = [], [], 0
-    for part in parts:
-        tables.append(part.table)
-        distances.append(part.distances.assign(row=part.distances["row"] + before))
-        before += len(part.table)
-    return SliceScores(pd.concat(tables, ignore_index=True), pd.concat(distances, ignore_index=True))

@@ -20,7 +20,7 @@ from spider_utils.evaluate.overlap import count_overlap, pooled_dice
 from spider_utils.models.batches import network_masks
 from spider_utils.studies.compare import dice_table, difference_table
 from spider_utils.studies.copying import copying_table, every_slice_once
-from spider_utils.studies.harness import plan
+from spider_utils.studies.plan import plan
 from spider_utils.studies.reference import audit_reference
 from spider_utils.studies.study_file import Study
 

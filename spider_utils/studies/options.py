@@ -15,8 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from spider_utils.common.errors import SpiderError
@@ -26,13 +24,15 @@ from spider_utils.data.intensity import find_landmarks, standardise
 from spider_utils.data.store import SliceStore, neighbour_rows, open_store
 from spider_utils.evaluate.scores import summarise
 from spider_utils.masks.cleanup import CleanupSettings
+from spider_utils.models.ensemble import Ensemble
 from spider_utils.predict.network import ONE_LOOK, InferenceSettings, ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.runs.stages import deal, score_rows
 from spider_utils.studies.compare import dice_table
 from spider_utils.studies.engine import one_thread, run_parallel
-from spider_utils.studies.harness import Training, join_seeds, snapshot
+from spider_utils.studies.harness import join_seeds, snapshot
 from spider_utils.studies.paired import paired_table, patient_table
+from spider_utils.studies.plan import Training
 from spider_utils.train.checkpoints import NETWORK_FILE
 
 NOTE = "option.json"  # written last
@@ -61,19 +61,6 @@ OPTIONS = {
     "standard": Option("intensities standardised by series", standard=True),
     "seeds": Option("networks of the seeds averaged", seeds=True),
 }
-
-
-class Ensemble(nn.Module):
-    """Several networks as one: the logarithm of their mean softmax stands for the logits."""
-
-    def __init__(self, networks: list[nn.Module]):
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, slices: Tensor) -> Tensor:
-        """Map slices (N, C, H, W) to log probabilities (N, classes, H, W)."""
-        mean = sum(network(slices).float().softmax(dim=1) for network in self.networks) / len(self.networks)
-        return mean.clamp_min(torch.finfo(torch.float32).tiny).log()
 
 
 def option_names(ways: tuple[str, ...], seeds: int = 1) -> tuple[str, ...]:

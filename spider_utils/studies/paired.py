@@ -25,7 +25,8 @@ from spider_utils.evaluate.bootstrap import estimate, patient_weights, seeds_of,
 from spider_utils.evaluate.metrics import METRICS
 from spider_utils.evaluate.overlap import pooled_dice
 from spider_utils.evaluate.scores import SliceScores
-from spider_utils.studies.harness import Training, read_final_scores
+from spider_utils.studies.harness import read_final_scores
+from spider_utils.studies.plan import Training
 
 BOUNDARIES = ("hd95", "asd", "nsd_1")
 COMPARED = ("dice", *BOUNDARIES)

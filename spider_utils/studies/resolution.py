@@ -30,12 +30,11 @@ from spider_utils.data.intensity import scale_intensity
 from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.evaluate.bootstrap import estimate
 from spider_utils.evaluate.overlap import patients_with, replicated_dice
-from spider_utils.evaluate.scores import SliceScores, score_slices
+from spider_utils.evaluate.scores import SliceScores, join_scores, score_slices
 from spider_utils.models.batches import resize_images
 from spider_utils.predict.network import ReadyNetwork, ready_network
 from spider_utils.predict.segment import predict_masks
 from spider_utils.studies.folds import study_folds
-from spider_utils.studies.harness import join_scores
 from spider_utils.studies.paired import paired_table, patient_table
 
 SPACE_MM = (0.46875, 0.46875)  # spacing of rows and columns of a released slice, 640 x 512, as in series_geometry.csv

@@ -21,12 +21,11 @@ from spider_utils.data.series import REFERENCE, Series
 from spider_utils.data.sources import find_series, read_stack
 from spider_utils.data.store import open_store
 from spider_utils.evaluate.bootstrap import estimate, patient_weights
-from spider_utils.evaluate.scores import SliceScores, score_slices, summarise
+from spider_utils.evaluate.scores import SliceScores, join_scores, score_slices, summarise
 from spider_utils.predict.network import SPECIALIST, WEIGHTS, ReadyNetwork, ready_network
 from spider_utils.predict.segment import segment_batches
 from spider_utils.predict.slices import file_batches, refuse_alone
 from spider_utils.studies.folds import study_folds
-from spider_utils.studies.harness import join_scores
 
 SOURCE = "pairs"
 SHIPPED = tuple(WEIGHTS / f"{name}.safetensors" for name in (SPECIALIST, "paper_baseline"))

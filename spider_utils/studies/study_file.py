@@ -25,7 +25,7 @@ PARTS = {  # of a study file
     "arms": dict,
 }
 MORE = {"options": str, "ways": list | str, "preprocess": dict}  # parts that a study file may have
-OF_AN_ARM = {"title": str, "values": dict, "kind": str}
+OF_AN_ARM = {"title": str, "values": dict, "kind": str, "teachers": str}
 NAME = re.compile(r"\w[\w.+-]*")  # of an arm, which is a folder's name too
 
 
@@ -37,6 +37,7 @@ class Arm:
     title: str
     values: dict[str, Any]
     kind: str = ""  # what it changes, to group arms by
+    teachers: str = ""  # the arm whose networks, of all seeds of the same fold, it learns from too
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,11 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
         told = content["arms"][arm]
         title, values = told.get("title", arm), told.get("values", {})
         leaky = (base | values).get("split") == "random_slice" and "LEAKY" not in title
-        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, told.get("kind", "")))
+        teachers = told.get("teachers", "")
+        if teachers and teachers not in wanted:
+            raise SpiderError(f"{path}: arm '{arm}': learns from arm '{teachers}', which is not among arms; add it")
+        kind = told.get("kind", "")
+        arms.append(Arm(arm, f"{title} (LEAKY)" if leaky else title, values, kind, teachers))
     marks, folds = tuple(sorted(content["score_epochs"])), content["folds"][0]
     options = content.get("options", "")
     if options and options not in content["arms"]:

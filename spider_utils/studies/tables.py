@@ -15,9 +15,10 @@ from spider_utils.studies import copying, leakage, reference, stacked
 from spider_utils.studies.by_sequence import sequence_tables
 from spider_utils.studies.compare import dice_table, difference_table, order_table, remaining_table, scored_alike_often
 from spider_utils.studies.cost import cost_table, length_table
-from spider_utils.studies.harness import Training, plan, read_final_scores, run_study, training_table, worker_count
+from spider_utils.studies.harness import read_final_scores, run_study, training_table, worker_count
 from spider_utils.studies.options import option_names, option_tables, try_options
 from spider_utils.studies.paired import paired_table, study_patients
+from spider_utils.studies.plan import Training, plan
 from spider_utils.studies.study_file import Study, Tables
 
 

@@ -11,7 +11,7 @@ __getattr__, __dir__, __all__ = make_face(
         "losses": "losses",  # all take logits (N, C, H, W) and a target (N, H, W)
         "augment": "augment",  # levels of random change, of slices and masks alike
         # the loop
-        "read_slices": "trainer",  # rows of a store as it eats them
+        "read_slices": "slices",  # rows of a store as it eats them
         "train": "trainer",  # train, or go on with a training that was cut off
     },
 )

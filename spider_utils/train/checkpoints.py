@@ -18,7 +18,8 @@ from spider_utils.train.description import read_description
 from spider_utils.train.settings import TrainSettings
 
 REST = ("settings", "about", "log", "schedule", "scaler", "groups")  # of a state, beside the tensors
-BEFORE_THE_OPTION = {"small_epochs": 0, "shrink": 2, "crop_height": 0, "crop_width": 0}  # of trainings without them
+# Settings that trainings of an earlier time did without, and what they did.
+BEFORE_THE_OPTION = {"small_epochs": 0, "shrink": 2, "crop_height": 0, "crop_width": 0, "teacher_share": 0.0}
 MACHINE = ("device", "threads")  # settings that decide where a training runs, not what it is
 STATE, NETWORK_FILE = "last.safetensors", "best.safetensors"
 

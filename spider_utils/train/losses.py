@@ -145,6 +145,14 @@ def combined_boundary_loss(
     return (1 - share) * combined_loss(logits, target, **combined) + share * boundary_loss(logits, target)
 
 
+def distillation_loss(logits: Tensor, taught: Tensor) -> Tensor:
+    """Kullback-Leibler divergence of the prediction from a teacher's, `taught` (N, C, H, W) its log probabilities: the
+    mean over all pixels. Hinton et al. 2015, at temperature 1.
+    """
+    found = logits.float().log_softmax(dim=1)
+    return F.kl_div(found, taught, reduction="none", log_target=True).sum(dim=1).mean()
+
+
 COMBINED = ("focal_share", "gamma", "focal_reduction", "dice_over")
 # Every loss that a training can have, with the names of its options, which are those of `TrainSettings`, or "progress".
 LOSSES: dict[str, tuple[Callable[..., Tensor], tuple[str, ...]]] = {

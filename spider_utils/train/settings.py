@@ -25,7 +25,7 @@ CHOICES = {
 }
 BOUNDS: dict[str, tuple[float, float]] = {
     **{name: (1, 100_000) for name in ("batch_size", "epochs", "lr_patience", "stop_patience")},
-    **{name: (0, 1) for name in ("focal_share", "fp_weight", "boundary_share", "balance")},
+    **{name: (0, 1) for name in ("focal_share", "fp_weight", "boundary_share", "balance", "teacher_share")},
     "threads": (0, 1024),
     **{"small_epochs": (0, 100_000), "shrink": (2, 16)},
     **{"gamma": (0, 100), "epoch_slices": (0, 10_000_000), "seed": SEEDS},
@@ -65,6 +65,7 @@ class TrainSettings:
     dice_over: str = "batch"  # the pixels of the whole batch, or of each "image"; ours
     fp_weight: float = 0.3  # of a false pixel in the Tversky losses, 1 minus this of a missed one; ours
     boundary_share: float = 0.1  # of the boundary loss at the last epoch; ours
+    teacher_share: float = 0.0  # of what a teacher says, where it has one (see `trainer.train`); paper: no teacher
     augmentation: str = "none"  # paper: none stated. Or another of augment.LEVELS
     epoch_slices: int = 0  # slices drawn an epoch, those of rare sequences more often; 0: every slice once; ours
     balance: float = 0.5  # of the sequences in such draws: 0 all slices alike often, 1 all sequences; ours

@@ -8,12 +8,11 @@ number alone. A loss or a weight that is not finite ends the training; what is w
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -24,15 +23,13 @@ from spider_utils.common.files import atomic_path
 from spider_utils.common.locks import alone
 from spider_utils.common.progress import progress
 from spider_utils.data.labels import CLASSES
-from spider_utils.data.store import SliceStore, neighbour_rows
 from spider_utils.models.batches import (
     balanced_shares,
     memory_format,
-    network_inputs,
-    network_masks,
     shuffled_batches,
     to_input,
 )
+from spider_utils.models.ensemble import Ensemble
 from spider_utils.models.saved import laid_out, refuse_non_finite
 from spider_utils.models.threads import threads
 from spider_utils.train.augment import augment, cut_out
@@ -45,8 +42,10 @@ from spider_utils.train.checkpoints import (
     write_network,
     write_state,
 )
+from spider_utils.train.losses import distillation_loss
 from spider_utils.train.processes import Processes
 from spider_utils.train.settings import TrainSettings
+from spider_utils.train.slices import Slices
 
 AfterEpoch = Callable[[int, nn.Module], None]
 SHOWN = ("epoch", "train_loss", "val_mean_iou")  # beside the progress bar
@@ -56,32 +55,19 @@ def nothing(epoch: int, model: nn.Module) -> None:
     """Do nothing after an epoch."""
 
 
-@dataclass(frozen=True)
-class Slices:
-    """Slices at the network's size: images (n, C, h, w) uint8, C with neighbours, and masks (n, h, w) uint8."""
-
-    images: Tensor
-    masks: Tensor
-    sequences: np.ndarray  # (n,), which sequence each is of
-
-
-def read_slices(store: SliceStore, rows: np.ndarray, settings: TrainSettings) -> Slices:
-    """Read slices of a store by their row numbers, with as many neighbours as the settings ask for."""
-    around = neighbour_rows(store.table, settings.neighbours)[rows]
-    images, masks = network_inputs(store.images, around, settings.size), network_masks(store.masks[rows], settings.size)
-    return Slices(images, masks, store.table["sequence"].to_numpy()[rows])
-
-
 class Trainer:
     """Holds what an epoch changes: the network, the optimiser, the schedule, the log and the best epoch so far."""
 
-    def __init__(self, settings: TrainSettings, folder: Path, about: dict, log_file: Path):
+    def __init__(
+        self, settings: TrainSettings, folder: Path, about: dict, log_file: Path, teachers: Sequence[nn.Module] = ()
+    ):
         self.settings, self.folder, self.about, self.log_file = settings, folder, about, log_file
         self.processes = Processes(settings.device)
         self.device = self.processes.device
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
         self.model = laid_out(self.processes.prepare(settings.network()), self.device)
+        self.teacher = Ensemble(list(teachers)).eval() if teachers else None
         self.loss = settings.make_loss(0)
         self.dtype = {"auto": torch.float16, "float32": torch.float32, "bfloat16": torch.bfloat16}[settings.precision]
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate)
@@ -140,6 +126,9 @@ class Trainer:
             logits, loss = logits[-1], torch.stack([self.loss(head, target) for head in logits]).mean()
         else:
             loss = self.loss(logits, target)
+        if self.teacher and self.model.training:
+            share = self.settings.teacher_share
+            loss = (1 - share) * loss + share * distillation_loss(logits, self.taught(inputs))
         if not math.isfinite(loss.item()):
             raise SpiderError(
                 f"{self.folder}: {self.kept}; expected a finite loss in epoch {len(self.log) + 1}, found {loss.item()} "
@@ -147,6 +136,13 @@ class Trainer:
                 "learning_rate"
             )
         return logits, loss
+
+    @torch.no_grad()
+    def taught(self, inputs: Tensor) -> Tensor:
+        """Return what the teacher says of a batch's slices as they are shown: log probabilities (N, classes, H, W)."""
+        assert self.teacher is not None
+        with torch.autocast(self.device.type, dtype=self.dtype, enabled=self.mixed):
+            return self.processes.whole(self.teacher(inputs))
 
     def train_epoch(self, data: Slices, epoch: int, bar: tqdm) -> float:
         """Train for one epoch and return the mean loss over its slices."""
@@ -266,18 +262,23 @@ def train(
     about: dict,
     log_file: Path | str,
     after_epoch: AfterEpoch = nothing,
+    teachers: Sequence[nn.Module] = (),
 ) -> pd.DataFrame:
     """Train a network, or go on with a training that was cut off, and return its log, one row an epoch.
 
     `slices_of` gives the slices of a side ("train", "validation") at the size of some settings, which are those of the
     epochs that come next (see `TrainSettings.at`), and is not called when the training is finished.
     `after_epoch` is given the epoch's number and the network in evaluation mode, before the epoch is written.
+    `teachers`: networks, on the training's device, whose mean probabilities it learns from too (`teacher_share`).
     Writes into `folder`: `best.safetensors` (the weights of the best epoch), `best.json` (what they are, with what
     `about` says of the data) and `last.safetensors` (the state to go on from); and the log as CSV. Does no epoch more
     when the training is finished. Raises SpiderError when a training with other settings, or other things in `about`,
-    is there already, when another process trains there, and when a loss or a weight is not finite.
+    is there already, when another process trains there, when a loss or a weight is not finite, and on a teacher_share
+    without teachers.
     """
-    trainer = Trainer(settings, Path(folder), about, Path(log_file))
+    if bool(teachers) != (settings.teacher_share > 0):
+        raise SpiderError(f"teacher_share: expected more than 0 with teachers alone, found {settings.teacher_share:g}")
+    trainer = Trainer(settings, Path(folder), about, Path(log_file), teachers)
     with alone(trainer.folder, "a training") if trainer.processes.writes else nullcontext():
         if (trainer.folder / STATE).is_file():
             trainer.resume()

@@ -14,7 +14,8 @@ from spider_utils.commands.study import error_tables
 from spider_utils.common.errors import SpiderError
 from spider_utils.figures import draw
 from spider_utils.studies.folds import read_unseen
-from spider_utils.studies.harness import plan, read_final_scores, run_study
+from spider_utils.studies.harness import read_final_scores, run_study
+from spider_utils.studies.plan import plan
 from spider_utils.studies.study_file import load_study
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store
 

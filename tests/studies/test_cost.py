@@ -10,7 +10,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.splits import SplitSettings
 from spider_utils.models.build import build_model, count_parameters
 from spider_utils.studies.cost import cost_table, length_table, network_cost
-from spider_utils.studies.harness import NOTE, Training
+from spider_utils.studies.harness import NOTE
+from spider_utils.studies.plan import Training
 from spider_utils.train.settings import TrainSettings
 
 SMALL = {"width": 2, "train_height": 64, "train_width": 96}

@@ -28,8 +28,9 @@ from spider_utils.predict.segment import predict_masks
 from spider_utils.studies import harness
 from spider_utils.studies.clock import CPU_FILE
 from spider_utils.studies.compare import dice_table
-from spider_utils.studies.harness import plan, read_final_scores, run_study
+from spider_utils.studies.harness import read_final_scores, run_study
 from spider_utils.studies.leakage import neighbours
+from spider_utils.studies.plan import made_from, plan
 from spider_utils.studies.study_file import FOLDER, load_study
 from tests.data.test_preprocess import make_folder
 from tests.helpers.locks import held
@@ -152,6 +153,48 @@ def test_what_is_done_is_not_done_again_and_what_is_lost_alone_is(done, study, s
     shutil.rmtree(lost)
     pd.testing.assert_frame_equal(run_study(study, store, out, workers=1), counts)  # the same numbers again
     assert ran == [Path("random/fold0_seed0")]
+
+
+def test_a_taught_arm_learns_from_all_seeds_of_its_teacher_that_hold_out_the_same_patients(store, tmp_path):
+    student = {"teachers": "unseen", "values": {"teacher_share": 0.5}}
+    content = STUDY | {"seeds": [0, 1], "score_epochs": [1], "arms": {"student": student, "unseen": {}}}
+    path = tmp_path / "taught.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False))
+    study = load_study(str(path), {"epochs": 1})
+    trainings = plan(study, store.table)
+    for one in trainings:
+        teachers = [f"unseen/fold{one.fold}_seed{seed}" for seed in (0, 1)] if one.arm == "student" else []
+        assert list(one.teachers) == teachers
+        assert made_from(one, store.info).get("teachers", []) == teachers
+    run_study(study, store, tmp_path / "run", workers=1)  # the student stands first, and waits
+    alone = load_study(str(path), {"epochs": 1, "arms": "unseen"})
+    assert {one.arm for one in plan(alone, store.table)} == {"unseen"}
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "message"),
+    [
+        (
+            {"teachers": "unseen"},
+            {},
+            "expected teachers and a teacher_share above 0, or neither; found teachers 'unseen'",
+        ),
+        ({"values": {"teacher_share": 0.5}}, {}, "or neither; found teachers ''"),
+        ({"teachers": "nobody", "values": {"teacher_share": 0.5}}, {}, "learns from arm 'nobody', which is not among"),
+        ({"teachers": "student", "values": {"teacher_share": 0.5}}, {}, "without teachers of their own"),
+        (
+            {"teachers": "unseen", "values": {"teacher_share": 0.5}},
+            {"values": {"split": "random_slice"}},  # has met the student's held-out patients
+            "on the same split, size and neighbours, found arm 'unseen'",
+        ),
+        ({"teachers": "unseen", "values": {"teacher_share": 0.5, "neighbours": 1}}, {}, "size and neighbours"),
+    ],
+)
+def test_an_arm_that_cannot_be_taught_so_is_named(student, teacher, message, store, tmp_path):
+    path = tmp_path / "taught.yaml"
+    path.write_text(yaml.safe_dump(STUDY | {"arms": {"unseen": teacher, "student": student}}, sort_keys=False))
+    with pytest.raises(SpiderError, match=re.escape(message)):
+        plan(load_study(str(path)), store.table)
 
 
 def test_trainings_of_another_study_are_taken_where_they_are_the_same(done, study, store, tmp_path, monkeypatch):
@@ -292,8 +335,8 @@ def test_overrides_reach_the_base_and_the_study():
         ({"arms": {"unseen": {"values": {"folds": 3}}}}, "arm 'unseen': folds: a study sets it"),
         ({"base": STUDY["base"] | {"seed": 3}}, "base: seed: a study sets it"),
         ({"base": STUDY["base"] | {"train_slices": 3}}, "base: train_slices: a study sets it"),
-        ({"arms": {"unseen": {"value": {}}}}, "arm 'unseen': expected some of title, values, kind, found 'value'"),
-        ({"arms": {"unseen": 3}}, "arm 'unseen': expected title, values, kind, found 3"),
+        ({"arms": {"unseen": {"value": {}}}}, "arm 'unseen': expected some of title, values, kind, teachers, found 'value'"),
+        ({"arms": {"unseen": 3}}, "arm 'unseen': expected title, values, kind, teachers, found 3"),
         ({"arms": {"unseen": {"values": {"epochs": float("nan")}}}}, "epochs: expected int, found nan"),
         *(
             ({"arms": {"unseen": None, name: None}}, f"arm {re.escape(repr(name))}: expected a name of letters")

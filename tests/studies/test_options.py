@@ -8,19 +8,19 @@ import yaml
 from torch import nn
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.models.ensemble import Ensemble
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.segment import network_scores
 from spider_utils.studies import options
-from spider_utils.studies.harness import plan
 from spider_utils.studies.options import (
     OPTIONS,
     PLAIN,
-    Ensemble,
     option_members,
     option_names,
     option_place,
     try_options,
 )
+from spider_utils.studies.plan import plan
 from spider_utils.studies.study_file import load_study
 from spider_utils.studies.tables import trained_study
 from tests.helpers.small_study import PATIENTS, SLICES, STUDY, make_small_store

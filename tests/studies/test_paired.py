@@ -9,8 +9,8 @@ from spider_utils.data.splits import SplitSettings
 from spider_utils.evaluate.overlap import count_overlap
 from spider_utils.evaluate.scores import SliceScores, score_slices, write_scores
 from spider_utils.studies.compare import dice_table
-from spider_utils.studies.harness import Training
 from spider_utils.studies.paired import differs, holm, paired_table, patient_table, study_patients
+from spider_utils.studies.plan import Training
 from spider_utils.train.settings import TrainSettings
 from tools.pages import ablation_page
 

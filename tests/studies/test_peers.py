@@ -15,7 +15,8 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.data.labels import CLASSES
 from spider_utils.runs.stages import deal
 from spider_utils.studies import clock, peers
-from spider_utils.studies.harness import NOTE, plan, run_study, run_training
+from spider_utils.studies.harness import NOTE, run_study, run_training
+from spider_utils.studies.plan import plan
 from spider_utils.studies.study_file import load_study
 from spider_utils.studies.tables import trained_study
 from tests.helpers.small_study import SLICES, STUDY, make_small_store

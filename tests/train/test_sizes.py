@@ -16,7 +16,8 @@ from spider_utils.predict.segment import predict_masks
 from spider_utils.runs.stages import train_rows
 from spider_utils.train.augment import cut_out
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import Trainer, read_slices
+from spider_utils.train.slices import read_slices
+from spider_utils.train.trainer import Trainer
 
 ROWS = {"train": np.arange(8), "validation": np.arange(8, 12)}
 PLAIN = TrainSettings(

@@ -19,7 +19,8 @@ from spider_utils.predict.segment import predict_masks
 from spider_utils.train.checkpoints import load_network
 from spider_utils.train.losses import boundary_loss, combined_loss
 from spider_utils.train.settings import TrainSettings
-from spider_utils.train.trainer import Slices, Trainer, class_iou, read_slices, train
+from spider_utils.train.slices import Slices, read_slices
+from spider_utils.train.trainer import Trainer, class_iou, train
 
 SMALL = {"width": 2, "train_height": 32, "train_width": 64, "batch_size": 4, "learning_rate": 0.01, "device": "cpu"}
 ABOUT = {"data": {"fingerprint": "squares"}}
@@ -288,6 +289,44 @@ def test_the_loss_with_several_heads_is_the_mean_over_them(data, tmp_path):
     each = [combined_loss(head, slices.masks[:4].long()).item() for head in heads]
     assert loss.item() == pytest.approx(sum(each) / 5, rel=1e-5)
     assert np.std(each) > 1e-3
+
+
+class Fixed(torch.nn.Module):
+    """A teacher that says the same of every pixel."""
+
+    def forward(self, slices):
+        logits = torch.tensor([0.0, 2.0, 1.0, -1.0])[None, :, None, None]
+        return logits.expand(len(slices), 4, *slices.shape[2:])
+
+
+def test_a_network_that_learns_from_its_teacher_alone_ends_up_saying_what_it_says(data, tmp_path):
+    settings = TrainSettings(epochs=8, schedule="cosine", teacher_share=1.0, **SMALL)
+    log = train(settings, data, tmp_path, ABOUT, tmp_path / "log.csv", teachers=[Fixed()])
+    assert log["train_loss"].iloc[-1] < 0.6 * log["train_loss"].iloc[0]
+    network = ready_network(tmp_path / "best.safetensors", "cpu")
+    assert (predict_masks(network, squares(3, 5)[0]) == 1).mean() > 0.99
+
+
+def test_a_teacher_takes_its_share_of_the_loss_in_training_alone(data, tmp_path):
+    slices = data("train")
+    plain = Trainer(TrainSettings(**SMALL), tmp_path, ABOUT, tmp_path / "log.csv")
+    taught = Trainer(TrainSettings(teacher_share=0.25, **SMALL), tmp_path, ABOUT, tmp_path / "log.csv", [Fixed()])
+    torch.manual_seed(0)
+    logits, hard = plain.forward_loss(slices.images[:4], slices.masks[:4])
+    torch.manual_seed(0)
+    _, mixed = taught.forward_loss(slices.images[:4], slices.masks[:4])
+    p = torch.tensor([0.0, 2.0, 1.0, -1.0]).softmax(0)[None, :, None, None]
+    soft = (p * (p.log() - logits.log_softmax(1))).sum(1).mean()
+    assert mixed.item() == pytest.approx((0.75 * hard + 0.25 * soft).item(), rel=1e-5)
+    plain.model.eval(), taught.model.eval()
+    alone, beside = (one.forward_loss(slices.images[:4], slices.masks[:4])[1] for one in (plain, taught))
+    assert beside.item() == pytest.approx(alone.item(), rel=1e-5)
+
+
+@pytest.mark.parametrize(("share", "teachers"), [(0.5, []), (0.0, [Fixed()])])
+def test_a_teacher_and_its_share_come_together(share, teachers, data, tmp_path):
+    with pytest.raises(SpiderError, match="teacher_share: expected more than 0 with teachers alone"):
+        train(TrainSettings(teacher_share=share, **SMALL), data, tmp_path, ABOUT, tmp_path / "l.csv", teachers=teachers)
 
 
 def test_the_boundary_loss_gets_its_share_epoch_by_epoch():
