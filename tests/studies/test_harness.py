@@ -335,7 +335,7 @@ def test_overrides_reach_the_base_and_the_study():
         ({"arms": {"unseen": {"values": {"folds": 3}}}}, "arm 'unseen': folds: a study sets it"),
         ({"base": STUDY["base"] | {"seed": 3}}, "base: seed: a study sets it"),
         ({"base": STUDY["base"] | {"train_slices": 3}}, "base: train_slices: a study sets it"),
-        ({"arms": {"unseen": {"value": {}}}}, "arm 'unseen': expected some of title, values, kind, teachers, found 'value'"),
+        ({"arms": {"unseen": {"value": {}}}}, "expected some of title, values, kind, teachers, found 'value'"),
         ({"arms": {"unseen": 3}}, "arm 'unseen': expected title, values, kind, teachers, found 3"),
         ({"arms": {"unseen": {"values": {"epochs": float("nan")}}}}, "epochs: expected int, found nan"),
         *(
