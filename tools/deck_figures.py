@@ -43,7 +43,7 @@ CAPTIONS = {
     "metrics": "What Dice and HD95 say of three errors (drawn shapes).",
     "paper": "Pooled Dice on unseen patients, beside the paper's.",
     "leakage": "The same network on unseen patients and on random slices, and a copied mask, beside the paper's Dice.",
-    "ablation": "What each change adds to the Dice of the paper's network on unseen patients.",
+    "ablation": "What each change adds to the Dice of the paper's network on unseen patients, trained until flat.",
     "worn": "Dice of discs by Pfirrmann grade, mean over unseen patients.",
     "one_network": "Pooled Dice of one network on T1, T2 and T2 SPACE of unseen patients.",
     "causes": "What the wrong pixels of unseen patients are, by cause.",
@@ -114,12 +114,13 @@ def leakage_rows(results: Path) -> Figure:
 
 
 def ablation_rows(results: Path) -> Figure:
-    """Draw what each arm of the ablation adds in Dice, the best first; grey where none is shown."""
-    rows = pd.read_csv(results / "ablation" / "paired.csv").query("metric == 'dice'")
+    """Draw what each arm adds in Dice once training gains nothing more, the best first; grey where none is shown."""
+    rows = pd.read_csv(results / "length" / "paired.csv").query("metric == 'dice'")
     rows = rows.sort_values("difference", ascending=False).rename(columns={"difference": "value"})
     colours = np.where(rows["value"] > 0, HONEST_COLOUR, LEAKY_COLOUR)
     colours = np.where(differs(rows), colours, deck.UNCLEAR_COLOUR)
-    rows = rows.assign(title=rows["title"].str.replace(": one slice either side", ""), colour=colours, paper=np.nan)
+    titles = rows["title"].str.replace(": one slice either side", "").mask(rows["kind"] == "combined", "four of them")
+    rows = rows.assign(title=titles, colour=colours, paper=np.nan)
     legend = {"better": HONEST_COLOUR, "worse": LEAKY_COLOUR, "unclear": deck.UNCLEAR_COLOUR}
     return deck.score_rows(rows, "difference in Dice (95 % interval)", source="released", mark=0.0, legend=legend)
 

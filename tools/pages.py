@@ -12,6 +12,7 @@ import pandas as pd
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import LEVEL, differs
+from tools.length_pages import length_page
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 from tools.volume_pages import bodies_page, roundtrip_page
@@ -272,6 +273,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "leakage": leakage_page,
     "choices": choices_page,
     "ablation": ablation_page,
+    "length": lambda folder: [*ablation_page(folder), *length_page(folder)],
     "shipped": shipped_page,
     "copying": copying_page,
     "roundtrip": roundtrip_page,

@@ -18,7 +18,8 @@ PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summ
 QUESTIONS = {
     "leakage": "What does a score gain when slices of one patient stand on both sides?",
     "choices": "What is each of the paper's choices worth on unseen patients?",
-    "ablation": "Which network, input, loss or augmentation beats the paper's on unseen patients?",
+    "length": "Which network, input, loss or augmentation beats the paper's once training gains nothing more?",
+    "ablation": "The same after a short training, with more arms: what looks better early?",
     "shipped": "How far does the best combination lie above the paper's network?",
     "errors": "Where does the shipped combination fail on patients that it has not met, and why?",
     "copying": "What does a copied mask score, without a network?",
@@ -42,6 +43,7 @@ MIXED = {  # joined sources: the second folder of pairs holds the labels carried
 PHANTOM = "**PHANTOM**: synthetic spines; these numbers say nothing about patients."
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
+    "lengths": "Dice over the training, and how far each arm lies above or below the paper's network at each length.",
     "arms": "How far each choice lies above or below the paper's text on unseen patients, paired by patient.",
     "ablation": "What each network, input, loss and augmentation adds, paired by patient, and what it costs.",
     "ablation_by_class": "What each of them adds to the pooled Dice of each class.",

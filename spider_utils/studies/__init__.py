@@ -19,6 +19,7 @@ __getattr__, __dir__, __all__ = make_face(
         "audit_summary": "reference",
         "examples": "reference",  # slices that show it
         # paired: arms of a study patient by patient
+        "paired_table": "paired",  # each arm's difference to one of them, with intervals and p
         "differs": "paired",  # whether a difference is shown: the one rule for better and worse
     },
 )
