@@ -246,6 +246,7 @@ def test_no_number_is_typed_in_slides_or_answers(numbers):
         ("shipped_gain_interval", "shipped"), ("shipped_dice_interval", "shipped"),
         ("baseline_dice_interval", "shipped"),
         ("ce_dice_interval", "ablation"), ("neighbours_interval", "ablation"), ("relu_interval", "choices"),
+        ("long_light_interval", "length"), ("long_attention_interval", "length"),
         ("he_interval", "choices"), ("focal_alone_interval", "choices"), ("longer_interval", "errors"),
     ],
 )  # fmt: skip
