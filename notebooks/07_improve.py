@@ -71,7 +71,7 @@ print(f"{len(store)} slices; shown: {store.table['series'][row]}, {image.shape} 
 # A difference counts as shown here if its interval leaves out 0 **and** the adjusted p is below 0.05.
 #
 # - **Trained until flat.** An arm that only learns sooner looks better early. The study `length`, which most of this notebook quotes, trains
-#   every arm for 40 epochs, after which nothing more is gained; the study `ablation` is the same after 6, with four more arms. What stands on it
+#   every arm for 40 epochs, after which nothing more is gained; the study `ablation` is the same after 6, with five more arms. What stands on it
 #   alone is called *early*. Both are small: width 8, slices of 128 × 160 pixels, one seed.
 
 # %%
@@ -179,9 +179,9 @@ print(f"{models.count_parameters(nested):,} parameters at width 8")
 figures.keep(figures.nested_grid(nested), run.figures, "07_unetpp")
 
 # %%
-present.tell("""**Worth:** U-Net++ {long_unetpp_interval} Dice: no difference shown, for
+present.tell("""**Worth**, early: U-Net++ {unetpp_interval} Dice, no difference shown, for
 {unetpp_cost} times the multiply-adds, since its new blocks work at high resolution. Residual
-blocks, early: {residual_interval}, worse.""")
+blocks {residual_interval}: worse.""")
 
 # %% [markdown]
 # ## 7.6 Tversky: which error costs more
@@ -267,7 +267,7 @@ harder to learn needs a longer training.""")
 # ## 7.9 Side by side, and together
 #
 # All arms in one table, by the rule of section 7.1. (HD95, the boundary's 95th percentile distance, stands in `results/length`; the early table, with
-# four more arms, in `results/ablation`.) *Combined* are the four that looked better early: Attention U-Net, 2.5D, cross-entropy + Dice and
+# five more arms, in `results/ablation`.) *Combined* are the four that looked better early: Attention U-Net, 2.5D, cross-entropy + Dice and
 # light augmentation.
 
 # %%
@@ -365,8 +365,8 @@ print(f"{len(gain)} patients: {gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
 # %%
 present.tell("""1. Trained until flat, {length_better} of {length_singles} single changes is
 shown to help: light augmentation, {long_light_interval}. Attention gates, 2.5D and
-cross-entropy + Dice learn sooner; in the end they show no difference, like U-Net++, the
-Boundary loss and strong augmentation.
+cross-entropy + Dice learn sooner; in the end they show no difference, like the Boundary loss
+and strong augmentation.
 2. Together with light augmentation they gain {long_best_interval} Dice, better for
 {long_best_better} of {length_patients} patients.
 3. One network reads T1, T2 and T2 SPACE once it has seen slices of all three.
