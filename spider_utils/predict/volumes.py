@@ -1,28 +1,26 @@
 """Label maps for volumes: python -m spider_utils predict --input FILE|DIR --output DIR.
 
-Volumes are read, segmented and written one after the other, so that memory does not grow with their number; a label map
-lies on its volume's own grid, voxel by voxel. A volume's slices are put into the common pose, shown to a network as it
-knows them, and stacked again (`predict_classes`). Nothing is resampled but the slices on their way to the network's
-size, whose logits come back to the slices' pixels. How a network is shown volumes stands in the JSON beside its
-weights, under "volumes" (see `network.VolumeSettings`); without it slices are made as those were that it has learnt
-from.
+Volumes are read, segmented and written one after the other: while one is segmented, the next is read and the last
+written, so that memory does not grow with their number. A label map lies on its volume's own grid, voxel by voxel. A
+volume's slices are put into the common pose, shown to a network as it knows them, and stacked again
+(`predict_classes`). Nothing is resampled but the slices on their way to the network's size, whose logits come back to
+the slices' pixels. How a network is shown volumes stands in the JSON beside its weights, under "volumes" (see
+`network.VolumeSettings`); without it slices are made as those were that it has learnt from.
 """
 
-import hashlib
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import SimpleITK as sitk
 
 import spider_utils
+from spider_utils.common.beside import one_ahead, one_behind
 from spider_utils.common.errors import SpiderError, in_a_batch
-from spider_utils.common.files import file_digest, read_json, write_json
-from spider_utils.common.locks import alone
+from spider_utils.common.files import file_digest
 from spider_utils.common.progress import progress
-from spider_utils.common.tables import fused, write_csv
 from spider_utils.data.apart import read_apart
 from spider_utils.data.check.dataset import run_checks
 from spider_utils.data.intensity import held_box, scale_intensity, standardise
@@ -38,13 +36,13 @@ from spider_utils.predict.network import (
     read_volume_settings,
     ready_network,
 )
+from spider_utils.predict.noted import input_digest, is_kept, note
 from spider_utils.predict.segment import inside, on_canvas, predict_masks
 from spider_utils.train.description import trained_on
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")
 MOST_PIXELS = 2**26  # of a slice as the network's input spans it: 300 mm in pixels of 0.037 mm
-SUMMARY_FILE, NOTE_FILE = "volumes.csv", "prediction.json"
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
 
@@ -91,37 +89,75 @@ def predict_volumes(
     files_of_it = {"weights": network.weights, "description": network.weights.with_suffix(".json")}
     made_with |= {part: file_digest(path) for part, path in files_of_it.items()}
     left_out = {}
-    for path in progress(files, desc="predict", unit="volume"):
-        target = targets[path]
-        try:
-            made_from = made_with | {"input": input_digest(path)}
-            if is_kept(target, made_from):
+
+    def read() -> Iterator[tuple[Path, dict, Shown | Exception | None]]:
+        for path in files:
+            made_from = dict(made_with)
+            try:
+                made_from["input"] = input_digest(path)
+                yield (
+                    path,
+                    made_from,
+                    None if is_kept(targets[path], made_from) else read_shown(path, network, settings),
+                )
+            except Exception as error:
+                yield path, made_from, error
+
+    with one_behind() as beside:
+        for path, made_from, shown in progress(one_ahead(read()), total=len(files), desc="predict", unit="volume"):
+            target = targets[path]
+            if shown is None:
                 continue
-            labelled, row = predict_file(path, network, settings, labels)
-        except Exception as error:
-            problem = in_a_batch(path, error)
-            left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
-            if target.exists():
-                note(target, None)
-            continue
-        write_labels(labelled, target, path)  # where it cannot be written, no other can
-        note(target, row, made_from)
+            try:
+                if isinstance(shown, Exception):
+                    raise shown
+                labelled, row = label_map(path, shown, network, settings, labels)
+            except Exception as error:
+                problem = in_a_batch(path, error)
+                left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
+                if target.exists():
+                    beside(note, target, None)
+                continue
+            beside(write_noted, labelled, target, path, row, made_from)  # where it cannot be written, no other can
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)
 
 
-def predict_file(
-    path: Path, network: ReadyNetwork, settings: VolumeSettings, labels: str
-) -> tuple[sitk.Image, dict[str, object]]:
-    """Segment one volume; return the label map on its own grid and its row of volumes.csv.
+@dataclass(frozen=True)
+class Shown:
+    """A volume as a network is shown it."""
 
-    Raises SpiderError when the volume cannot be read or is not made of sagittal slices.
-    """
+    volume: sitk.Image
+    shape: tuple[int, int, int]  # of the volume in the common pose
+    spacing: Spacing  # there
+    held: slice  # its slices without outer ones of one value
+    slices: np.ndarray  # (D, H, W) uint8, these, with their intensities scaled
+
+
+def read_shown(path: Path, network: ReadyNetwork, settings: VolumeSettings) -> Shown:
+    """Read a volume. Raises SpiderError when it cannot be read or is not made of sagittal slices."""
     volume = read_apart(path)
     axis = acquired_axis(volume)
     if axis in ("coronal", "axial"):
         raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
-    classes, spacing = predict_classes(volume, network, settings)
+    return show(volume, network, settings)
+
+
+def show(volume: sitk.Image, network: ReadyNetwork, settings: VolumeSettings) -> Shown:
+    """Put a volume into the common pose and scale its intensities."""
+    posed = to_pose(volume)
+    whole = sitk.GetArrayViewFromImage(posed)
+    held = held_box(whole)[0]
+    slices = scaled_slices(whole[held], network, settings)
+    return Shown(volume, whole.shape, posed.GetSpacing()[::-1], held, slices)
+
+
+def label_map(
+    path: Path, shown: Shown, network: ReadyNetwork, settings: VolumeSettings, labels: str
+) -> tuple[sitk.Image, dict[str, object]]:
+    """Segment a volume; return the label map on its own grid and its row of volumes.csv."""
+    volume, spacing = shown.volume, shown.spacing
+    classes = segment_shown(shown, network, settings)
     row: dict[str, object] = {
         "input": path.name,
         "spacing_mm": " x ".join(f"{step:.4g}" for step in volume.GetSpacing()),
@@ -139,6 +175,12 @@ def predict_file(
     return from_pose(classes, volume), row
 
 
+def write_noted(labelled: sitk.Image, target: Path, volume: Path, row: dict[str, object], made_from: dict) -> None:
+    """Write a label map and what there is to say of it."""
+    write_labels(labelled, target, volume)
+    note(target, row, made_from)
+
+
 def predict_classes(
     volume: sitk.Image, network: ReadyNetwork, settings: VolumeSettings | None = None
 ) -> tuple[np.ndarray, Spacing]:
@@ -148,29 +190,20 @@ def predict_classes(
     network is shown volumes; None: as its JSON says.
     """
     settings = settings or read_volume_settings(network)
-    posed = to_pose(volume)
-    spacing = posed.GetSpacing()[::-1]
-    whole = sitk.GetArrayViewFromImage(posed)
-    held = held_box(whole)[0]
-    voxels = whole[held]
-    field = slice_field(voxels.shape[1:], spacing[1:], network, settings)
-    slices = prepare_slices(voxels, field, network, settings)
+    shown = show(volume, network, settings)
+    return segment_shown(shown, network, settings), shown.spacing
+
+
+def segment_shown(shown: Shown, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:
+    """Return the classes (D, H, W) uint8 of a volume in the common pose."""
+    shape, spacing = shown.shape[1:], shown.spacing
+    field = slice_field(shape, spacing[1:], network, settings)
+    slices = np.stack([on_canvas(one, field, network.size) for one in shown.slices])
     around = neighbours_at(len(slices), spacing[0], network.neighbours, settings.slice_mm)
     masks = predict_masks(network, slices, around, field, network.batch_size)
-    classes = np.zeros(whole.shape, np.uint8)
-    classes[held] = masks[:, *inside(voxels.shape[1:], field)]
-    return classes, spacing
-
-
-def prepare_slices(
-    voxels: np.ndarray, field: tuple[int, int], network: ReadyNetwork, settings: VolumeSettings
-) -> np.ndarray:
-    """Return the slices of a volume (D, H, W) as the network is shown them, (D, h, w) uint8.
-
-    What `field` (rows, columns) has beyond the slices is black.
-    """
-    shown = (on_canvas(one, field, network.size) for one in scaled_slices(voxels, network, settings))
-    return np.stack(list(shown))
+    classes = np.zeros(shown.shape, np.uint8)
+    classes[shown.held] = masks[:, *inside(shape, field)]
+    return classes
 
 
 def scaled_slices(voxels: np.ndarray, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:
@@ -241,49 +274,3 @@ def refuse_clashes(targets: dict[Path, Path]) -> None:
         if target in owners:
             raise SpiderError(f"{path}: has the same name as {owners[target]}; rename one, label maps go by the names")
         owners[target] = path
-
-
-def input_digest(path: Path) -> str:
-    """Return the SHA-256 of a volume's file, or of all files of its folder and their names."""
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    return hashlib.sha256("".join(f"{file.name} {file_digest(file)}\n" for file in files).encode()).hexdigest()
-
-
-def is_kept(target: Path, made_from: dict) -> bool:
-    """Tell whether a label map is there, unchanged, has its row in volumes.csv and was made from this."""
-    made = read_json(target.parent / NOTE_FILE).get(target.name)
-    if made is None or target.name not in read_rows(target.parent) or not target.is_file():
-        return False
-    return made == made_from | {"label_map": file_digest(target)}
-
-
-def note(target: Path, row: dict[str, object] | None, made_from: dict | None = None) -> None:
-    """Write a label map's row into volumes.csv and what it was made from into prediction.json; None takes them out.
-
-    Both are read again before, since another process may have written those of other label maps.
-    """
-    output, name = target.parent, target.name
-    with alone(output, f"writing {SUMMARY_FILE}"):
-        rows, made = read_rows(output), read_json(output / NOTE_FILE)
-        rows.pop(name, None)
-        made.pop(name, None)
-        if row is not None and made_from is not None:
-            rows[name] = {"label_map": name} | row
-            made[name] = made_from | {"label_map": file_digest(target)}
-        table = pd.DataFrame(list(rows.values()), columns=None if rows else ["label_map"])
-        write_csv(table.sort_values("label_map"), output / SUMMARY_FILE)
-        write_json(output / NOTE_FILE, made)
-
-
-def read_rows(output: Path) -> dict[str, dict]:
-    """Return the rows of volumes.csv by label map, {} where there is none. Raises SpiderError on another table."""
-    path = output / SUMMARY_FILE
-    try:
-        table = pd.read_csv(path, keep_default_na=False, dtype=str) if path.is_file() else pd.DataFrame()
-    except ValueError as error:  # pandas' own errors and those of UTF-8 are such
-        raise SpiderError(f"{path}: expected a table, found a damaged one; remove it") from error
-    if len(table) and "label_map" not in table:
-        raise SpiderError(f"{path}: expected the column label_map, found {', '.join(table)}; name another --output")
-    return {row["label_map"]: row for row in table.map(fused).to_dict("records")}
