@@ -15,7 +15,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spider_utils.common.beside import one_ahead, one_behind
 from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.common.files import atomic_path
 from spider_utils.common.progress import progress
@@ -64,11 +63,10 @@ def predict_folder(
     masks: list[Path] = []
     left_out: dict[Path, str] = {}
     batches = file_batches(files, folder, network, batch_size or network.batch_size, left_out)
-    with one_behind() as beside:
-        for paths, found, _ in segment_batches(network, one_ahead(batches)):
-            for path, mask in zip(paths, found, strict=True):
-                masks.append(output / path.name)
-                beside(write_mask, mask, masks[-1])
+    for paths, found, _ in segment_batches(network, batches):
+        for path, mask in zip(paths, found, strict=True):
+            masks.append(output / path.name)
+            write_mask(mask, masks[-1])
     for path in left_out:
         if (output / path.name).exists():
             left_out[path] += f"; {output / path.name} is of an earlier run"

@@ -1,15 +1,16 @@
 """Label maps for volumes: python -m spider_utils predict --input FILE|DIR --output DIR.
 
-Volumes are read, segmented and written one after the other: while one is segmented, the next is read and the last
-written, so that memory does not grow with their number. A label map lies on its volume's own grid, voxel by voxel. A
-volume's slices are put into the common pose, shown to a network as it knows them, and stacked again
-(`predict_classes`). Nothing is resampled but the slices on their way to the network's size, whose logits come back to
-the slices' pixels. How a network is shown volumes stands in the JSON beside its weights, under "volumes" (see
-`network.VolumeSettings`); without it slices are made as those were that it has learnt from.
+Volumes are read, segmented and written one after the other, each read while the one before is segmented, so that memory
+does not grow with their number; a label map lies on its volume's own grid, voxel by voxel. A volume's slices are put
+into the common pose, shown to a network as it knows them, and stacked again (`predict_classes`). Nothing is resampled
+but the slices on their way to the network's size, whose logits come back to the slices' pixels. How a network is shown
+volumes stands in the JSON beside its weights, under "volumes" (see `network.VolumeSettings`); without it slices are
+made as those were that it has learnt from.
 """
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,10 @@ import numpy as np
 import SimpleITK as sitk
 
 import spider_utils
-from spider_utils.common.beside import one_ahead, one_behind
 from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.common.files import file_digest
 from spider_utils.common.progress import progress
-from spider_utils.data.apart import read_apart
+from spider_utils.data.apart import begin_reading, read_apart
 from spider_utils.data.check.dataset import run_checks
 from spider_utils.data.intensity import held_box, scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
@@ -89,75 +89,59 @@ def predict_volumes(
     files_of_it = {"weights": network.weights, "description": network.weights.with_suffix(".json")}
     made_with |= {part: file_digest(path) for part, path in files_of_it.items()}
     left_out = {}
-
-    def read() -> Iterator[tuple[Path, dict, Shown | Exception | None]]:
-        for path in files:
-            made_from = dict(made_with)
-            try:
-                made_from["input"] = input_digest(path)
-                yield (
-                    path,
-                    made_from,
-                    None if is_kept(targets[path], made_from) else read_shown(path, network, settings),
-                )
-            except Exception as error:
-                yield path, made_from, error
-
-    with one_behind() as beside:
-        for path, made_from, shown in progress(one_ahead(read()), total=len(files), desc="predict", unit="volume"):
-            target = targets[path]
-            if shown is None:
+    for path, made_from, begun in progress(
+        begin_each(targets, made_with), total=len(files), desc="predict", unit="volume"
+    ):
+        target = targets[path]
+        try:
+            if begun is None:
                 continue
-            try:
-                if isinstance(shown, Exception):
-                    raise shown
-                labelled, row = label_map(path, shown, network, settings, labels)
-            except Exception as error:
-                problem = in_a_batch(path, error)
-                left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
-                if target.exists():
-                    beside(note, target, None)
-                continue
-            beside(write_noted, labelled, target, path, row, made_from)  # where it cannot be written, no other can
+            if isinstance(begun, Exception):
+                raise begun
+            labelled, row = predict_file(path, network, settings, labels, begun)
+        except Exception as error:
+            problem = in_a_batch(path, error)
+            left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
+            if target.exists():
+                note(target, None)
+            continue
+        write_labels(labelled, target, path)  # where it cannot be written, no other can
+        note(target, row, made_from)
     done = tuple(targets[path] for path in files if path not in left_out)
     return VolumePrediction(done, left_out, network.name)
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A volume as a network is shown it."""
+def begin_each(targets: dict[Path, Path], made_with: dict) -> Iterator[tuple[Path, dict, Future | Exception | None]]:
+    """Yield each volume with what its label map is made from, and its reading, which has begun, as has the next one's.
 
-    volume: sitk.Image
-    shape: tuple[int, int, int]  # of the volume in the common pose
-    spacing: Spacing  # there
-    held: slice  # its slices without outer ones of one value
-    slices: np.ndarray  # (D, H, W) uint8, these, with their intensities scaled
+    None for the reading: the label map is there already. An error of looking at the files comes in its place.
+    """
+    ahead: list[tuple[Path, dict, Future | Exception | None]] = []
+    for path, target in targets.items():
+        made_from, begun = dict(made_with), None
+        try:
+            made_from["input"] = input_digest(path)
+            begun = None if is_kept(target, made_from) else begin_reading(path)
+        except Exception as error:
+            begun = error
+        yield from ahead
+        ahead = [(path, made_from, begun)]
+    yield from ahead
 
 
-def read_shown(path: Path, network: ReadyNetwork, settings: VolumeSettings) -> Shown:
-    """Read a volume. Raises SpiderError when it cannot be read or is not made of sagittal slices."""
-    volume = read_apart(path)
+def predict_file(
+    path: Path, network: ReadyNetwork, settings: VolumeSettings, labels: str, begun: Future | None = None
+) -> tuple[sitk.Image, dict[str, object]]:
+    """Segment one volume; return the label map on its own grid and its row of volumes.csv.
+
+    `begun`: its reading, if that has begun. Raises SpiderError when the volume cannot be read or is not made of
+    sagittal slices.
+    """
+    volume = read_apart(path, begun)
     axis = acquired_axis(volume)
     if axis in ("coronal", "axial"):
         raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
-    return show(volume, network, settings)
-
-
-def show(volume: sitk.Image, network: ReadyNetwork, settings: VolumeSettings) -> Shown:
-    """Put a volume into the common pose and scale its intensities."""
-    posed = to_pose(volume)
-    whole = sitk.GetArrayViewFromImage(posed)
-    held = held_box(whole)[0]
-    slices = scaled_slices(whole[held], network, settings)
-    return Shown(volume, whole.shape, posed.GetSpacing()[::-1], held, slices)
-
-
-def label_map(
-    path: Path, shown: Shown, network: ReadyNetwork, settings: VolumeSettings, labels: str
-) -> tuple[sitk.Image, dict[str, object]]:
-    """Segment a volume; return the label map on its own grid and its row of volumes.csv."""
-    volume, spacing = shown.volume, shown.spacing
-    classes = segment_shown(shown, network, settings)
+    classes, spacing = predict_classes(volume, network, settings)
     row: dict[str, object] = {
         "input": path.name,
         "spacing_mm": " x ".join(f"{step:.4g}" for step in volume.GetSpacing()),
@@ -175,12 +159,6 @@ def label_map(
     return from_pose(classes, volume), row
 
 
-def write_noted(labelled: sitk.Image, target: Path, volume: Path, row: dict[str, object], made_from: dict) -> None:
-    """Write a label map and what there is to say of it."""
-    write_labels(labelled, target, volume)
-    note(target, row, made_from)
-
-
 def predict_classes(
     volume: sitk.Image, network: ReadyNetwork, settings: VolumeSettings | None = None
 ) -> tuple[np.ndarray, Spacing]:
@@ -190,20 +168,29 @@ def predict_classes(
     network is shown volumes; None: as its JSON says.
     """
     settings = settings or read_volume_settings(network)
-    shown = show(volume, network, settings)
-    return segment_shown(shown, network, settings), shown.spacing
-
-
-def segment_shown(shown: Shown, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:
-    """Return the classes (D, H, W) uint8 of a volume in the common pose."""
-    shape, spacing = shown.shape[1:], shown.spacing
-    field = slice_field(shape, spacing[1:], network, settings)
-    slices = np.stack([on_canvas(one, field, network.size) for one in shown.slices])
+    posed = to_pose(volume)
+    spacing = posed.GetSpacing()[::-1]
+    whole = sitk.GetArrayViewFromImage(posed)
+    held = held_box(whole)[0]
+    voxels = whole[held]
+    field = slice_field(voxels.shape[1:], spacing[1:], network, settings)
+    slices = prepare_slices(voxels, field, network, settings)
     around = neighbours_at(len(slices), spacing[0], network.neighbours, settings.slice_mm)
     masks = predict_masks(network, slices, around, field, network.batch_size)
-    classes = np.zeros(shown.shape, np.uint8)
-    classes[shown.held] = masks[:, *inside(shape, field)]
-    return classes
+    classes = np.zeros(whole.shape, np.uint8)
+    classes[held] = masks[:, *inside(voxels.shape[1:], field)]
+    return classes, spacing
+
+
+def prepare_slices(
+    voxels: np.ndarray, field: tuple[int, int], network: ReadyNetwork, settings: VolumeSettings
+) -> np.ndarray:
+    """Return the slices of a volume (D, H, W) as the network is shown them, (D, h, w) uint8.
+
+    What `field` (rows, columns) has beyond the slices is black.
+    """
+    shown = (on_canvas(one, field, network.size) for one in scaled_slices(voxels, network, settings))
+    return np.stack(list(shown))
 
 
 def scaled_slices(voxels: np.ndarray, network: ReadyNetwork, settings: VolumeSettings) -> np.ndarray:

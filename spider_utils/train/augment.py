@@ -127,8 +127,8 @@ def deformed_grid(images: Tensor, motion: Motion) -> Tensor:
 def smooth_field(points: Tensor, size: tuple[int, int]) -> Tensor:
     """Spread control points (N, C, rows, columns) over (N, C, *size), corner to corner, bicubic (Keys 1981).
 
-    Each axis is one product of matrices: torch's own `interpolate`, which gives the same to rounding, takes ten times as
-    long from so few points.
+    Each axis is one product of matrices: torch's own `interpolate` gives the same to rounding and takes ten times
+    as long from so few points.
     """
     rows, columns = (
         F.interpolate(torch.eye(count)[None, :, :, None], size=(length, 1), mode="bicubic", align_corners=True)[
