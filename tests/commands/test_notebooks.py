@@ -122,6 +122,16 @@ def test_another_kernel_of_the_same_name_is_not_used(notebooks, tmp_path, monkey
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter") and "SPIDER_STATIC" not in os.environ
 
 
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_a_user_without_a_home_can_run_them(notebooks, tmp_path, monkeypatch, home):
+    write_notebook(notebooks, "03_home", "import os", NOTE.format("os.access(os.environ['HOME'], os.W_OK)"))
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container, whose users have a number alone
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    run(notebooks, tmp_path / "out", epochs=2)
+    assert log(tmp_path / "out")[-1] == "True"
+    assert os.environ.get("HOME") == home
+
+
 def test_a_full_disk_in_a_notebook_is_said_with_the_remedy(notebooks, tmp_path):
     write_notebook(notebooks, "01_first", "raise OSError(28, 'No space left on device', 'a.npy')")
     with pytest.raises(SpiderError, match=r"OSError: \[Errno 28\] .* 'a.npy'; free some space and give the same"):
