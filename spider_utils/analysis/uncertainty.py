@@ -137,7 +137,7 @@ def uncertainty_table(unseen: Unseen, spread: np.ndarray | None = None) -> pd.Da
 
 
 def summarise_uncertainty(table: pd.DataFrame) -> pd.DataFrame:
-    """Return for each of the table's SCORES, but those that no slice has, how well it tells the slices with a low Dice.
+    """Return for each of the table's SCORES how well it tells the slices with a low Dice.
 
     Columns: score, slices, patients, and with their 95 % bootstrap intervals over patients (_low, _high): spearman
     (rank correlation with 1 minus Dice), within (the mean of the patients' own correlations: without what tells
