@@ -1,4 +1,4 @@
-# Needs make and Python 3.11 or newer; `make` alone lists what it can do.
+# Needs make and Python 3.11.5 or newer; `make` alone lists what it can do.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
@@ -14,15 +14,16 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 SITE_VENV := .venv-site
 SITE_READY := $(SITE_VENV)/.ready
-NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3)
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11, 5))
 
 # Sets $$python to the first interpreter that is new enough, or ends.
 FIND_PYTHON = set -e; python=""; \
-	for candidate in $(or $(PYTHON),python3.11 python3); do \
+	for candidate in $(PYTHONS); do \
 	    if "$$candidate" -c '$(NEW_ENOUGH)' 2>/dev/null; then python="$$candidate"; break; fi; \
 	done; \
 	if [ -z "$$python" ]; then \
-	    echo "error: no Python 3.11 or newer found (tried: $(or $(PYTHON),python3.11 python3)); install one or name it: make setup PYTHON=/path/to/python3.11" >&2; \
+	    echo "error: no Python 3.11.5 or newer found (tried: $(PYTHONS)); install one or name it: make setup PYTHON=/path/to/python3.11" >&2; \
 	    exit 1; \
 	fi
 

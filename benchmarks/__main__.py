@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from benchmarks import data, metrics, start, training, volumes
+from benchmarks.costs import cost_table
 from benchmarks.rows import Bench, Row, Skipped, measure
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.files import REPOSITORY, atomic_path, write_text
@@ -127,6 +128,9 @@ def as_page(table: pd.DataFrame) -> str:
         made = part.drop_duplicates(["machine", "versions", "code"])
         parts += [f"## {device}", markdown_table(heads, rows)]
         parts += [f"{row.machine}; {row.versions}; code {row.code}; {row.runs:g} runs." for row in made.itertuples()]
+    costs = cost_table(table)
+    parts += ["## Whole jobs, computed from these rates", markdown_table(list(costs), costs.to_numpy().tolist())]
+    parts.append("Not measured, but computed (`benchmarks/costs.py` says how); empty where no rate was measured.")
     return "\n\n".join([*parts, END.format(name="benchmarks")]) + "\n"
 
 

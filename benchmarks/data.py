@@ -18,7 +18,7 @@ from spider_utils.data.preprocess import make_store
 from spider_utils.data.settings import PreprocessSettings
 from spider_utils.data.sources import find_series
 from spider_utils.data.store import open_store
-from spider_utils.models.batches import shuffled_batches, to_input
+from spider_utils.models.batches import shuffled_batches
 from spider_utils.train.augment import augment
 from spider_utils.train.settings import TrainSettings
 from spider_utils.train.slices import read_slices
@@ -39,11 +39,14 @@ class PngSlices(Dataset):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         image, mask = (np.array(Image.open(paths[number])) for paths in (self.images, self.masks))
-        return torch.from_numpy(image)[None].float() / 255, torch.from_numpy(mask).long()
+        return torch.from_numpy(image)[None], torch.from_numpy(mask)
 
 
 def opening(bench: Bench) -> Pair:
-    """Open a prepared set and take every batch of an epoch; a sum over the batches is equal."""
+    """Open a prepared set and take every batch of an epoch, uint8 on both sides; a sum over the batches is equal.
+
+    What a network takes, float32 and class numbers, a training makes of them on its device, whoever reads them.
+    """
     store = sample_store(bench)
     names: dict[str, list[Path]] = {"images": [], "masks": []}
     for kind, paths in names.items():
@@ -52,14 +55,14 @@ def opening(bench: Bench) -> Pair:
             paths.append(bench.folder / kind / f"{number:04d}.png")
             Image.fromarray(picture).save(paths[-1])
     height, width = store.images.shape[1:]
-    settings, device = TrainSettings(train_height=height, train_width=width), torch.device("cpu")
+    settings = TrainSettings(train_height=height, train_width=width)
 
     def from_store() -> float:
         os.utime(store.path / "masks.npy")  # so that it is checked as one that was never opened
         opened = open_store(store.path)
         data = read_slices(opened, np.arange(len(opened)), settings)
         batches = shuffled_batches(len(data.images), BATCH, 0, 1)
-        return corners((to_input(data.images[rows], device), data.masks[rows].long()) for rows in batches)
+        return corners((data.images[rows], data.masks[rows]) for rows in batches)
 
     def from_files() -> float:
         workers = bench.sized(WORKERS, 0)
@@ -70,7 +73,7 @@ def opening(bench: Bench) -> Pair:
 
 def corners(batches: Iterable) -> float:
     """Return a sum that every slice and mask has a share in, of some of its rows, which costs next to nothing."""
-    return float(sum(images[..., ::64, :].double().sum() + masks[..., ::64, :].sum() for images, masks in batches))
+    return float(sum(images[..., ::64, :].sum() + masks[..., ::64, :].sum() for images, masks in batches))
 
 
 def augmentation(bench: Bench) -> Pair:
@@ -137,8 +140,7 @@ def preprocessing(bench: Bench) -> Pair:
 
 ROWS = {
     "data_opening": Row(
-        "opening a prepared set, an epoch of batches", "PNG files and a DataLoader", 10, opening,
-        limit="batches as float32 and int64 cost the same on both sides, and are most of ours",
+        "opening a prepared set, an epoch of uint8 batches", "PNG files and a DataLoader", 10, opening,
     ),
     "data_augment": Row("strong augmentation of 8 slices", "MONAI's transforms of the same kind", 3, augmentation),
     "data_preprocess": Row(

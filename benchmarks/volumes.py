@@ -19,6 +19,7 @@ from benchmarks.rows import Bench, Pair, Row, Skipped
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.slices import predict_folder
 from spider_utils.predict.volumes import predict_volumes
+from spider_utils.train.checkpoints import load_network
 
 SLICES, VOLUMES = 24, 20
 COPY = "import sys, SimpleITK as s; s.WriteImage(s.ReadImage(sys.argv[1]), sys.argv[2], True)"
@@ -38,9 +39,10 @@ def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def plain_network() -> tuple[nn.Module, Callable[[np.ndarray], np.ndarray]]:
-    """Return the shipped network in PyTorch's own layout, and what makes its input of a slice (H, W)."""
-    network = ready_network(device="cpu")
-    return network.model.to(memory_format=torch.contiguous_format), lambda image: shrunk(image, network.size)
+    """Return the shipped network as it was trained, in PyTorch's own layout, and what makes its input of a slice."""
+    model, description = load_network(ready_network(device="cpu").weights, torch.device("cpu"))
+    size = description["training"]["train_height"], description["training"]["train_width"]
+    return model.to(memory_format=torch.contiguous_format), lambda image: shrunk(image, size)
 
 
 def plain_mask(model: nn.Module, shown: dict[int, np.ndarray], number: int, size: tuple[int, int]) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -45,6 +46,18 @@ def test_the_makefile_installs_the_same():
     assert "-c constraints.txt -e '.[lab,dev]'" in makefile
     assert set(EXTRAS) == {"lab", "dev", "cluster", "peers"}
     assert set(EXTRAS["cluster"]) <= set(EXTRAS["dev"])  # so that its tests run
+
+
+@pytest.mark.parametrize(("name", "works"), [("python3.12", True), ("python3.13", True), ("python3.10", False)])
+def test_make_takes_any_python_that_the_pins_are_for_and_names_what_it_tried(tmp_path, name, works):
+    """With stand-ins for Python: they are new enough by their names, and make no environment."""
+    (tmp_path / name).write_text('#!/bin/sh\necho "$@" >>"$0.log"\n[ "$1" = -c ] || exit 3\n')
+    (tmp_path / name).chmod(0o755)
+    command = [shutil.which("make"), "--no-print-directory", "setup", f"VENV={tmp_path}/venv"]
+    done = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True)
+    tried = (tmp_path / f"{name}.log").is_file()
+    assert tried == works and done.returncode
+    assert ("(tried: python3.11 python3.12 python3.13 python3)" in done.stderr) == (not works)
 
 
 @pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)

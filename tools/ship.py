@@ -11,7 +11,7 @@ OPTION is a name of `spider_utils.studies.options.OPTIONS` that the study has tr
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from spider_utils.predict.network import WEIGHTS, VolumeSettings, ready_network
 from spider_utils.predict.segment import predict_rows
 from spider_utils.runs.stages import train_rows
 from spider_utils.studies.options import OPTIONS, PLAIN
-from spider_utils.train.checkpoints import NETWORK_FILE
+from spider_utils.train.checkpoints import NETWORK_FILE, load_network
 from spider_utils.train.settings import TrainSettings
 from tools.card import write_card
 
@@ -106,8 +106,9 @@ def write_half(folder: Path, target: Path, store: SliceStore) -> float:
     network = ready_network(folder / NETWORK_FILE, "cpu")
     rows = np.linspace(0, len(store) - 1, CHECKED).astype(int)
     full = predict_rows(network, store, rows)
-    network.model.load_state_dict(half)
-    return float((predict_rows(network, store, rows) == full).mean())
+    halved, _ = load_network(folder / NETWORK_FILE, network.device)
+    halved.load_state_dict(half)
+    return float((predict_rows(replace(network, model=halved), store, rows) == full).mean())
 
 
 def scores(study: Path, arm: str, option: str) -> dict:

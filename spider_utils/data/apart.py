@@ -5,6 +5,7 @@ SimpleITK's C++ ends the whole process on some headers and names, which no `exce
 
 import faulthandler
 import os
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 
@@ -16,16 +17,27 @@ from spider_utils.common.errors import SpiderError, in_a_batch
 from spider_utils.data.volumes import read_volume
 
 
-def read_apart(path: Path | str) -> sitk.Image:
+def begin_reading(path: Path | str) -> Future:
+    """Begin to read a volume in another process, which is started once; `read_apart` waits for it."""
+    try:
+        return _reader().submit(_read, Path(path), os.getcwd())
+    except TerminatedWorkerError:  # of a file before
+        _reader.cache_clear()
+        return _reader().submit(_read, Path(path), os.getcwd())
+
+
+def read_apart(path: Path | str, begun: Future | None = None) -> sitk.Image:
     """Read a volume like `volumes.read_volume`, in another process, which is started once and again after a death.
 
-    Raises SpiderError like `read_volume`, and for whatever else the file does to its reader: an exception, a death, no
-    memory.
+    `begun`: what `begin_reading` has given of it. Raises SpiderError like `read_volume`, and for whatever else the file
+    does to its reader: an exception, a death, no memory.
     """
     try:
-        return _reader().submit(_read, Path(path), os.getcwd()).result()
+        return (begun or begin_reading(path)).result()
     except TerminatedWorkerError as error:
         _reader.cache_clear()
+        if begun:  # it may have been the file before that the process died of
+            return read_apart(path)
         raise SpiderError(
             f"{path}: expected a volume, found a file that ends the process that reads it; convert or remove it"
         ) from error

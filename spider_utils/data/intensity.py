@@ -33,7 +33,10 @@ def scale_intensity(image: np.ndarray, method: str) -> np.ndarray:
         low, body = find_body(image)
         high = np.percentile(body, CLIPPED)
     span = np.where(high > low, high - low, 1)
-    return np.rint((np.clip(image, low, high) - low) / span * 255).astype(np.uint8)
+    scaled = np.clip(image, low, high) - low
+    scaled /= span  # in place: a volume has some hundred MB
+    scaled *= 255
+    return np.rint(scaled, out=scaled).astype(np.uint8)
 
 
 def held_box(voxels: np.ndarray) -> tuple[slice, slice, slice]:

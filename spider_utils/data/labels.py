@@ -26,7 +26,7 @@ def four_classes(label_map: ArrayLike) -> np.ndarray:
     lookup[201:226] = 3
     values = np.asarray(label_map)
     _refuse_unknown(values, {value for value in range(226) if lookup[value] != 255}, "0, 1..125 or 201..225")
-    return lookup[values.astype(np.intp)]
+    return _looked_up(lookup, values)
 
 
 def classes_from_grey(grey: np.ndarray) -> np.ndarray:
@@ -39,7 +39,7 @@ def classes_from_grey(grey: np.ndarray) -> np.ndarray:
     lookup = np.zeros(256, np.uint8)
     for code, number in GREY_CODES.items():
         lookup[code] = number
-    return lookup[values.astype(np.intp)]
+    return _looked_up(lookup, values)
 
 
 def as_classes(values: np.ndarray) -> np.ndarray:
@@ -53,8 +53,22 @@ def class_pixels(classes: np.ndarray) -> np.ndarray:
     return np.stack([(classes == number).sum(axis=(-2, -1)) for number in range(len(CLASSES))], axis=-1)
 
 
+def distinct_values(values: np.ndarray) -> np.ndarray:
+    """Return which values there are, (n,) as they are stored; of 8 and 16 bits quicker than `np.unique` finds them."""
+    if values.dtype.kind not in "ui" or values.itemsize > 2:
+        return np.unique(values)
+    bits = np.dtype(f"u{values.itemsize}")
+    there = np.zeros(256**values.itemsize, bool)
+    there[values.view(bits)] = True
+    return np.flatnonzero(there).astype(bits).view(values.dtype)
+
+
+def _looked_up(lookup: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return lookup[values if values.dtype.kind in "ui" else values.astype(np.intp)]
+
+
 def _refuse_unknown(values: np.ndarray, known: set[int], expected: str) -> None:
-    unknown = sorted(set(np.unique(values).tolist()) - known)
+    unknown = sorted(set(distinct_values(values).tolist()) - known)
     if unknown:
         found = ", ".join(str(value) for value in unknown[:5])
         raise SpiderError(f"label map: expected values {expected}, found {found}; mend or leave out this mask")

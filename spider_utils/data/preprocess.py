@@ -3,8 +3,10 @@
 The order is the paper's: scale every slice to 0..255, resize it, then look at its classes.
 """
 
+import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +35,8 @@ from spider_utils.data.store import (
     with_version,
     write_store,
 )
+
+WORKERS = min(4, os.cpu_count() or 1)  # series at a time: each takes up to 1 GB, and NumPy and SimpleITK leave the GIL
 
 
 @dataclass(frozen=True)
@@ -178,22 +182,29 @@ def make_store(series: Sequence[Series], settings: PreprocessSettings, folder: P
 
 
 def _write_parts(series: Sequence[Series], settings: PreprocessSettings, folder: Path) -> list[Path]:
-    """Write each series' kept slices and its audit, skipping what an earlier call has made of the same files."""
-    parts = []
-    for one in progress(series, desc="preprocess", unit="series"):
-        part = folder / f"{one.name}.npz"
-        parts.append(part)
-        note, made_from = part.with_suffix(".json"), _made_from([one], settings) | {"subset": one.subset}
-        if read_json(note) == made_from:
-            continue
-        stack = read_stack(one)
-        done = preprocess_stack(stack, settings)
-        with atomic_path(part) as path:
-            np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
-        with atomic_path(part.with_suffix(".csv")) as path:
-            audit_rows(one, stack.index, done).to_csv(path, index=False, na_rep="nan")
-        write_json(note, made_from)
-    return parts
+    """Write each series' kept slices and its audit, WORKERS series at a time, each in a thread.
+
+    The first series that cannot be read stops it, once those that are at work are done.
+    """
+    with ThreadPoolExecutor(WORKERS) as pool:
+        written = pool.map(lambda one: _write_part(one, settings, folder), series)
+        return list(progress(written, total=len(series), desc="preprocess", unit="series"))
+
+
+def _write_part(series: Series, settings: PreprocessSettings, folder: Path) -> Path:
+    """Write a series' kept slices and its audit, if no earlier call has made them of the same files."""
+    part = folder / f"{series.name}.npz"
+    note, made_from = part.with_suffix(".json"), _made_from([series], settings) | {"subset": series.subset}
+    if read_json(note) == made_from:
+        return part
+    stack = read_stack(series)
+    done = preprocess_stack(stack, settings)
+    with atomic_path(part) as path:
+        np.savez(path, images=done.images[done.kept], masks=done.masks[done.kept])
+    with atomic_path(part.with_suffix(".csv")) as path:
+        audit_rows(series, stack.index, done).to_csv(path, index=False, na_rep="nan")
+    write_json(note, made_from)
+    return part
 
 
 def _made_from(series: Sequence[Series], settings: PreprocessSettings) -> dict:

@@ -12,6 +12,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.common.tables import read_csv
+from spider_utils.data.labels import distinct_values
 from spider_utils.data.numbering import refuse_foreign
 from spider_utils.data.pose import to_pose
 from spider_utils.data.series import SEQUENCES, SUBSETS, Series, SliceStack
@@ -106,7 +107,7 @@ def label_array(path: Path, mask: sitk.Image) -> np.ndarray:
     """
     labels = sitk.GetArrayFromImage(mask)
     try:
-        refuse_foreign(np.unique(labels))
+        refuse_foreign(distinct_values(labels))
     except SpiderError as error:
         raise SpiderError(f"{path}: {error}") from error
     return labels.astype(np.uint16)

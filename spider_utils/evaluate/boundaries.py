@@ -11,6 +11,7 @@ import numpy as np
 from scipy.spatial import KDTree
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.monai import monai_module
 
 TOLERANCES = (1.0, 2.0)  # of the NSD, in the unit of the distances (mm or pixels)
 HAUSDORFF_QUANTILE = 0.95
@@ -207,6 +208,4 @@ def _contour(mask: np.ndarray, spacing: Sequence[float]) -> tuple[np.ndarray, np
 @lru_cache(maxsize=64)
 def _lengths(spacing: tuple[float, ...]) -> np.ndarray:
     """Return the length of contour that each code of a corner stands for."""
-    from monai.metrics.utils import get_code_to_measure_table  # monai takes seconds to import
-
-    return np.asarray(get_code_to_measure_table(spacing)[0])
+    return np.asarray(monai_module("metrics.utils").get_code_to_measure_table(spacing)[0])

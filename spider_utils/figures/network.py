@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from spider_utils.figures.style import DECK, FOOT_INCHES, LEGEND_INCHES, SLIDE, finish, foot_room, new_figure
 from spider_utils.models.build import Stage, count_parameters
+from spider_utils.models.dropout import Dropout
 from spider_utils.models.facts import StageLayers, path_layers
 
 STAGE_COLOURS = {"encoder": "#CFE6F5", "bottleneck": "#F3D9E6", "decoder": "#FBE3B6", "head": "#DDDDDD"}
@@ -26,7 +27,7 @@ TILES = {  # letter, name and colour of a layer
     nn.BatchNorm2d: ("B", "batch normalisation", "#CFE6F5"),
     nn.ReLU: ("R", "ReLU", "#C4E8DC"),
     nn.LeakyReLU: ("L", "Leaky ReLU", "#F3D9E6"),
-    nn.Dropout: ("D", "dropout", "#FFFFFF"),
+    Dropout: ("D", "dropout", "#FFFFFF"),
     nn.MaxPool2d: ("P", "max pooling", "#FFFFFF"),
 }
 TILE_HEIGHT = 0.34  # the distance of two rows is 1, the width of a tile 1

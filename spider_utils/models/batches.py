@@ -18,9 +18,11 @@ def resize_images(images: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def network_images(images: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Return stored slices (n, H, W) uint8 at the network's size, (n, 1, h, w) uint8."""
+    """Return stored slices (n, H, W) uint8 at the network's size, (n, 1, h, w) uint8; of that size already, themselves,
+    if they may be written to.
+    """
     if images.shape[1:] == size:
-        return torch.from_numpy(np.array(images)).unsqueeze(1)
+        return torch.from_numpy(np.require(images, requirements="W")).unsqueeze(1)
     chunks = [torch.empty(0, 1, *size, dtype=torch.uint8)]
     for start in range(0, len(images), CHUNK):
         part = torch.from_numpy(np.array(images[start : start + CHUNK])).unsqueeze(1).float()
@@ -40,9 +42,11 @@ def network_inputs(images: np.ndarray, around: np.ndarray, size: tuple[int, int]
 
 
 def network_masks(masks: np.ndarray, size: tuple[int, int]) -> Tensor:
-    """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour."""
+    """Return stored masks (n, H, W) uint8 at the network's size, (n, h, w) uint8, by nearest neighbour; of that size
+    already, themselves, if they may be written to.
+    """
     if masks.shape[1:] == size:
-        return torch.from_numpy(np.array(masks))
+        return torch.from_numpy(np.require(masks, requirements="W"))
     chunks = [torch.empty(0, *size, dtype=torch.uint8)]
     for start in range(0, len(masks), CHUNK):
         part = torch.from_numpy(np.array(masks[start : start + CHUNK])).unsqueeze(1)

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spider_utils.models.dropout import Dropout
+
 LEAKY_SLOPE = 0.1
 LEVELS = (1, 2, 4, 8, 16, 32)  # channels of each level in units of the width: 16 ... 512 at width 16
 DIVISOR = 2 ** (len(LEVELS) - 1)  # every pooling halves height and width, which must come out even
@@ -29,7 +31,7 @@ def conv_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequen
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(LEAKY_SLOPE),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Conv2d(channels_out, channels_out, 3, padding=1),
         nn.BatchNorm2d(channels_out),
         nn.LeakyReLU(LEAKY_SLOPE),
@@ -105,7 +107,7 @@ def author_block(channels_in: int, channels_out: int, dropout: float) -> nn.Sequ
         nn.Conv2d(channels_in, channels_out, 3, padding=1),
         nn.ReLU(),
         nn.BatchNorm2d(channels_out, **KERAS_NORM),
-        nn.Dropout(dropout),
+        Dropout(dropout),
         nn.Conv2d(channels_out, channels_out, 3, padding=1),
         nn.ReLU(),
     )

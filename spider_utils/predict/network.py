@@ -10,6 +10,7 @@ from spider_utils.common.errors import SpiderError
 from spider_utils.common.parameters import check_bounds
 from spider_utils.data.intensity import check_landmarks
 from spider_utils.masks.cleanup import CleanupSettings
+from spider_utils.models.inference import for_inference
 from spider_utils.models.saved import select_device
 from spider_utils.predict.views import VIEWS
 from spider_utils.train.checkpoints import load_network
@@ -54,7 +55,10 @@ class VolumeSettings:
 
 @dataclass(frozen=True)
 class ReadyNetwork:
-    """A trained network on its device, in evaluation mode, with what its JSON says of how it is used."""
+    """A trained network on its device, in evaluation mode, with what its JSON says of how it is used.
+
+    From `ready_network` it comes as `for_inference` makes it, for use alone.
+    """
 
     model: nn.Module
     device: torch.device
@@ -87,7 +91,9 @@ def ready_network(weights: Path | str | None = None, device: str = "auto") -> Re
     model, description = load_network(weights, chosen)
     training = description["training"]
     size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)
-    return ReadyNetwork(model, chosen, size, neighbours, read_inference(description, weights), description, weights)
+    return ReadyNetwork(
+        for_inference(model), chosen, size, neighbours, read_inference(description, weights), description, weights
+    )
 
 
 def read_inference(description: dict, weights: Path) -> InferenceSettings:

@@ -1,29 +1,27 @@
 """Label maps for volumes: python -m spider_utils predict --input FILE|DIR --output DIR.
 
-Volumes are read, segmented and written one after the other, so that memory does not grow with their number; a label map
-lies on its volume's own grid, voxel by voxel. A volume's slices are put into the common pose, shown to a network as it
-knows them, and stacked again (`predict_classes`). Nothing is resampled but the slices on their way to the network's
-size, whose logits come back to the slices' pixels. How a network is shown volumes stands in the JSON beside its
-weights, under "volumes" (see `network.VolumeSettings`); without it slices are made as those were that it has learnt
-from.
+Volumes are read, segmented and written one after the other, each read while the one before is segmented, so that memory
+does not grow with their number; a label map lies on its volume's own grid, voxel by voxel. A volume's slices are put
+into the common pose, shown to a network as it knows them, and stacked again (`predict_classes`). Nothing is resampled
+but the slices on their way to the network's size, whose logits come back to the slices' pixels. How a network is shown
+volumes stands in the JSON beside its weights, under "volumes" (see `network.VolumeSettings`); without it slices are
+made as those were that it has learnt from.
 """
 
-import hashlib
 import math
+from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import SimpleITK as sitk
 
 import spider_utils
 from spider_utils.common.errors import SpiderError, in_a_batch
-from spider_utils.common.files import file_digest, read_json, write_json
-from spider_utils.common.locks import alone
+from spider_utils.common.files import file_digest
 from spider_utils.common.progress import progress
-from spider_utils.common.tables import fused, write_csv
-from spider_utils.data.apart import read_apart
+from spider_utils.data.apart import begin_reading, read_apart
 from spider_utils.data.check.dataset import run_checks
 from spider_utils.data.intensity import held_box, scale_intensity, standardise
 from spider_utils.data.labels import CLASSES, FOREGROUND, class_pixels
@@ -38,13 +36,13 @@ from spider_utils.predict.network import (
     read_volume_settings,
     ready_network,
 )
+from spider_utils.predict.noted import input_digest, is_kept, note
 from spider_utils.predict.segment import inside, on_canvas, predict_masks
 from spider_utils.train.description import trained_on
 
 LABELS = ("four", "spider")
 FORMATS = ("mha", "input")
 MOST_PIXELS = 2**26  # of a slice as the network's input spans it: 300 mm in pixels of 0.037 mm
-SUMMARY_FILE, NOTE_FILE = "volumes.csv", "prediction.json"
 
 Spacing = tuple[float, float, float]  # of slices, rows and columns, mm
 
@@ -91,13 +89,16 @@ def predict_volumes(
     files_of_it = {"weights": network.weights, "description": network.weights.with_suffix(".json")}
     made_with |= {part: file_digest(path) for part, path in files_of_it.items()}
     left_out = {}
-    for path in progress(files, desc="predict", unit="volume"):
+    for path, made_from, begun in progress(
+        begin_each(targets, made_with), total=len(files), desc="predict", unit="volume"
+    ):
         target = targets[path]
         try:
-            made_from = made_with | {"input": input_digest(path)}
-            if is_kept(target, made_from):
+            if begun is None:
                 continue
-            labelled, row = predict_file(path, network, settings, labels)
+            if isinstance(begun, Exception):
+                raise begun
+            labelled, row = predict_file(path, network, settings, labels, begun)
         except Exception as error:
             problem = in_a_batch(path, error)
             left_out[path] = f"{problem}; {target} is of an earlier run" if target.exists() else problem
@@ -110,14 +111,34 @@ def predict_volumes(
     return VolumePrediction(done, left_out, network.name)
 
 
+def begin_each(targets: dict[Path, Path], made_with: dict) -> Iterator[tuple[Path, dict, Future | Exception | None]]:
+    """Yield each volume with what its label map is made from, and its reading, which has begun, as has the next one's.
+
+    None for the reading: the label map is there already. An error of looking at the files comes in its place.
+    """
+    ahead: list[tuple[Path, dict, Future | Exception | None]] = []
+    for path, target in targets.items():
+        made_from = dict(made_with)
+        begun: Future | Exception | None = None
+        try:
+            made_from["input"] = input_digest(path)
+            begun = None if is_kept(target, made_from) else begin_reading(path)
+        except Exception as error:
+            begun = error
+        yield from ahead
+        ahead = [(path, made_from, begun)]
+    yield from ahead
+
+
 def predict_file(
-    path: Path, network: ReadyNetwork, settings: VolumeSettings, labels: str
+    path: Path, network: ReadyNetwork, settings: VolumeSettings, labels: str, begun: Future | None = None
 ) -> tuple[sitk.Image, dict[str, object]]:
     """Segment one volume; return the label map on its own grid and its row of volumes.csv.
 
-    Raises SpiderError when the volume cannot be read or is not made of sagittal slices.
+    `begun`: its reading, if that has begun. Raises SpiderError when the volume cannot be read or is not made of
+    sagittal slices.
     """
-    volume = read_apart(path)
+    volume = read_apart(path, begun)
     axis = acquired_axis(volume)
     if axis in ("coronal", "axial"):
         raise SpiderError(f"{path}: expected sagittal slices, found {axis} ones; give a sagittal or isotropic volume")
@@ -241,49 +262,3 @@ def refuse_clashes(targets: dict[Path, Path]) -> None:
         if target in owners:
             raise SpiderError(f"{path}: has the same name as {owners[target]}; rename one, label maps go by the names")
         owners[target] = path
-
-
-def input_digest(path: Path) -> str:
-    """Return the SHA-256 of a volume's file, or of all files of its folder and their names."""
-    if path.is_file():
-        return file_digest(path)
-    files = sorted(file for file in path.iterdir() if file.is_file())
-    return hashlib.sha256("".join(f"{file.name} {file_digest(file)}\n" for file in files).encode()).hexdigest()
-
-
-def is_kept(target: Path, made_from: dict) -> bool:
-    """Tell whether a label map is there, unchanged, has its row in volumes.csv and was made from this."""
-    made = read_json(target.parent / NOTE_FILE).get(target.name)
-    if made is None or target.name not in read_rows(target.parent) or not target.is_file():
-        return False
-    return made == made_from | {"label_map": file_digest(target)}
-
-
-def note(target: Path, row: dict[str, object] | None, made_from: dict | None = None) -> None:
-    """Write a label map's row into volumes.csv and what it was made from into prediction.json; None takes them out.
-
-    Both are read again before, since another process may have written those of other label maps.
-    """
-    output, name = target.parent, target.name
-    with alone(output, f"writing {SUMMARY_FILE}"):
-        rows, made = read_rows(output), read_json(output / NOTE_FILE)
-        rows.pop(name, None)
-        made.pop(name, None)
-        if row is not None and made_from is not None:
-            rows[name] = {"label_map": name} | row
-            made[name] = made_from | {"label_map": file_digest(target)}
-        table = pd.DataFrame(list(rows.values()), columns=None if rows else ["label_map"])
-        write_csv(table.sort_values("label_map"), output / SUMMARY_FILE)
-        write_json(output / NOTE_FILE, made)
-
-
-def read_rows(output: Path) -> dict[str, dict]:
-    """Return the rows of volumes.csv by label map, {} where there is none. Raises SpiderError on another table."""
-    path = output / SUMMARY_FILE
-    try:
-        table = pd.read_csv(path, keep_default_na=False, dtype=str) if path.is_file() else pd.DataFrame()
-    except ValueError as error:  # pandas' own errors and those of UTF-8 are such
-        raise SpiderError(f"{path}: expected a table, found a damaged one; remove it") from error
-    if len(table) and "label_map" not in table:
-        raise SpiderError(f"{path}: expected the column label_map, found {', '.join(table)}; name another --output")
-    return {row["label_map"]: row for row in table.map(fused).to_dict("records")}

@@ -11,6 +11,7 @@ from spider_utils.common.locks import add_to_json
 from spider_utils.common.parameters import refuse_other
 from spider_utils.data.sources import absolute, get_source, refuse_homeless
 from spider_utils.data.store import read_store_info, refuse_other_store
+from spider_utils.runs.injected import refuse_misspelt
 from spider_utils.runs.run import SETTINGS_FILE, Run
 from spider_utils.runs.settings import Settings, load_profile, make_settings
 from spider_utils.train.checkpoints import NETWORK_FILE, refuse_other_training
@@ -30,9 +31,11 @@ def open_run(
     What is None is taken from the run folder and, where it is new, from the defaults: source "sample", profile
     "smoke", the profile's parameters, and the folder `<source>_<profile>` under SPIDER_RUNS or the repository's
     `runs`. `parameters`, and those in `more`, are values that override the profile. Raises SpiderError on an unknown
-    parameter, and when the folder holds results of another source or profile. Where it holds none yet, what was once
-    begun there, and failed, does not count; nor does a parameter with which a stage has failed (see `Run`).
+    parameter, also one that papermill has put into the notebook that calls this, and when the folder holds results of
+    another source or profile. Where it holds none yet, what was once begun there, and failed, does not count; nor does
+    a parameter with which a stage has failed (see `Run`).
     """
+    refuse_misspelt()
     path = (Path(run_dir) if run_dir else default_run_dir(source or "sample", profile or "smoke")).resolve()
     saved = read_saved(path)
     given = {"source": source, "data_dir": absolute(data_dir), "profile": profile}

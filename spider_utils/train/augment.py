@@ -120,9 +120,23 @@ def deformed_grid(images: Tensor, motion: Motion) -> Tensor:
     grid = F.affine_grid(theta, [count, 1, height, width], align_corners=False)
     if motion.elastic:
         points = motion.elastic * torch.randn(count, 2, 6, 5, device=images.device)
-        bend = F.interpolate(points, size=(height, width), mode="bicubic", align_corners=True)
-        grid = grid + bend.movedim(1, -1)
+        grid += smooth_field(points, (height, width)).movedim(1, -1)
     return grid
+
+
+def smooth_field(points: Tensor, size: tuple[int, int]) -> Tensor:
+    """Spread control points (N, C, rows, columns) over (N, C, *size), corner to corner, bicubic (Keys 1981).
+
+    Each axis is one product of matrices: torch's own `interpolate` gives the same to rounding and takes ten times
+    as long from so few points.
+    """
+    rows, columns = (
+        F.interpolate(torch.eye(count)[None, :, :, None], size=(length, 1), mode="bicubic", align_corners=True)[
+            0, ..., 0
+        ]
+        for count, length in zip(points.shape[-2:], size, strict=True)
+    )  # (count, length) each
+    return rows.T.to(points.device) @ points @ columns.to(points.device)
 
 
 def cropped_grid(grid: Tensor, masks: Tensor, motion: Motion) -> Tensor:
@@ -134,12 +148,13 @@ def cropped_grid(grid: Tensor, masks: Tensor, motion: Motion) -> Tensor:
     count, height, width = masks.shape
     size = motion.crop_size + (1 - motion.crop_size) * torch.rand(count, device=grid.device)
     cropped = torch.rand(count, device=grid.device) < motion.crop
-    pixel = ((masks > 0).flatten(1).float() + 1e-9).multinomial(1)[:, 0]  # anywhere where there is no foreground
-    cropped = cropped & (masks > 0).flatten(1).any(1)
+    spine = (masks > 0).flatten(1)
+    pixel = (spine.float() + 1e-9).multinomial(1)[:, 0]  # anywhere where there is no foreground
+    cropped = cropped & spine.any(1)
     size = torch.where(cropped, size, 1.0)
     centre = torch.stack([(pixel % width + 0.5) / width, (pixel // width + 0.5) / height], dim=-1) * 2 - 1
     centre = centre.clamp(-(1 - size)[:, None], (1 - size)[:, None])
-    return grid * size[:, None, None, None] + centre[:, None, None, :]
+    return torch.addcmul(centre[:, None, None, :], grid, size[:, None, None, None])
 
 
 def cut_out(images: Tensor, masks: Tensor, size: tuple[int, int]) -> Batch:
@@ -187,13 +202,14 @@ def brightness(images: Tensor, strength: float = 0.1) -> Tensor:
 def bias_field(images: Tensor, strength: float = 0.3) -> Tensor:
     """Shade half of the slices smoothly, as a coil's uneven sensitivity does."""
     field = strength * torch.randn(len(images), 1, 4, 3, device=images.device)
-    field = F.interpolate(field, size=images.shape[-2:], mode="bicubic", align_corners=True)
-    return _half(images, images * field.exp())
+    return _half(images, images * smooth_field(field, (images.shape[-2], images.shape[-1])).exp_())
 
 
 def blur(images: Tensor) -> Tensor:
     """Average half of the slices over 3 x 3 pixels."""
-    return _half(images, F.avg_pool2d(F.pad(images, (1, 1, 1, 1), mode="replicate"), 3, stride=1))
+    padded = F.pad(images, (1, 1, 1, 1), mode="replicate")
+    rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
+    return _half(images, (rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]) / 9)
 
 
 def low_resolution(images: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from spider_utils.common.errors import SpiderError
+from spider_utils.common.monai import monai_module
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 
@@ -178,7 +179,5 @@ def make_loss(loss: str = "combined", **options: Any) -> Loss:
 
 def _of_monai(name: str, logits: Tensor, target: Tensor, epsilon: float, **options: Any) -> Tensor:
     """Return a loss of MONAI's over all classes and the whole batch, `epsilon` added to both sides of its fractions."""
-    from monai import losses  # monai takes seconds to import, so only where it is needed
-
     options |= {"to_onehot_y": True, "softmax": True, "batch": True, "smooth_nr": epsilon, "smooth_dr": epsilon}
-    return getattr(losses, name)(**options)(logits.float(), target[:, None])
+    return getattr(monai_module("losses"), name)(**options)(logits.float(), target[:, None])

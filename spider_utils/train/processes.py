@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spider_utils.models.dropout import Dropout, dense, noise
 from spider_utils.models.saved import select_device
 
 
@@ -72,7 +72,7 @@ class Processes:
             shared = SharedBatchNorm(self, layer.num_features, layer.eps, layer.momentum)
             shared.load_state_dict(layer.state_dict())
             return shared
-        return SharedDropout(self, layer.p) if type(layer) is nn.Dropout else layer
+        return SharedDropout(self, layer.p) if type(layer) is Dropout else layer
 
     @contextmanager
     def sharing(self, count: int) -> Iterator[None]:
@@ -156,7 +156,7 @@ class SharedBatchNorm(nn.BatchNorm2d):
         return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
 
-class SharedDropout(nn.Dropout):
+class SharedDropout(Dropout):
     """Dropout whose mask is this process's part of that of the whole batch."""
 
     def __init__(self, processes: Processes, p: float):
@@ -164,10 +164,10 @@ class SharedDropout(nn.Dropout):
         self.processes = processes
 
     def forward(self, x: Tensor) -> Tensor:
-        processes = self.processes
-        if not self.training or processes.part is None:
+        part = self.processes.part
+        if not self.training or part is None:
             return super().forward(x)
-        flat = x.is_contiguous()  # random numbers are drawn in the order of memory
-        layout = torch.contiguous_format if flat else torch.channels_last
-        whole = x.new_ones(processes.count, *x.shape[1:]).contiguous(memory_format=layout)
-        return x * F.dropout(whole, self.p)[processes.part]
+        x = dense(x)
+        size = x[0].numel()
+        whole = noise(self.processes.count * size, self.p, x)
+        return x * whole[part.start * size : part.stop * size].as_strided(x.shape, x.stride())

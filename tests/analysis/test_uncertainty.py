@@ -115,6 +115,8 @@ def test_a_score_that_tells_patients_apart_alone_says_nothing_within_them():
     assert perfect["spearman_low"] == pytest.approx(1) and summary.loc["entropy", "spearman_low"] < 0.99
     assert np.isnan(summary.loc["place", "spearman"]) and summary.loc["place", "auroc"] == 0.5
     assert "views" not in summary.index
+    nothing_found = table.assign(entropy=np.nan)  # the entropy is that of what the network finds
+    assert "entropy" not in summarise_uncertainty(nothing_found)["score"].tolist()
 
 
 @pytest.mark.usefixtures("few_draws")

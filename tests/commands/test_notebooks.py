@@ -3,13 +3,16 @@
 import json
 import os
 import subprocess
+from functools import partial
 
 import nbformat
 import pandas as pd
+import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import spider_utils
+from spider_utils.commands.kernel import KERNEL, own_kernel
 from spider_utils.commands.notebooks import (
     RUN_LOCK,
     STATE_FILE,
@@ -24,6 +27,7 @@ from spider_utils.data.splits import LEAKY_NOTE
 from tests.helpers.locks import held
 
 PARAMETERS = 'source = "phantom"\nrun_dir = "."'
+OPENED = "from spider_utils.runs import open_run\nrun = open_run(run_dir, source)"
 NOTE = "from pathlib import Path\nwith open(Path(run_dir) / 'log.txt', 'a') as log: print({}, file=log)"
 
 
@@ -120,6 +124,38 @@ def test_another_kernel_of_the_same_name_is_not_used(notebooks, tmp_path, monkey
     run(notebooks, tmp_path / "out")
     assert log(tmp_path / "out") == ["first sample", "second 5"]
     assert os.environ["JUPYTER_PATH"] == str(tmp_path / "jupyter") and "SPIDER_STATIC" not in os.environ
+
+
+@pytest.mark.parametrize("home", [None, "/nowhere"])
+def test_a_user_without_a_home_can_run_them(notebooks, tmp_path, monkeypatch, home):
+    write_notebook(notebooks, "03_home", "import os", NOTE.format("os.access(os.environ['HOME'], os.W_OK)"))
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)  # as in a container, whose users have a number alone
+    monkeypatch.delenv("HOME") if home is None else monkeypatch.setenv("HOME", home)
+    run(notebooks, tmp_path / "out", epochs=2)
+    assert log(tmp_path / "out")[-1] == "True"
+    assert os.environ.get("HOME") == home
+
+
+@pytest.mark.parametrize(("name", "given"), [("sourse", "phantom"), ("source", "phantom")])
+def test_a_parameter_of_a_user_of_papermill_is_met_or_refused(tmp_path, monkeypatch, name, given):
+    """Called by hand, in a folder with blanks and umlauts, from another one; papermill itself only warns."""
+    folder = tmp_path / "Läufe und Fälle"
+    folder.mkdir()
+    write_notebook(folder, "01_open", OPENED, parameters='source = None\nrun_dir = "Lauf ä"')
+    monkeypatch.chdir(tmp_path)
+    done = folder / "fertig ü.ipynb"
+    call = partial(papermill.execute_notebook, folder / "01_open.ipynb", done, kernel_name=KERNEL, cwd=str(folder))
+    with own_kernel():
+        if name == "source":
+            call({name: given})
+            saved = json.loads((folder / "Lauf ä" / "settings.json").read_text(encoding="utf-8"))
+            assert saved["source"] == given
+        else:
+            with pytest.raises(
+                papermill.PapermillExecutionError, match="parameter sourse: not known.* source, run_dir"
+            ):
+                call({name: given})
+            assert not (folder / "Lauf ä").exists()
 
 
 def test_a_full_disk_in_a_notebook_is_said_with_the_remedy(notebooks, tmp_path):

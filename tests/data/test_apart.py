@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from spider_utils.common.errors import SpiderError
 from spider_utils.data import apart
-from spider_utils.data.apart import read_apart
+from spider_utils.data.apart import begin_reading, read_apart
 from spider_utils.data.volumes import read_volume
 
 
@@ -75,3 +75,14 @@ def test_another_error_there_is_one_line_too(volume, tmp_path, monkeypatch):
     with pytest.raises(SpiderError, match="good.mha: there is too little memory"):
         read_apart(tmp_path / "good.mha")
     apart._reader.cache_clear()
+
+
+def test_a_reading_that_has_begun_gives_the_volume_also_when_the_process_died_of_the_one_before(
+    volume, tmp_path, monkeypatch
+):
+    (tmp_path / "bad.mha").write_bytes(b"bad")
+    monkeypatch.setattr(apart, "_read", die)
+    begun = {name: begin_reading(tmp_path / name) for name in ("bad.mha", "good.mha")}
+    with pytest.raises(SpiderError, match=r"bad.mha: .* ends the process"):
+        read_apart(tmp_path / "bad.mha", begun["bad.mha"])
+    assert same(read_apart(tmp_path / "good.mha", begun["good.mha"]), read_volume(tmp_path / "good.mha"))

@@ -130,7 +130,10 @@ def test_bytes_behind_the_voxels_are_refused(tmp_path, suffix, compress):
 
 
 def test_other_ways_to_say_the_same_are_read(tmp_path):
-    """The older names of MetaImage, a colon, the big byte order; NRRD's two other spaces."""
+    """The older names of MetaImage, a colon, the big byte order; NRRD's two other spaces.
+
+    SimpleITK 2.5.4 and older turn the last of them wrongly; then the file is refused.
+    """
     volume = noise_volume()
     voxels = sitk.GetArrayFromImage(volume)
     text = "NDims: 3\nDimSize: 7 6 5\nElementType: MET_SHORT\nBinaryData: True\nElementByteOrderMSB: True\n"
@@ -142,6 +145,10 @@ def test_other_ways_to_say_the_same_are_read(tmp_path):
         header = {"space": space, "space directions": steps, "space origin": volume.GetOrigin() * np.array(flips)}
         nrrd.write(str(tmp_path / f"{space}.nrrd"), voxels, header, index_order="C")
     for path in tmp_path.iterdir():
+        if path.suffix == ".nrrd" and not np.allclose(steps_of(sitk.ReadImage(path)), steps_of(volume)):
+            with pytest.raises(SpiderError, match="found that ITK reads another spacing or place"):
+                read_volume(path)
+            continue
         found = read_volume(path)
         np.testing.assert_array_equal(sitk.GetArrayFromImage(found), voxels)
         np.testing.assert_allclose(found.GetOrigin(), volume.GetOrigin())

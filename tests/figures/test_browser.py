@@ -1,4 +1,4 @@
-"""The explorer in a real browser: JupyterLab in headless Chromium, driven as a hand would drive it."""
+"""The explorers in a real browser: JupyterLab in headless Chromium, driven as a hand would drive it."""
 
 import base64
 import io
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
-from selenium.webdriver.support.ui import WebDriverWait
+from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from spider_utils.figures.painting import paint_classes, paint_errors
 
@@ -44,6 +45,25 @@ from spider_utils.figures import browse_predictions, show_widget
 
 arrays = [np.load(f"{name}.npy", mmap_mode="r") for name in ("images", "reference", "prediction")]
 show_widget(browse_predictions(*arrays, pd.read_csv("table.csv"), source="phantom"))"""
+CONTROLS = """\
+import numpy as np
+import pandas as pd
+
+from spider_utils import data, figures
+
+stack = data.sample_stack("41_t2_SPACE")
+figures.show_widget(figures.browse(stack.image, stack.classes(), source="sample", aspect=stack.aspect))
+images, reference, prediction = [np.load(f"{name}.npy") for name in ("images", "reference", "prediction")]
+models = {"first": prediction, "second": np.roll(prediction, 3, axis=1)}
+table = pd.read_csv("table.csv")
+figures.show_widget(figures.browse_predictions(images, reference, models, table, source="phantom"))"""
+HANDLES = {  # of each kind of control: what is taken hold of
+    "slider": ".noUi-handle",
+    "checkbox": "input[type=checkbox]",
+    "dropdown": "select",
+    "toggle": ".widget-toggle-buttons button",
+    "button": "button.widget-button:not(.widget-toggle-button)",
+}
 PICTURE_BYTES = """\
 const [picture, done] = arguments;
 fetch(picture.src).then(answer => answer.blob()).then(blob => {
@@ -73,10 +93,12 @@ def server(arrays, tmp_path):
     folder.mkdir()
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)
-    table = pd.DataFrame({"series": "7_t2", "patient": 7, "slice_index": range(4), "dice": [0.8, 0.9, 0.3, 0.7]})
+    table = pd.DataFrame({"series": "7_t2", "patient": [7, 7, 8, 8], "slice_index": range(4)})
+    table["dice"] = [0.8, 0.9, 0.3, 0.7]
     table.to_csv(folder / "table.csv", index=False)
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(new_notebook(cells=[new_code_cell(NOTEBOOK)], metadata=kernel), folder / "browse.ipynb")
+    for name, code in (("browse", NOTEBOOK), ("controls", CONTROLS)):
+        nbformat.write(new_notebook(cells=[new_code_cell(code)], metadata=kernel), folder / f"{name}.ipynb")
     places = ["JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"]
     places += ["JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR"]
     outside = {name: str(tmp_path / name.lower()) for name in places}
@@ -168,8 +190,27 @@ class Page:
         self.wait(connected, "a kernel")
         self.wait(started, "the cell to run")
 
+    def encoded_picture(self, picture: WebElement) -> str:
+        return self.driver.execute_async_script(PICTURE_BYTES, picture)
+
+    def shown(self, number: int) -> tuple[str, str]:
+        """Return the picture of a widget, encoded, and all words of the page."""
+        pictures = self.wait(lambda driver: driver.find_elements(By.CSS_SELECTOR, "img.widget-image"), "pictures")
+        return self.encoded_picture(pictures[number]), self.find(".jp-Notebook").text
+
+    def use(self, number: int, handle: WebElement) -> None:
+        """Use a control of a widget, and wait until what the widget shows has changed."""
+        before = self.shown(number)
+        if handle.tag_name == "div":
+            handle.send_keys(Keys.ARROW_RIGHT)
+        elif handle.tag_name == "select":
+            Select(handle).select_by_index(1)
+        else:
+            self.driver.execute_script("arguments[0].click()", handle)
+        self.wait(lambda _driver: "" not in (now := self.shown(number)) and now != before, "another picture")
+
     def picture(self) -> np.ndarray:
-        encoded = self.driver.execute_async_script(PICTURE_BYTES, self.find("img.widget-image"))
+        encoded = self.encoded_picture(self.find("img.widget-image"))
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(encoded)))) if encoded else np.zeros(0)
 
     def wait_for(self, picture: np.ndarray, caption: str) -> None:
@@ -202,3 +243,21 @@ def test_the_explorer_in_jupyterlab(browser, server, arrays):
     page.wait_for(paint_classes(images[1], prediction[1], 0.3), "slice 1 (2 of 4)")
     page.click(".widget-checkbox label", "worst first")
     page.wait_for(paint_classes(images[2], prediction[2], 0.3), "slice 2 (1 of 4, worst first)")
+
+
+@pytest.mark.slow
+def test_every_control_of_every_widget_changes_what_is_shown(browser, server):
+    """Sliders, switches, lists and buttons of notebook 1's explorer and of notebook 6's, with two models."""
+    browser.get(f"{server['url']}lab/tree/controls.ipynb?token={server['token']}")
+    page = Page(browser)
+    page.run_cell(server)
+    page.wait(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, "img.widget-image")) == 2, "two pictures")
+    used = []
+    for number, root in enumerate(browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output .widget-vbox")):
+        for kind, css in HANDLES.items():
+            for handle in reversed(root.find_elements(By.CSS_SELECTOR, css)):  # "next" before "previous"
+                for _ in range(2 if kind == "checkbox" else 1):  # off, and on again
+                    page.use(number, handle)
+                used.append(kind)
+    assert Counter(used) == {"slider": 4, "checkbox": 7, "dropdown": 2, "toggle": 5, "button": 2}
+    assert "Traceback" not in browser.page_source and "Error" not in page.find(".jp-Notebook").text

@@ -35,7 +35,7 @@ from spider_utils.models.build import build_model
 from spider_utils.predict.network import read_volume_settings, ready_network
 from spider_utils.runs.settings import make_settings
 from spider_utils.studies.study_file import FOLDER, load_study
-from spider_utils.train.checkpoints import write_network
+from spider_utils.train.checkpoints import load_network, write_network
 from spider_utils.train.settings import TrainSettings
 from tests.fuzz import readers
 from tests.fuzz.bombs import BOMBS, SHARE
@@ -232,7 +232,7 @@ def accept_network(path: Path, _: Path) -> Any:
 
 
 def check_network(path: Path, network: Any, _: Path) -> None:
-    tensors, held = readers.read_safetensors(path), network.model.state_dict()
+    tensors, held = readers.read_safetensors(path), load_network(path, network.device)[0].state_dict()
     assert set(tensors) == set(held), "other tensors"
     for name, value in tensors.items():
         assert np.isfinite(value).all() and (held[name].numpy() == value).all(), name

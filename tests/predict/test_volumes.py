@@ -7,6 +7,7 @@ The network of most tests is a ruler, as in test_slices: a pixel's class is told
 import json
 import math
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -368,17 +369,19 @@ def test_a_label_map_of_a_volume_that_can_no_longer_be_read_loses_its_row(count,
 
 
 def test_volumes_are_not_kept_in_memory(use, folder, tmp_path, monkeypatch):
-    """When a volume is read, the one before it has been written."""
+    """When a volume begins to be read, all but the one before it have been written."""
     source, _ = folder
-    read, written = predict_volumes.read_apart, []
+    for number in range(4, 7):
+        shutil.copy(source / "1_t2.mha", source / f"{number}_t2.mha")
+    begin, written = predict_volumes.begin_reading, []
 
-    def read_and_note(path):
+    def begin_and_note(path):
         written.append(len(list((tmp_path / "out").glob("*.mha"))) if (tmp_path / "out").exists() else 0)
-        return read(path)
+        return begin(path)
 
-    monkeypatch.setattr(predict_volumes, "read_apart", read_and_note)
+    monkeypatch.setattr(predict_volumes, "begin_reading", begin_and_note)
     predict_all(source, tmp_path / "out")
-    assert written == [0, 1, 2]
+    assert written == [0, 0, 1, 2, 3, 4]
 
 
 def test_perfect_slices_of_a_phantom_come_back_numbered(use, tmp_path):
