@@ -118,7 +118,8 @@ def begin_each(targets: dict[Path, Path], made_with: dict) -> Iterator[tuple[Pat
     """
     ahead: list[tuple[Path, dict, Future | Exception | None]] = []
     for path, target in targets.items():
-        made_from, begun = dict(made_with), None
+        made_from: dict = dict(made_with)
+        begun: Future | Exception | None = None
         try:
             made_from["input"] = input_digest(path)
             begun = None if is_kept(target, made_from) else begin_reading(path)
