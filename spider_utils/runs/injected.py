@@ -27,6 +27,7 @@ def _assigned(cell: str) -> list[str]:
         lines = ast.parse(cell).body
     except SyntaxError:  # IPython's own commands
         return []
-    if not all(isinstance(line, ast.Assign) for line in lines):
+    assignments = [line for line in lines if isinstance(line, ast.Assign)]
+    if len(assignments) < len(lines):
         return []
-    return [name.id for line in lines for name in line.targets if isinstance(name, ast.Name)]
+    return [name.id for line in assignments for name in line.targets if isinstance(name, ast.Name)]
