@@ -141,10 +141,15 @@ def preprocessing(bench: Bench) -> Pair:
 ROWS = {
     "data_opening": Row(
         "opening a prepared set, an epoch of uint8 batches", "PNG files and a DataLoader", 10, opening,
+        limit="most of ours is copying the slices into memory, where they stay, and counting their classes",
     ),
-    "data_augment": Row("strong augmentation of 8 slices", "MONAI's transforms of the same kind", 3, augmentation),
+    "data_augment": Row(
+        "strong augmentation of 8 slices", "MONAI's transforms of the same kind", 3, augmentation,
+        limit="a fifth is one random number a pixel, by which a pixel of the spine is drawn; fewer would draw others",
+    ),
     "data_preprocess": Row(
         "preprocessing 3 volumes with masks", "SimpleITK reading them", 0.7, preprocessing,
-        limit="resizing takes twice the reading, and every voxel is read once more to see that the file is whole",
+        limit="resizing takes twice the reading, every voxel is read once more to see that the file is whole, and what "
+        "is made is written; several series at a time need free cores",
     ),
 }  # fmt: skip

@@ -114,7 +114,7 @@ def measure(python: str, versions: str, tests: list[str], folder: Path) -> dict[
             place.install(*constraints, "-e", f"{place.checkout}[lab,dev]")
             row |= run_tests(place, tests, failures) if tests else {}
             row["notebooks"] = run_notebooks(place, failures)
-    except RuntimeError as error:
+    except (RuntimeError, subprocess.CalledProcessError) as error:
         failures.append(f"pip install: {error}")
     found = installed(place, ["torch", "numpy", *OTHERS])
     row |= {name: found.pop(name, "") for name in ("python", "torch", "numpy")}

@@ -118,7 +118,7 @@ def begin_each(targets: dict[Path, Path], made_with: dict) -> Iterator[tuple[Pat
     """
     ahead: list[tuple[Path, dict, Future | Exception | None]] = []
     for path, target in targets.items():
-        made_from = dict(made_with)
+        made_from: dict = dict(made_with)
         begun: Future | Exception | None = None
         try:
             made_from["input"] = input_digest(path)

@@ -27,7 +27,7 @@ def _assigned(cell: str) -> list[str]:
         lines = ast.parse(cell).body
     except SyntaxError:  # IPython's own commands
         return []
-    assigned = [line for line in lines if isinstance(line, ast.Assign)]
-    if len(assigned) < len(lines):
+    assignments = [line for line in lines if isinstance(line, ast.Assign)]
+    if len(assignments) < len(lines):
         return []
-    return [name.id for line in assigned for name in line.targets if isinstance(name, ast.Name)]
+    return [name.id for line in assignments for name in line.targets if isinstance(name, ast.Name)]
