@@ -45,12 +45,15 @@ def settled(order: pd.DataFrame) -> str:
 
 
 def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:
-    """Say from which scored epoch on no arm gains more until the last one."""
-    rising = remaining[remaining["ci_low"] > 0]["epoch"].max()
-    if pd.isna(rising):
-        return "No arm gains after the first scored epoch."
-    first = order[order["epoch"] > rising]["epoch"].min()
-    return f"Arms gain up to epoch {first}; from there on no gain is shown for any of them."
+    """Say which arms still gain after the last scored epoch but one, and from which epoch on the others do not."""
+    *earlier, before, last = sorted(order["epoch"])
+    rising = remaining[remaining["ci_low"] > 0].groupby("arm")["epoch"].max()
+    gained = remaining[remaining["epoch"] == before].set_index("arm")["remaining"]
+    still = [f"{arm} ({gained[arm]:+.3f})" for arm in rising.index[rising == before]]
+    others = rising[rising < before]
+    first = min(epoch for epoch in (*earlier, before, last) if others.empty or epoch > others.max())
+    told = f"From epoch {before} to {last} these still gain: {', '.join(still)}. " if still else ""
+    return f"{told}{'Of the others' if still else 'Of all arms'} no gain is shown from epoch {first} on."
 
 
 def peers_page(folder: Path) -> list[str]:

@@ -24,8 +24,11 @@ REMAINING = pd.DataFrame(
 def test_the_first_length_without_a_change_is_told():
     assert settled(ORDER).endswith("are shown up to epoch 6, from epoch 20 on none.")
     assert settled(ORDER[1:]).startswith("No difference is shown at any scored length")
-    assert flat(ORDER, REMAINING).startswith("Arms gain up to epoch 20;")
-    assert flat(ORDER, REMAINING[1:]) == "No arm gains after the first scored epoch."
+    assert flat(ORDER, REMAINING) == "Of all arms no gain is shown from epoch 20 on."
+    assert flat(ORDER, REMAINING[1:]) == "Of all arms no gain is shown from epoch 6 on."
+    rising = REMAINING.assign(ci_low=[0.01, -0.01, 0.01, -0.02], remaining=0.02)
+    told = "From epoch 20 to 40 these still gain: a (+0.020). Of the others no gain is shown from epoch 6 on."
+    assert flat(ORDER, rising) == told
 
 
 def test_the_table_counts_pairs_and_arms_that_gain(tmp_path):
