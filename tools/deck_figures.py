@@ -119,7 +119,7 @@ def ablation_rows(results: Path) -> Figure:
     rows = rows.sort_values("difference", ascending=False).rename(columns={"difference": "value"})
     colours = np.where(rows["value"] > 0, HONEST_COLOUR, LEAKY_COLOUR)
     colours = np.where(differs(rows), colours, deck.UNCLEAR_COLOUR)
-    titles = rows["title"].str.replace(": one slice either side", "").mask(rows["kind"] == "combined", "four of them")
+    titles = rows["title"].str.replace(": one slice either side", "").mask(rows["kind"] == "combined", "four combined")
     rows = rows.assign(title=titles, colour=colours, paper=np.nan)
     legend = {"better": HONEST_COLOUR, "worse": LEAKY_COLOUR, "unclear": deck.UNCLEAR_COLOUR}
     return deck.score_rows(rows, "difference in Dice (95 % interval)", source="released", mark=0.0, legend=legend)
