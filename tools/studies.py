@@ -18,7 +18,7 @@ PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summ
 QUESTIONS = {
     "leakage": "What does a score gain when slices of one patient stand on both sides?",
     "choices": "What is each of the paper's choices worth on unseen patients?",
-    "length": "Which network, input, loss or augmentation beats the paper's when all are trained until their curves are flat?",
+    "length": "Which network, input, loss or augmentation beats the paper's, all trained until flat?",
     "ablation": "The same after a short training, with more arms: what looks better early?",
     "shipped": "How far does the best combination lie above the paper's network?",
     "errors": "Where does the shipped combination fail on patients that it has not met, and why?",
