@@ -283,31 +283,23 @@ paired[shown].sort_values("difference", ascending=False).round(3)
 # **Predict:** how much of a gain after 6 epochs is left after 40? Does the combination gain more than light augmentation alone?
 
 # %%
+early = present.table("length/order").iloc[0]
+print(f"after {early['epoch']} epochs {early['shown']} of {early['pairs']} pairs of arms differ, by their intervals;")
+print(f"at the end {early['kept']} of these do so in the same way, {early['reversed']} the other way round")
+both = present.table("length/patients").query("arm in ['best', 'light']")
+beyond = studies.paired_table(both, "light").query("metric == 'dice'").iloc[0]
+told = f"{beyond['difference']:+.4f} [{beyond['ci_low']:+.4f}, {beyond['ci_high']:+.4f}]"
+print(f"combined, beyond light alone: {told}; shown: {studies.differs(beyond)}")
 present.picture("length_lengths", width=1000)
 
 # %% [markdown]
-# **Figure 7.9** First panel: the paper's network over the training. The others: how far each arm lies above or below it after as many epochs.
-
-# %%
-present.tell("""After {early_epochs} epochs {early_shown} of {length_pairs} pairs of arms differ, by
-their intervals; {early_kept} of these differ in the same way at the end, and {early_reversed}
-the other way round. A short training says which arm learns soonest, not which is best.""")
-
-# %%
-both = present.table("length/patients").query("arm in ['best', 'light']")
-beyond = studies.paired_table(both, "light").query("metric == 'dice'").iloc[0]
-print(f"combined, beyond light alone: {beyond['difference']:+.4f} ", end="")
-print(f"[{beyond['ci_low']:+.4f}, {beyond['ci_high']:+.4f}]; shown: {studies.differs(beyond)}")
-present.picture("shipped_pairs", width=800)
-
-# %% [markdown]
-# **Figure 7.10** Every patient with the paper's network and with the combination, at 256 × 320 pixels and after 10 epochs (the study `shipped`); neither
-# had met the patient.
+# **Figure 7.9** First panel: the paper's network over the training. The others: how far each arm lies above or below it after as many epochs. A short
+# training says which arm learns soonest, not which is best.
 #
 # One more wish: T1 and T2 too. The study `one_network` adds T1 and T2 slices to the training, labels carried over from a patient's T2 SPACE by
 # *registration* (laying one scan over the other), and random grey curves or resolutions.
 #
-# **Figure 7.11**, below: what each way changes, against the network with T1 and T2 slices added, sequence by sequence. Few T1 and T2 patients make wide intervals.
+# **Figure 7.10**, below: what each way changes, against the network with T1 and T2 slices added, sequence by sequence. Few T1 and T2 patients make wide intervals.
 
 # %%
 present.picture("one_network_gains")
