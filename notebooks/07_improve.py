@@ -284,8 +284,9 @@ paired[shown].sort_values("difference", ascending=False).round(3)
 
 # %%
 early = present.table("length/order").iloc[0]
-print(f"after {early['epoch']} epochs {early['shown']} of {early['pairs']} pairs of arms differ, by their intervals;")
-print(f"at the end {early['kept']} of these do so in the same way, {early['reversed']} the other way round")
+epoch, pairs, _, differ, kept, turned = early
+print(f"epoch {epoch}: {differ} of {pairs} pairs differ by their intervals;")
+print(f"at the end {kept} of these do so as then, {turned} the other way round")
 both = present.table("length/patients").query("arm in ['best', 'light']")
 beyond = studies.paired_table(both, "light").query("metric == 'dice'").iloc[0]
 told = f"{beyond['difference']:+.4f} [{beyond['ci_low']:+.4f}, {beyond['ci_high']:+.4f}]"
