@@ -3,6 +3,9 @@
 A training's seconds are its slices times epochs times multiply-adds over those of the measured steps a second; what is
 read, scored or validated beside the steps is not in them. SPIDER's 447 series are taken to have as many slices as the
 360 whose geometry is known have in the mean. Where no rate was measured, nothing stands.
+
+What a Dice costs is computed in the same way: the least work of a training of the published studies, up to an epoch
+that was scored, whose networks reach it on the 30 patients that they have not met.
 """
 
 from collections.abc import Callable
@@ -15,12 +18,16 @@ import torch
 
 from benchmarks.rows import Bench
 from benchmarks.training import BATCH, STEPS, settings_of
+from spider_utils.common.files import REPOSITORY
 from spider_utils.data.geometry import spider_geometries
 from spider_utils.models.facts import multiply_adds
 from spider_utils.runs.settings import load_profile, make_settings
 from spider_utils.train.settings import TrainSettings
 
+RESULTS = REPOSITORY / "results"
 SERIES = 447  # of SPIDER
+STUDIES = ("shipped", "errors", "length")  # trainings on the released slices, three folds of 30 patients
+PAPERS = ("paper_text", "baseline")  # what the paper's network and loss are called in them
 PAPER_SLICES, RELEASED_SLICES = 3000, 622  # that the paper trained on; that its authors have released
 MACHINES = {"2 cores": "2 cores", "T4-class": "T4", "H100-class": "H100"}  # by a part of what a row calls its machine
 
@@ -40,12 +47,15 @@ def training(settings: TrainSettings, slices: int) -> Callable[[pd.DataFrame], f
     def seconds(rows: pd.DataFrame) -> float | None:
         if "train_plain" not in rows.index:
             return None
-        row = rows.loc["train_plain"]
-        steps = STEPS * (10 if row["device"] == "cuda" else 1)
-        a_second = steps * BATCH * work(settings_of(Bench(Path(), row["device"]))) / row["ours"]
-        return slices * settings.epochs * work(settings) / a_second
+        return slices * settings.epochs * work(settings) / rate(rows.loc["train_plain"])
 
     return seconds
+
+
+def rate(row: pd.Series) -> float:
+    """Return the multiply-adds of slices that the measured training steps do a second."""
+    steps = STEPS * (10 if row["device"] == "cuda" else 1)
+    return steps * BATCH * work(settings_of(Bench(Path(), row["device"]))) / row["ours"]
 
 
 def work(settings: TrainSettings) -> int:
@@ -88,4 +98,42 @@ def cost_table(table: pd.DataFrame) -> pd.DataFrame:
             seconds = job.seconds(there[there["ours"].notna()])
             row[f"{machine}, hours"] = "" if seconds is None else f"{seconds / 3600:,.3g}"
         rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def reaching(dice: float, results: Path) -> pd.DataFrame:
+    """Return the trainings of STUDIES whose pooled foreground Dice on unseen patients is `dice` or more after an epoch.
+
+    Columns: study, arm, title, epoch, value, ci_low, ci_high, work (multiply-adds of the slices of a fold up to there).
+    """
+    found = []
+    for study in STUDIES:
+        scores, costs, trainings = (
+            pd.read_csv(results / study / f"{name}.csv") for name in ("dice", "cost", "trainings")
+        )
+        scores = scores[(scores["class"] == "foreground") & (scores["aggregation"] == "pooled")]
+        rows = scores[scores["value"] >= dice].merge(costs[["arm", "multiply_adds"]], on="arm")
+        rows["work"] = rows["epoch"] * rows["multiply_adds"] * trainings["train_slices"].mean()
+        found.append(rows.assign(study=study))
+    return pd.concat(found)[["study", "arm", "title", "epoch", "value", "ci_low", "ci_high", "work"]]
+
+
+def dice_table(dice: float, table: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame:
+    """Return the least work to a Dice on unseen patients: of the paper's network and loss, and of all others."""
+    rates = table[(table["row"] == "train_plain") & (table["device"] == "cpu") & table["ours"].notna()]
+    found = reaching(dice, results).sort_values("work")
+    papers = found["arm"].isin(PAPERS)
+    rows = []
+    for one in (found[papers].iloc[0], found[~papers].iloc[0]):
+        minutes = [one["work"] / rate(row) / 60 for _, row in rates.iterrows()]
+        rows.append(
+            {
+                f"least work to {dice:.2f}": one["title"],
+                "Dice": f"{one['value']:.3f} [{one['ci_low']:.3f}, {one['ci_high']:.3f}]",
+                "study": f"[{one['study']}]({one['study']}/README.md), epoch {one['epoch']}",
+                "multiply-adds": f"{one['work']:.2e}",
+                "2 cores, minutes": f"{minutes[0]:.0f}" if minutes else "",
+                "of the paper's": f"{one['work'] / found[papers]['work'].iloc[0]:.2f}",
+            }
+        )
     return pd.DataFrame(rows)

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from itertools import count, takewhile
 from pathlib import Path
+from shutil import which
 
 import numpy as np
 import torch
@@ -142,6 +143,15 @@ def monai_unet(wanted: int, size: tuple[int, int]) -> nn.Module:
     return made(max(takewhile(fits, count(1)), default=1))
 
 
+def against_compiled(bench: Bench) -> Pair:
+    """Train by our trainer with the network as it is, and as torch.compile makes it, which took its time before."""
+    if not any(map(which, ("g++", "clang++", "c++"))):
+        raise Skipped("torch.compile needs a C++ compiler, found none")
+    compiled = our_trainer(bench)
+    compiled.model.compile()
+    return Pair(our_epoch(our_trainer(bench), slices_of(bench)), our_epoch(compiled, slices_of(bench)))
+
+
 def against_convolutions(bench: Bench) -> Pair:
     """Do training steps, and their convolutions alone: the same shapes, type and layout, forward and backward."""
     trainer, data = our_trainer(bench), slices_of(bench)
@@ -238,7 +248,11 @@ ROWS = {
         STEP, "MONAI's U-Net of equal multiply-adds, its loop", 1.5, against_monai, devices=BOTH,
         limit="MONAI's U-Net halves the slice in its first layer and has little to do at full resolution",
     ),
+    "train_compiled": Row(STEP, "the same by torch.compile", 1.0, against_compiled, devices=BOTH),
     "train_rate": Row(STEP, "its convolutions alone", 0.6, against_convolutions, devices=BOTH, limit=BOUND),
     "train_busy": Row(f"{STEP}, two busy processes", "itself with one thread", 0.8, beside_others),
-    "train_outside": Row("epoch of training", "its forward, backward, steps alone", 0.97, epoch_outside, devices=BOTH),
+    "train_outside": Row(
+        "epoch of training", "its forward, backward, steps alone", 0.97, epoch_outside, devices=BOTH,
+        limit="a look at free cores (0.1 s a minute), one at every weight for numbers that are none",
+    ),
 }  # fmt: skip

@@ -128,7 +128,8 @@ def train(options: argparse.Namespace) -> None:
     overrides = read_overrides(options.overrides)
     from spider_utils.commands.train import train_network
 
-    print(train_network(options.source, options.data_dir, options.profile, options.out, overrides))
+    if told := train_network(options.source, options.data_dir, options.profile, options.out, overrides):
+        print(told)
 
 
 def add_study_arguments(parser: argparse.ArgumentParser) -> None:

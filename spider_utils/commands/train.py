@@ -15,6 +15,7 @@ def train_network(
 ) -> str:
     """Make the slice store of a run folder and train its network; return what came of it, in a line.
 
+    All processes but the first return "".
     Raises SpiderError as `begin_run` and `train` do.
     """
     run = begin_run(Path(out).resolve(), source, data_dir, profile, overrides)
@@ -22,6 +23,8 @@ def train_network(
     with processes.first_one_first():
         run.store()
     log = run.train()
+    if not processes.writes:
+        return ""
     best = log.loc[log["val_mean_iou"].idxmax()] if "val_mean_iou" in log else log.iloc[-1]
     shown = f", best mean IoU of the validation side {best['val_mean_iou']:.3f}" if "val_mean_iou" in log else ""
     return f"{len(log)} epochs{shown}; log: {Path(out) / LOG_FILE}"

@@ -103,18 +103,6 @@ def filter_table(audit: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["filter", "kept", "of", "share", "with_gaps"])
 
 
-def run_ends(released: pd.DataFrame) -> pd.DataFrame:
-    """Return the first and last slice of each series of an audit: series, slice_index, rarest (class), pixels (of it).
-
-    Pixels in plenty at both ends tell that no count of classes ended the run there.
-    """
-    rows = released.sort_values(["series", "slice_index"]).groupby("series")
-    ends = pd.concat([rows.head(1), rows.tail(1)]).sort_values(["series", "slice_index"])
-    rarest = ends[COUNTS].idxmin(axis=1).str.removeprefix("n_")
-    table = ends[["series", "slice_index"]].assign(rarest=rarest, pixels=ends[COUNTS].min(axis=1))
-    return table.reset_index(drop=True)
-
-
 def verdicts(released: pd.DataFrame) -> pd.DataFrame:
     """Test each filter against the audit of the released slices; return `filter_table` with a verdict and its reason.
 

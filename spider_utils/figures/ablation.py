@@ -190,7 +190,7 @@ def costs(axes: Axes, rows: list[tuple[str, str]], ratio: pd.Series) -> None:
             axes.barh(y, ratio[arm], height=0.55, color=COST_COLOUR)
             tell_right(axes, y, f"{ratio[arm]:.2f}")
     axes.axvline(1, color="#000000", linewidth=1)
-    axes.set(title="Multiply-adds", xlabel="times the reference's")
+    axes.set(title="Multiply-adds", xlabel="x reference")
     axes.grid(axis="x", alpha=0.3)
 
 
