@@ -18,6 +18,7 @@ import tomllib
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
+from shutil import which
 
 import pandas as pd
 from packaging.requirements import Requirement
@@ -69,7 +70,7 @@ class Place:
         """Install with pip. Raises RuntimeError with what pip says."""
         done = self.run("-m", "pip", "install", "--quiet", *arguments)
         if done.returncode:
-            raise RuntimeError(last_line(done))
+            raise RuntimeError(cause(done))
 
 
 def main() -> int:
@@ -84,6 +85,8 @@ def main() -> int:
         "--folder", help="where the environment is made, and removed at the end (default: a temporary one)"
     )
     options = parser.parse_args()
+    if not which(options.python) or subprocess.run([options.python, "-c", ""], capture_output=True).returncode:
+        parser.error(f"{options.python}: expected a Python that starts, found none; name its path")
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         row = measure(options.python, options.set, options.tests, Path(folder))
     print(json.dumps(row, indent=2))
@@ -197,6 +200,12 @@ def told(done: subprocess.CompletedProcess[str], what: str, failures: list[str])
     if done.returncode:
         failures.append(f"{what}: {last_line(done)}")
     return "failed" if done.returncode else "ok"
+
+
+def cause(done: subprocess.CompletedProcess[str]) -> str:
+    """Return why pip could not install: the requirements that exclude each other, or else its last line."""
+    clash = re.search(r"The conflict is caused by:\n(.+?)\n\s*\n", done.stdout + done.stderr, re.DOTALL)
+    return ", ".join(map(str.strip, clash[1].splitlines())) if clash else last_line(done)
 
 
 def last_line(done: subprocess.CompletedProcess[str]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from packaging.requirements import Requirement
 
-from tools.matrix import COLUMNS, PROJECT, Place, as_page, constraints_of, last_line, run_tests, told
+from tools.matrix import COLUMNS, PROJECT, Place, as_page, cause, constraints_of, last_line, run_tests, told
 
 TESTS = """\
 import pytest
@@ -54,6 +54,12 @@ def test_a_failure_is_told_without_this_machines_folders():
     assert told(done, "predict", failures) == "failed" and failures == ["predict: error: …/out: no place"]
     assert told(subprocess.CompletedProcess([], 0, "", ""), "--help", failures) == "ok" and len(failures) == 1
     assert last_line(subprocess.CompletedProcess([], 9, "", "")) == "status 9"
+
+
+def test_requirements_that_exclude_each_other_are_named():
+    said = "ERROR: Cannot install a.\n\nThe conflict is caused by:\n    a 1 depends on b>=2\n    asked for b==1\n\nTo fix\n"
+    assert cause(subprocess.CompletedProcess([], 1, "", said)) == "a 1 depends on b>=2, asked for b==1"
+    assert cause(subprocess.CompletedProcess([], 1, "", "ERROR: no network\n")) == "ERROR: no network"
 
 
 def test_the_page_has_a_row_a_line_and_every_failure():
