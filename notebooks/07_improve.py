@@ -71,7 +71,7 @@ print(f"{len(store)} slices; shown: {store.table['series'][row]}, {image.shape} 
 # A difference counts as shown here if its interval leaves out 0 **and** the adjusted p is below 0.05.
 #
 # - **Trained until flat.** An arm that only learns sooner looks better early. The study `length`, which most of this notebook quotes, trains
-#   every arm for 40 epochs; by then strong augmentation alone still gains, a little. The study `ablation` is the same after 6, with six more
+#   every arm for 40 epochs; by then strong augmentation alone still gains, a little. The study `ablation` is the same after 6, with four more
 #   arms. What stands on it alone is called *early*. Both are small: width 8, slices of 128 × 160 pixels, one seed.
 
 # %%
@@ -179,9 +179,9 @@ print(f"{models.count_parameters(nested):,} parameters at width 8")
 figures.keep(figures.nested_grid(nested), run.figures, "07_unetpp")
 
 # %%
-present.tell("""**Worth**, early: U-Net++ {unetpp_interval} Dice, no difference shown, for
-{unetpp_cost} times the multiply-adds, since its new blocks work at high resolution. Residual
-blocks {residual_interval}: worse.""")
+present.tell("""**Worth:** U-Net++ {long_unetpp_interval} Dice, no difference shown, for
+{unetpp_cost} times the multiply-adds, since its new blocks work at high resolution. Early,
+residual blocks {residual_interval}: worse.""")
 
 # %% [markdown]
 # ## 7.6 Tversky: which error costs more
@@ -234,9 +234,9 @@ figures.keep(figure, run.figures, "07_boundary")
 present.tell("""**Worth**, compared with the paper's 0.6 Focal + 0.4 Dice: cross-entropy + Dice,
 the plain sum that nnU-Net (the field's standard tool) trains with, {long_ce_dice_interval}
 Dice: no difference shown. After {early_epochs} epochs it is the best of all, {ce_dice_interval}:
-it learns sooner. Early, Boundary added ({boundary_interval}) and focal Tversky
-({focal_tversky_interval}) show no difference, Tversky {tversky_interval} and generalised Dice
-{generalised_interval} are worse.""")
+it learns sooner. Boundary added, {long_boundary_interval}, shows none either. Early, focal
+Tversky ({focal_tversky_interval}) shows none, Tversky {tversky_interval} and generalised
+Dice {generalised_interval} are worse.""")
 
 # %% [markdown]
 # ## 7.8 Augmentation: never the same slice twice
@@ -267,7 +267,7 @@ harder to learn needs a longer training.""")
 # ## 7.9 Side by side, and together
 #
 # All arms in one table, by the rule of section 7.1. (HD95, the boundary's 95th percentile distance, stands in `results/length`; the early table, with
-# six more arms, in `results/ablation`.) *Combined* are the four that looked better early: Attention U-Net, 2.5D, cross-entropy + Dice and
+# four more arms, in `results/ablation`.) *Combined* are the four that looked better early: Attention U-Net, 2.5D, cross-entropy + Dice and
 # light augmentation.
 
 # %%
@@ -359,7 +359,7 @@ print(f"{len(gain)} patients: {gain.mean():+.4f} [{low:+.4f}, {high:+.4f}]")
 present.tell("""1. Trained until flat, {length_better} of {length_singles} single changes is
 shown to help: light augmentation, {long_light_interval}. Attention gates, 2.5D and
 cross-entropy + Dice learn sooner; in the end they show no difference, like strong
-augmentation. U-Net++ and other losses were trained for a short time alone.
+augmentation, U-Net++ and Boundary loss.
 2. Together with light augmentation they gain {long_best_interval} Dice, better for
 {long_best_better} of {length_patients} patients.
 3. One network reads T1, T2 and T2 SPACE once it has seen slices of all three.

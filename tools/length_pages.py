@@ -41,7 +41,8 @@ def settled(order: pd.DataFrame) -> str:
     if pd.isna(wrong):
         return f"No difference is shown at any scored length that epoch {last} does not show."
     first = order[order["epoch"] > wrong]["epoch"].min()
-    return f"Differences that epoch {last} does not show so are shown up to epoch {wrong}, from epoch {first} on none."
+    after = f"from epoch {first} on none" if first < last else "the last scored before it"
+    return f"Differences that epoch {last} does not show so are shown up to epoch {wrong}, {after}."
 
 
 def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:

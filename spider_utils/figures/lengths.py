@@ -11,7 +11,7 @@ from spider_utils.figures.forest import intervals
 from spider_utils.figures.style import DOTTED, LINE_COLOURS, finish, new_figure, point_entry
 
 PLAIN_COLOUR, SURE_COLOUR = "#777777", LINE_COLOURS[0]
-COLUMNS = 4  # of panels, one an arm
+COLUMNS = 3  # of panels, one an arm
 
 
 def training_lengths(dice: pd.DataFrame, differences: pd.DataFrame, *, source: str) -> Figure:

@@ -24,6 +24,7 @@ REMAINING = pd.DataFrame(
 def test_the_first_length_without_a_change_is_told():
     assert settled(ORDER).endswith("are shown up to epoch 6, from epoch 20 on none.")
     assert settled(ORDER[1:]).startswith("No difference is shown at any scored length")
+    assert settled(ORDER.assign(shown=[2, 3, 2])).endswith("up to epoch 20, the last scored before it.")
     assert flat(ORDER, REMAINING) == "Of all arms no gain is shown from epoch 20 on."
     assert flat(ORDER, REMAINING[1:]) == "Of all arms no gain is shown from epoch 6 on."
     rising = REMAINING.assign(ci_low=[0.01, -0.01, 0.01, -0.02], remaining=0.02)
