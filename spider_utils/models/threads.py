@@ -7,6 +7,7 @@ processes, two threads on two cores are many times slower than one.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 import torch
@@ -57,11 +58,19 @@ class Threads:
 def free_cores() -> int:
     """Return how many cores other processes leave free just now; nothing of this one may be running.
 
-    What runs at a lower priority (`nice`) gives way, and so counts as free.
+    What runs at a lower priority (`nice`) gives way, and so counts as free. Seconds are taken over seconds: psutil's
+    shares are too small where all cores together count less than a second.
     """
-    shares = psutil.cpu_times_percent(interval=LOOK)
-    free = shares.idle + getattr(shares, "nice", 0) + getattr(shares, "iowait", 0)  # not on every system
-    return int(free / 100 * (psutil.cpu_count() or 1) + 1 - FREE)
+    before = spare_seconds(psutil.cpu_times())
+    start = time.perf_counter()
+    time.sleep(LOOK)
+    spare = spare_seconds(psutil.cpu_times()) - before
+    return int(spare / (time.perf_counter() - start) + 1 - FREE)
+
+
+def spare_seconds(times: Any) -> float:
+    """Return the seconds of all cores, since the system's start, in which they had nothing urgent to do."""
+    return times.idle + getattr(times, "nice", 0) + getattr(times, "iowait", 0)  # not on every system
 
 
 threads = Threads()

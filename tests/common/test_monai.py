@@ -4,6 +4,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 CODE = """\
 import pwd
 pwd.getpwuid = {}.__getitem__
@@ -14,6 +16,7 @@ one[5:15, 5:15] = other[5:15, 7:17] = True
 print(boundary_distances(one, other).hd95)"""
 
 
+@pytest.mark.slow
 def test_a_user_without_a_name_gets_distances():
     names = ("LOGNAME", "USER", "LNAME", "USERNAME")  # those that Python asks before the system
     known = {name: value for name, value in os.environ.items() if name not in names}

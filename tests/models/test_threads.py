@@ -4,6 +4,7 @@ import subprocess
 import sys
 from types import SimpleNamespace
 
+import psutil
 import pytest
 import torch
 
@@ -21,19 +22,25 @@ def four():
 
 
 @pytest.mark.parametrize(
-    ("shares", "cores", "free"),
+    ("passed", "free"),  # seconds of all cores in a tenth of a second
     [
-        ({"idle": 98.0}, 2, 2),
-        ({"idle": 50.0}, 2, 1),  # one busy process
-        ({"idle": 2.0}, 2, 0),
-        ({"idle": 2.0, "nice": 48.0}, 2, 1),  # a busy one, and one that gives way
-        ({"idle": 70.0, "iowait": 5.0}, 16, 12),
+        ({"idle": 0.20}, 2),  # two idle cores
+        ({"idle": 0.10}, 1),  # one busy process
+        ({"idle": 0.01}, 0),
+        ({"idle": 0.01, "nice": 0.10}, 1),  # a busy one, and one that gives way
+        ({"idle": 1.15, "iowait": 0.05}, 12),
     ],
 )
-def test_what_is_idle_or_gives_way_is_free(shares, cores, free, monkeypatch):
-    monkeypatch.setattr(module.psutil, "cpu_times_percent", lambda interval: SimpleNamespace(**shares))
-    monkeypatch.setattr(module.psutil, "cpu_count", lambda: cores)
+def test_what_is_idle_or_gives_way_is_free(passed, free, monkeypatch):
+    looks = iter([dict.fromkeys(passed, 1000.0), {name: 1000.0 + value for name, value in passed.items()}])
+    clock = iter([50.0, 50.0 + module.LOOK])
+    monkeypatch.setattr(module.psutil, "cpu_times", lambda: SimpleNamespace(**next(looks)))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(clock))
     assert free_cores() == free
+
+
+def test_what_is_free_on_this_machine_is_counted_in_cores():
+    assert 0 <= free_cores() <= 2 * psutil.cpu_count()  # a tick is a tenth of the look
 
 
 @pytest.mark.parametrize(("free", "threads"), [(0, 1), (3, 3), (16, 4)])

@@ -424,6 +424,7 @@ def test_an_unknown_study_is_named_before_anything_is_fetched(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("few_draws")
 def test_the_command_writes_tables_figures_and_where_they_come_from(done, study, store, tmp_path):
     path = tmp_path / "leakage.yaml"  # the name decides that the leakage tables are made

@@ -198,6 +198,7 @@ def test_the_figures_show_who_is_not_met_and_the_worst(folder):
     assert scores[2, 5] == 1 and scores[2, 9] == pytest.approx(2 / 3)  # a canal that is not there, of three classes
 
 
+@pytest.mark.slow
 def test_the_command_takes_weights_or_a_study(folder, small_study, tmp_path, capsys, monkeypatch):
     study, _ = small_study
     line = ["study", "sequences", "--data-dir", str(folder), "--out", str(tmp_path / "out")]

@@ -73,6 +73,7 @@ def test_every_slice_is_held_out_once_in_every_arm(uncut):
     assert "paired.csv" in {path.name for path in (uncut / "full_size").iterdir()}
 
 
+@pytest.mark.slow
 def test_what_is_cut_off_goes_on_and_gives_the_same_tables(place, uncut, tmp_path, monkeypatch):
     """Twice, in the midst of a training: before any study is done, and after the first one."""
     monkeypatch.setattr("spider_utils.figures.draw.draw_study", lambda *_: {})  # to be quick
@@ -163,6 +164,7 @@ def checkout(tmp_path):
     return tmp_path / "checkout"
 
 
+@pytest.mark.slow
 def test_the_archive_unpacks_elsewhere_and_runs(checkout, place, uncut, tmp_path):
     archive, away = tmp_path / "spider_gpu.tar.gz", tmp_path / "away"
     gpu.pack(place, "phantom", None, archive, checkout)
