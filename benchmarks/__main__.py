@@ -57,12 +57,16 @@ def main() -> int:
         if options.device in row.devices and any(part in name for part in options.rows):
             lines.append(line(name, row, options.device, options.runs) | machine)
             print(as_text([lines[-1].get(column) for column in SHOWN]), flush=True)
-    table = merged(lines, TABLE)
+            write_table(merged(lines[-1:], TABLE))
+    print(f"{machine['machine']}; {machine['versions']}; code {machine['code']}\nTable: {TABLE}")
+    return 0
+
+
+def write_table(table: pd.DataFrame) -> None:
+    """Write the table and its page; after every row, so that a session that ends early keeps what it has measured."""
     with atomic_path(TABLE) as path:
         table.to_csv(path, index=False, float_format="%.4g")
     write_text(PAGE, as_page(table))
-    print(f"{machine['machine']}; {machine['versions']}; code {machine['code']}\nTable: {TABLE}")
-    return 0
 
 
 def line(name: str, row: Row, device: str, runs: int) -> dict[str, Any]:
