@@ -250,7 +250,7 @@ ROWS = {
         STEP, "MONAI's U-Net of equal multiply-adds, its loop", 1.5, against_monai, devices=BOTH,
         limit="MONAI's U-Net halves the slice in its first layer and has little to do at full resolution",
     ),
-    "train_compiled": Row(STEP, "the same by torch.compile", 1.0, against_compiled, devices=BOTH),
+    "train_compiled": Row(STEP, "the same by torch.compile", None, against_compiled, devices=BOTH),
     "train_rate": Row(STEP, "its convolutions alone", 0.6, against_convolutions, devices=BOTH, limit=BOUND),
     "train_busy": Row(f"{STEP}, two busy processes", "itself with one thread", 0.8, beside_others),
     "train_outside": Row(
