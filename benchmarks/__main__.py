@@ -51,22 +51,22 @@ def main() -> int:
     except SpiderError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    machine, lines = where_and_with_what(options.device), []
+    machine = where_and_with_what(options.device)
     print(as_text(list(SHOWN)))
     for name, row in ROWS.items():
         if options.device in row.devices and any(part in name for part in options.rows):
-            lines.append(line(name, row, options.device, options.runs) | machine)
-            print(as_text([lines[-1].get(column) for column in SHOWN]), flush=True)
-            write_table(merged(lines[-1:], TABLE))
+            found = line(name, row, options.device, options.runs) | machine
+            print(as_text([found.get(column) for column in SHOWN]), flush=True)
+            write_table(merged([found], TABLE))  # at once, so that a session that ends early keeps it
+    write_text(PAGE, as_page(merged([], TABLE)))
     print(f"{machine['machine']}; {machine['versions']}; code {machine['code']}\nTable: {TABLE}")
     return 0
 
 
 def write_table(table: pd.DataFrame) -> None:
-    """Write the table and its page; after every row, so that a session that ends early keeps what it has measured."""
+    """Write the table."""
     with atomic_path(TABLE) as path:
         table.to_csv(path, index=False, float_format="%.4g")
-    write_text(PAGE, as_page(table))
 
 
 def line(name: str, row: Row, device: str, runs: int) -> dict[str, Any]:

@@ -17,14 +17,14 @@ import pandas as pd
 import torch
 
 from benchmarks.rows import Bench
-from benchmarks.training import BATCH, STEPS, settings_of
-from spider_utils.common.files import REPOSITORY
+from benchmarks.training import BATCH, settings_of, steps_of
 from spider_utils.data.geometry import spider_geometries
 from spider_utils.models.facts import multiply_adds
 from spider_utils.runs.settings import load_profile, make_settings
 from spider_utils.train.settings import TrainSettings
+from tools.claim import RESULTS
+from tools.markdown import interval
 
-RESULTS = REPOSITORY / "results"
 SERIES = 447  # of SPIDER
 STUDIES = ("shipped", "errors", "length")  # trainings on the released slices, three folds of 30 patients
 PAPERS = ("paper_text", "baseline")  # what the paper's network and loss are called in them
@@ -54,8 +54,8 @@ def training(settings: TrainSettings, slices: int) -> Callable[[pd.DataFrame], f
 
 def rate(row: pd.Series) -> float:
     """Return the multiply-adds of slices that the measured training steps do a second."""
-    steps = STEPS * (10 if row["device"] == "cuda" else 1)
-    return steps * BATCH * work(settings_of(Bench(Path(), row["device"]))) / row["ours"]
+    bench = Bench(Path(), row["device"])
+    return steps_of(bench) * BATCH * work(settings_of(bench)) / row["ours"]
 
 
 def work(settings: TrainSettings) -> int:
@@ -120,19 +120,18 @@ def reaching(dice: float, results: Path) -> pd.DataFrame:
 
 def dice_table(dice: float, table: pd.DataFrame, results: Path = RESULTS) -> pd.DataFrame:
     """Return the least work to a Dice on unseen patients: of the paper's network and loss, and of all others."""
-    rates = table[(table["row"] == "train_plain") & (table["device"] == "cpu") & table["ours"].notna()]
+    measured = table[(table["row"] == "train_plain") & (table["device"] == "cpu") & table["ours"].notna()]
     found = reaching(dice, results).sort_values("work")
     papers = found["arm"].isin(PAPERS)
     rows = []
     for one in (found[papers].iloc[0], found[~papers].iloc[0]):
-        minutes = [one["work"] / rate(row) / 60 for _, row in rates.iterrows()]
         rows.append(
             {
                 f"least work to {dice:.2f}": one["title"],
-                "Dice": f"{one['value']:.3f} [{one['ci_low']:.3f}, {one['ci_high']:.3f}]",
+                "Dice": interval(one, "value"),
                 "study": f"[{one['study']}]({one['study']}/README.md), epoch {one['epoch']}",
                 "multiply-adds": f"{one['work']:.2e}",
-                "2 cores, minutes": f"{minutes[0]:.0f}" if minutes else "",
+                "2 cores, minutes": "" if measured.empty else f"{one['work'] / rate(measured.iloc[0]) / 60:.0f}",
                 "of the paper's": f"{one['work'] / found[papers]['work'].iloc[0]:.2f}",
             }
         )

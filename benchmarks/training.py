@@ -45,10 +45,14 @@ def settings_of(bench: Bench) -> TrainSettings:
     return TrainSettings(train_height=height, train_width=width, width=channels, batch_size=BATCH, device=bench.device)
 
 
+def steps_of(bench: Bench) -> int:
+    """Return how many steps an epoch has."""
+    return STEPS * (10 if bench.device == "cuda" else 1)
+
+
 def slices_of(bench: Bench) -> Slices:
     """Return the slices of an epoch."""
-    steps = STEPS * (10 if bench.device == "cuda" else 1)
-    images, masks = sample_slices(bench, steps * BATCH, settings_of(bench).size)
+    images, masks = sample_slices(bench, steps_of(bench) * BATCH, settings_of(bench).size)
     return Slices(images, masks, np.full(len(images), "T2"))
 
 
@@ -144,14 +148,14 @@ def monai_unet(wanted: int, size: tuple[int, int]) -> nn.Module:
 
 def against_compiled(bench: Bench) -> Pair:
     """Train by our trainer with the network as it is, and as torch.compile makes it, which took its time before."""
-    compiled = our_trainer(bench)
+    compiled, data = our_trainer(bench), slices_of(bench)
     compiled.model.compile()
-    epoch = our_epoch(compiled, slices_of(bench))
+    epoch = our_epoch(compiled, data)
     try:
         epoch()
     except Exception as error:
         raise Skipped(f"torch.compile, which needs a C++ compiler, fails here: {type(error).__name__}") from error
-    return Pair(our_epoch(our_trainer(bench), slices_of(bench)), epoch)
+    return Pair(our_epoch(our_trainer(bench), data), epoch)
 
 
 def against_convolutions(bench: Bench) -> Pair:

@@ -3,6 +3,7 @@ import pytest
 
 from benchmarks import costs
 from benchmarks.costs import cost_table, dice_table, reaching
+from benchmarks.training import STEPS
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_a_job_of_as_many_slices_as_the_measured_steps_takes_their_time():
     settings = costs.settings_of(costs.Bench(costs.Path()))
     assert settings.epochs > 1
     measured = pd.DataFrame([{"row": "train_plain", "device": "cpu", "ours": 3.0}]).set_index("row")
-    seconds = costs.training(settings, costs.STEPS * costs.BATCH)(measured)
+    seconds = costs.training(settings, STEPS * costs.BATCH)(measured)
     assert seconds == pytest.approx(3.0 * settings.epochs)
 
 
