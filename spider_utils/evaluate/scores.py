@@ -123,7 +123,7 @@ def read_scores(folder: Path | str) -> SliceScores:
     for path in (Path(folder) / SCORE_FILE, Path(folder) / DISTANCE_FILE):
         if not path.is_file():
             raise SpiderError(f"{path}: expected the slice scores, found no such file; score the slices first")
-        tables.append(pd.read_csv(path, float_precision="round_trip"))
+        tables.append(pd.read_csv(path))
     return SliceScores(*tables)
 
 
