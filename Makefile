@@ -34,8 +34,8 @@ help:
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
 	@echo "make gpu        the paper's settings at full size, on a GPU; variables SOURCE, DATA_DIR, OUT, DEVICE, PEERS, WEIGHTS"
 	@echo "make gpu-pack   pack code and slices for another machine that has one: build/spider_gpu.tar.gz"
-	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared; coverage"
-	@echo "make test-all   make test, and then the tests that are slow (make test-slow)"
+	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared, but for 4 to 6; coverage"
+	@echo "make test-all   make test, and then what is slow (make test-slow): the tests marked so, notebooks 4 to 6"
 	@echo "make fuzz       meet CASES (10000) spoilt files; a table of what came of them"
 	@echo "make mutants    change what numbers come from in small ways, and see whether the tests notice"
 	@echo "make bench      measure the package beside its peers, ten minutes: results/benchmarks.csv; make bench-gpu: training on CUDA"
@@ -76,22 +76,24 @@ PYTEST := SPIDER_STATIC=1 OMP_NUM_THREADS=1 $(RUN) -m pytest
 SPREAD := -n logical --maxprocesses 8 --dist loadfile
 
 # The committed notebooks run beside the tests, in fresh run folders, so that no earlier result hides a change: those
-# that need the network of notebook 4 one after the other, and the rest. Progress bars are off, so that outputs can be
-# compared; no coverage follows them, as kernels do not start under it.
+# that need the network that notebook 4 trains beside the slow tests, the rest beside the others. Progress bars are off,
+# so that outputs can be compared; no coverage follows them, as kernels do not start under it.
 TRAINED := $(wildcard notebooks/0[456]_*.ipynb)
 UNTRAINED := $(filter-out $(TRAINED),$(wildcard notebooks/*.ipynb))
-NBVAL = SPIDER_RUNS="$$runs/$(1)" $(PYTEST) --nbval --nbval-current-env --nbval-cell-timeout 1800 --nbval-kernel-startup-timeout 300
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 1800 --nbval-kernel-startup-timeout 300
+
+# $(call BESIDE,notebooks,checks): both, the notebooks' report last; fails where one of them fails.
+BESIDE = @runs=$$(mktemp -d) && trap 'kill $$(jobs -p) 2>/dev/null; rm -rf "$$runs"' EXIT; failed=0; \
+	SPIDER_RUNS="$$runs/runs" $(PYTEST) $(NBVAL) $(1) >"$$runs/notebooks.log" 2>&1 & notebooks=$$!; \
+	{ $(2); } || failed=1; \
+	wait $$notebooks || failed=1; cat "$$runs/notebooks.log"; exit $$failed
 
 test: setup
-	@runs=$$(mktemp -d) && trap 'kill $$(jobs -p) 2>/dev/null; rm -rf "$$runs"' EXIT; failed=0; \
-	$(call NBVAL,trained) $(TRAINED) >"$$runs/trained.log" 2>&1 & trained=$$!; \
-	nice env $(call NBVAL,untrained) $(UNTRAINED) >"$$runs/untrained.log" 2>&1 & untrained=$$!; \
-	$(RUN) -m ruff check . && $(RUN) -m ruff format --check spider_utils tests tools benchmarks && $(RUN) -m mypy || exit 1; \
-	COVERAGE_FILE="$$runs/.coverage" nice env $(PYTEST) tests -m "not slow" $(SPREAD) --cov --cov-report=term:skip-covered || failed=1; \
-	wait $$trained || failed=1; wait $$untrained || failed=1; cat "$$runs"/*trained.log; exit $$failed
+	$(RUN) -m ruff check . && $(RUN) -m ruff format --check spider_utils tests tools benchmarks && $(RUN) -m mypy
+	$(call BESIDE,$(UNTRAINED),COVERAGE_FILE="$$runs/.coverage" $(PYTEST) tests -m "not slow" $(SPREAD) --cov --cov-report=term:skip-covered)
 
 test-slow: setup
-	$(PYTEST) tests -m slow $(SPREAD)
+	$(call BESIDE,$(TRAINED),$(PYTEST) tests -m slow $(SPREAD))
 
 test-all: test test-slow
 
