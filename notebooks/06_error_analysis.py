@@ -346,8 +346,8 @@ print(dict(zip(data.FOREGROUND, recall[1:].round(3).tolist(), strict=True)))
 
 # %%
 present.tell(
-    "1. **Which structure:** discs ({longer_discs}, pooled) before canal ({longer_canal}) and "
-    "vertebrae ({longer_vertebrae}) on T2 SPACE; half of the error is a line drawn a little "
+    "1. **Which structure:** discs ({ours_discs}, pooled) before canal ({ours_canal}) and "
+    "vertebrae ({ours_vertebrae}) on T2 SPACE; half of the error is a line drawn a little "
     "differently ({cause_boundary}).\n2. **Where:** behind "
     "the canal, in the vertebra's posterior elements ({where_posterior} of the wrong pixels), and "
     "in collapsed discs (Pfirrmann 5: {worn_adjusted_interval} beside the patient's other "

@@ -363,5 +363,5 @@ augmentation, U-Net++ and Boundary loss.
 2. Together with light augmentation they gain {long_best_interval} Dice, better for
 {long_best_better} of {length_patients} patients.
 3. One network reads T1, T2 and T2 SPACE once it has seen slices of all three.
-4. All of this: {shipped_patients} patients, one seed, small networks. Another seed can move a
+4. All of this: {ours_patients} patients, one seed, small networks. Another seed can move a
 difference of a hundredth, which is as much as any change gained.""")

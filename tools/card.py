@@ -36,7 +36,7 @@ patients.
 - A slice is seen at {width} × {height} pixels, stretched: sagittal, front at the left, head at the top, about as
   much of the body as SPIDER's slices show. It finds structures, not levels: no vertebra has a number.
 - It looks at a slice together with its two neighbours in the series; where a slice comes alone it does a little worse
-  (results/shipped, "without neighbouring slices").
+  (results/errors, "without neighbouring slices").
 - The references of T2 SPACE are those that the paper's authors released. They were not drawn alike for all patients
   (see results/reference), so part of the error is theirs.
 - The scores are of cross-validation: the same settings, trained on two thirds of the patients and scored on the

@@ -156,9 +156,9 @@ def cause_rows(results: Path) -> Figure:
 
 def patient_pairs(results: Path) -> Figure:
     """Draw each patient's Dice with the paper's network and with the combination that is shipped."""
-    dice = pd.read_csv(results / "shipped" / "patients.csv").pivot_table(index="patient", columns="arm", values="dice")
+    dice = pd.read_csv(results / "errors" / "patients.csv").pivot_table(index="patient", columns="arm", values="dice")
     names = ("paper's network", "combination")
-    return deck.patient_points(dice["baseline"].to_numpy(), dice["best"].to_numpy(), names, source="released")
+    return deck.patient_points(dice["paper_text"].to_numpy(), dice["best"].to_numpy(), names, source="released")
 
 
 def leak_growth(results: Path) -> Figure:

@@ -85,7 +85,7 @@ def result_facts() -> str:
 
     Raises ValueError where the studies differ in what the sentence says of them all.
     """
-    folders = [RESULTS / study for study in ("errors", "shipped", "leakage")]
+    folders = [RESULTS / study for study in ("errors", "leakage")]
     studies = [read_json(folder / "study.json") for folder in folders]
     trainings = pd.concat([pd.read_csv(folder / "trainings.csv") for folder in folders])
     data = [study["data"] for study in studies]

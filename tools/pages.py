@@ -145,9 +145,12 @@ def ablation_page(folder: Path) -> list[str]:
 
 
 def shipped_page(folder: Path) -> list[str]:
-    """The shipped networks on unseen patients, and what the best one gains by how it is used."""
+    """Two networks on unseen patients, and what the second gains by how it is used."""
     dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
-    told = "How the second network is used, on the same unseen patients; differences to one look at each slice."
+    told = (
+        "How the second network is used, on the same unseen patients; differences to one look at each slice are paired "
+        "by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm)."
+    )
     return [*ablation_page(folder), told, options_table(dice, paired)]
 
 
@@ -162,19 +165,16 @@ def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
 
 
 def errors_page(folder: Path) -> list[str]:
-    """The networks whose errors are analysed: Dice of each structure on unseen patients, and by the ways of use."""
+    """Dice of each structure on unseen patients, how far the second network lies above the first, and its ways of use,
+    one of which is laying each series' percentiles over those of the training slices (Nyúl et al. 2000).
+    """
     pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
-    dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
+    lines = [[title, *class_cells(part)] for title, part in pooled.groupby("title", sort=False)]
     told = (
-        f"Pooled Dice on {pooled['slices'].iloc[0]} slices of {pooled['patients'].iloc[0]} unseen patients, each held "
-        f"out once; in brackets 95 % bootstrap intervals over {drawn_over(pooled)}. Below, the same networks used in "
-        "other ways: "
-        "differences are paired by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm). "
         "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
-        "`predict` does with volumes."
+        "`predict` does with volumes. What follows are the errors of the second network."
     )
-    scores = markdown_table(["network", *SHOWN], [[pooled["title"].iloc[0], *class_cells(pooled)]])
-    return [scores, told, options_table(dice, paired)]
+    return [markdown_table(["network", *SHOWN], lines), *shipped_page(folder), told]
 
 
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:

@@ -69,7 +69,7 @@ def run_command(
         if study:
             tables = trained_study(study, store, out, workers, scheduler, finished)
             if study.name == ERRORS:
-                tables |= error_tables(out, study.reference, store, metadata or data_dir, source)
+                tables |= error_tables(out, study.options or study.arms[0].name, store, metadata or data_dir, source)
         else:
             store = store.subset(store.table["subset"] != "validation")  # nobody looks at these patients
             tables = AUDITS[name](store, source)

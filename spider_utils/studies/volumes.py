@@ -64,9 +64,10 @@ def run_counting(
     cases = list(counting.segment_slices(files, network))
     table = counting.counting_table(cases, overview, network.description["trained_on"]["patients"])
     if errors is not None:
-        arm = read_json(Path(errors) / "study.json").get("study", {}).get("reference")
-        if arm is None:
-            raise SpiderError(f"{errors}: expected the folder of the study 'errors', found no study.json; run it first")
+        arm = read_json(Path(errors) / "study.json").get("study", {}).get("options")
+        if not arm:
+            found = "no study.json whose errors were analysed"
+            raise SpiderError(f"{errors}: expected the folder of the study 'errors', found {found}; run it first")
         unseen = read_unseen(errors, arm, open_store(Path(errors) / "store"))
         table = pd.concat([table, counting.space_table(unseen, overview)], ignore_index=True)
     tables = {"counting": table, "counting_summary": counting.summarise_counting(table)}

@@ -236,7 +236,7 @@ def test_what_is_missing_is_said_in_one_line(folder, tmp_path, capsys, cases):
     line = ["study", "counting", "--data-dir", str(folder), "--out", str(tmp_path / "out")]
     with patch("spider_utils.studies.volumes.ready_network", lambda _: toy_network()):
         assert main([*line, "-p", "errors", str(tmp_path)]) == 2
-    assert "expected the folder of the study 'errors', found no study.json" in capsys.readouterr().err
+    assert "expected the folder of the study 'errors', found no study.json whose errors" in capsys.readouterr().err
 
 
 def test_the_command_writes_tables_and_a_figure(folder, tmp_path):

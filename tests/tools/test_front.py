@@ -111,7 +111,7 @@ def test_command_seed_split_data_and_device_stand_beside_the_result():
         "device cpu",
     ):
         assert word in TEXT
-    for study in ("errors", "shipped", "leakage"):
+    for study in ("errors", "leakage"):
         assert (RESULTS / study / "command.txt").read_text(encoding="utf-8").strip() in TEXT
 
 

@@ -243,11 +243,10 @@ def test_no_number_is_typed_in_slides_or_answers(numbers):
     [
         ("unseen_interval", "leakage"), ("leaky_interval", "leakage"), ("leak_gain_interval", "leakage"),
         ("run_foreground_interval", "released_cpu"), ("run_discs_interval", "released_cpu"),
-        ("shipped_gain_interval", "shipped"), ("shipped_dice_interval", "shipped"),
-        ("baseline_dice_interval", "shipped"),
+        ("ours_gain_interval", "errors"), ("ours_interval", "errors"), ("paper_net_interval", "errors"),
         ("ce_dice_interval", "ablation"), ("neighbours_interval", "ablation"), ("relu_interval", "choices"),
         ("long_light_interval", "length"), ("long_attention_interval", "length"),
-        ("he_interval", "choices"), ("focal_alone_interval", "choices"), ("longer_interval", "errors"),
+        ("he_interval", "choices"), ("focal_alone_interval", "choices"), 
     ],
 )  # fmt: skip
 def test_intervals_are_those_of_the_published_pages(numbers, name, page):
