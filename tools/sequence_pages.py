@@ -139,7 +139,9 @@ def beside_specialist(folder: Path) -> str:
     Each patient was segmented by networks of either study that had not met it.
     """
     own = pd.read_csv(folder / "patients_by_sequence.csv").query("sequence == 'T2_SPACE'").set_index("patient")["dice"]
-    specialist = pd.read_csv(folder.parent / "errors" / "patients.csv").set_index("patient")["dice"]
+    specialist = (
+        pd.read_csv(folder.parent / "errors" / "patients.csv").query("arm == 'best'").set_index("patient")["dice"]
+    )
     gain = (own - specialist.reindex(own.index)).to_numpy()
     row = paired_difference(gain, patient_weights(len(gain)))
     return (
