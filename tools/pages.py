@@ -169,12 +169,16 @@ def errors_page(folder: Path) -> list[str]:
     one of which is laying each series' percentiles over those of the training slices (Nyúl et al. 2000).
     """
     pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
-    lines = [[title, *class_cells(part)] for title, part in pooled.groupby("title", sort=False)]
+    worst = pd.read_csv(folder / "patients.csv").groupby("arm")["dice"].min()
+    lines = [
+        [title, *class_cells(part), f"{worst[arm]:.3f}"]
+        for (arm, title), part in pooled.groupby(["arm", "title"], sort=False)
+    ]
     told = (
         "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
         "`predict` does with volumes. What follows are the errors of the second network."
     )
-    return [markdown_table(["network", *SHOWN], lines), *shipped_page(folder), told]
+    return [markdown_table(["network", *SHOWN, "worst patient"], lines), *shipped_page(folder), told]
 
 
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
