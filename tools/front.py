@@ -27,6 +27,10 @@ SHOWN = {  # lines of the README's table: how they are told, and their names in 
     "no network: neighbour's mask copied, random split (LEAKY)": COPIED,
     "the paper (validation data)": PAPER,
 }
+FORMER, RELEASED = (  # fingerprints of the released slices: until November 2026 (see `fingerprint_files`), and since
+    "64d6e7cc8c392c5140bded230894dca06e8f0a1c8cdd3c279048d2baf97daf76",
+    "1943ff564e87f3e8f4e9e1aeb66b7b1b14f27ed7153addb68c1f05e217f124c8",
+)
 REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
 
 
@@ -90,12 +94,14 @@ def result_facts() -> str:
     trainings = pd.concat([pd.read_csv(folder / "trainings.csv") for folder in folders])
     data = [study["data"] for study in studies]
     stored = [one["preprocess"] for one in data]
+    prints = [RELEASED if one["fingerprint"] == FORMER else one["fingerprint"] for one in data]
     height, width = (one_of(one[f"store_{side}"] for one in stored) for side in ("height", "width"))
     commands = "\n".join((folder / "command.txt").read_text(encoding="utf-8").strip() for folder in folders)
     return (
         f"{one_of(one['slices'] for one in data)} T2 SPACE slices of {one_of(one['series'] for one in data)} patients, "
-        f"as the paper's authors released them (fingerprint `{one_of(one['fingerprint'] for one in data)[:12]}`); each "
-        f"held out once, all pixels pooled, at {width} × {height}; in brackets 95 % bootstrap intervals over patients. "
+        f"as the paper's authors released them (fingerprint `{one_of(prints)[:12]}`, `{FORMER[:12]}` in older "
+        f"studies); each held out once, all pixels pooled, at {width} × {height}; in brackets 95 % bootstrap intervals "
+        "over patients. "
         f"Networks: {one_of(study['study']['folds'] for study in studies)} folds, seed {one_of(trainings['seed'])}, "
         f"width {one_of(study['study']['base']['width'] for study in studies)}, half the paper's; device "
         f"{one_of(trainings['device'])} ({one_of(trainings['machine'])}).\n\n```bash\n{commands}\n```"

@@ -108,6 +108,7 @@ def scatter_dice(axes: Axes, expected: np.ndarray, true: np.ndarray) -> None:
     axes.plot([low, 1], [low, 1], label="as expected", **DOTTED)
     axes.set(xlabel="expected Dice (no reference)", ylabel="true Dice of the three classes")
     axes.set(xlim=(low, 1), ylim=(low, 1))
+    axes.locator_params(nbins=5)
     axes.legend(loc="upper left")
 
 

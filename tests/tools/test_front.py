@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from spider_utils.data.sources import find_series, fingerprint
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.present.slides import SLIDES
 from tools.figures import HERO
-from tools.front import INDEX, RESULTS, index_block, one_of, result_block, sequence_table
+from tools.front import FORMER, INDEX, RELEASED, RESULTS, index_block, one_of, result_block, sequence_table
 from tools.headline import card
 from tools.links import dead_links, headings, pages
 from tools.notebooks import FOLDER, README, ROOT, readme_table, repository_address
@@ -113,6 +114,11 @@ def test_command_seed_split_data_and_device_stand_beside_the_result():
         assert word in TEXT
     for study in ("errors", "leakage"):
         assert (RESULTS / study / "command.txt").read_text(encoding="utf-8").strip() in TEXT
+
+
+def test_both_fingerprints_are_those_of_the_released_slices(shared_data):
+    found = list(find_series("released", shared_data / "released_t2_space"))
+    assert (fingerprint(found), fingerprint(found, former=True)) == (RELEASED, FORMER)
 
 
 def test_studies_that_differ_are_not_told_as_one():
