@@ -5,6 +5,7 @@ installed and the study's folder under the same path everywhere (a shared file s
 ADDRESS`.
 """
 
+import multiprocessing
 import os
 import threading
 import time
@@ -53,6 +54,7 @@ def _while_alive(parent: int, function: Callable, *arguments: Any) -> Any:
     """Call a function in a worker of the process `parent`, or in that process itself."""
     if os.getpid() != parent:
         _end_with(parent)
+        multiprocessing.set_start_method("spawn", force=True)  # joblib's own is unknown to what nnU-Net starts
     return function(*arguments)
 
 

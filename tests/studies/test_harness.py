@@ -280,6 +280,21 @@ def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
     assert not alive
 
 
+def test_a_training_in_a_process_of_its_own_may_start_processes_too(tmp_path):
+    """As nnU-Net does to prepare its slices: by a pool of processes that are spawned."""
+    code = (
+        "import multiprocessing; from spider_utils.studies.engine import run_parallel\n"
+        "def work(name):\n"
+        "    with multiprocessing.get_context('spawn').Pool(1) as pool: return pool.apply(len, (name,))\n"
+        "if __name__ == '__main__': print(sorted(run_parallel(work, [('ab',), ('abc',)], 2)))"
+    )
+    path = tmp_path / "spawns.py"
+    path.write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.stdout.split("\n")[0] == "[2, 3]", done.stderr
+
+
 def test_two_studies_in_one_folder_do_not_work_at_once(study, store, tmp_path, monkeypatch):
     monkeypatch.setattr("spider_utils.common.locks.WAIT", 0.1)
     with held(tmp_path):
