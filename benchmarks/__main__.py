@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from benchmarks import data, metrics, start, training, volumes
+from benchmarks import data, metrics, newcomer, start, training, volumes
 from benchmarks.costs import cost_table, dice_table
 from benchmarks.rows import Bench, Row, Skipped, measure
 from spider_utils.common.errors import SpiderError
@@ -140,6 +140,10 @@ def as_page(table: pd.DataFrame) -> str:
         markdown_table(list(reached), reached.to_numpy().tolist()),
     ]
     parts.append("Not measured, but computed (`benchmarks/costs.py` says how); empty where no rate was measured.")
+    if newcomer.TABLE.is_file():
+        measured = newcomer.told(pd.read_csv(newcomer.TABLE))
+        parts += ["## The README's two commands", markdown_table(list(measured), measured.to_numpy().tolist())]
+        parts.append("Once each in a fresh clone, its set-up not counted: `python -m benchmarks.newcomer [--busy N]`.")
     return "\n\n".join([*parts, END.format(name="benchmarks")]) + "\n"
 
 
