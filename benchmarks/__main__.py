@@ -142,7 +142,10 @@ def as_page(table: pd.DataFrame) -> str:
     parts.append("Not measured, but computed (`benchmarks/costs.py` says how); empty where no rate was measured.")
     if newcomer.TABLE.is_file():
         measured = newcomer.told(pd.read_csv(newcomer.TABLE))
-        parts += ["## The README's two commands", markdown_table(list(measured), measured.to_numpy().tolist())]
+        parts += [
+            "## The README's two commands",
+            markdown_table(list(measured), measured.astype(str).to_numpy().tolist()),
+        ]
         parts.append("Once each in a fresh clone, its set-up not counted: `python -m benchmarks.newcomer [--busy N]`.")
     return "\n\n".join([*parts, END.format(name="benchmarks")]) + "\n"
 
