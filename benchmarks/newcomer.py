@@ -7,6 +7,7 @@ them below its table.
 """
 
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from pathlib import Path
 import pandas as pd
 
 from benchmarks.training import busy
-from spider_utils.common.files import REPOSITORY, atomic_path
+from spider_utils.common.files import REPOSITORY
 from spider_utils.common.provenance import code_version, device_name
+from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.threads import free_cores
 
 TABLE = REPOSITORY / "results" / "newcomer.csv"
@@ -61,8 +63,7 @@ def measure(commands: list[str], others: int, repository: Path, clone: Path, tab
         line |= {"python": sys.version.split()[0], "code": str(code_version()["commit"])[:8]}
         known = pd.read_csv(table) if table.is_file() else pd.DataFrame(columns=list(line))
         rows = pd.concat([known, pd.DataFrame([line])]).drop_duplicates(KEYS, keep="last").sort_values(KEYS)
-        with atomic_path(table) as path:
-            rows.to_csv(path, index=False)
+        write_metrics(rows, table)
 
 
 def told(table: pd.DataFrame) -> pd.DataFrame:
@@ -70,14 +71,17 @@ def told(table: pd.DataFrame) -> pd.DataFrame:
     alone = table[table["busy"] == 0].set_index("command")["seconds"]
     rows = []
     for one in table.itertuples():
-        times = one.seconds / alone[one.command] if one.busy and one.command in alone else None
-        met = one.seconds <= AIM if not one.busy else None if times is None else times <= BESIDE
-        aim = f"{AIM} s" if not one.busy else f"{BESIDE} times as long as alone"
-        found = f"{one.seconds:.0f} s" + (f", {times:.2f} times as long" if times else "")
+        value, most, aim = one.seconds, AIM, f"{AIM} s"
+        if one.busy:
+            value, most, aim = (
+                one.seconds / alone.get(one.command, math.nan),
+                BESIDE,
+                f"{BESIDE} times as long as alone",
+            )
+        met = "" if pd.isna(value) else "yes" if value <= most else "no"
+        found = f"{one.seconds:.0f} s" + (f", {value:.2f} times as long" if one.busy and met else "")
         row = {"command": f"make {one.command}", "beside busy processes": one.busy, "found": found, "aim": aim}
-        rows.append(
-            row | {"met": "" if met is None else "yes" if met else "no", "machine, code": f"{one.machine}; {one.code}"}
-        )
+        rows.append(row | {"met": met, "machine, code": f"{one.machine}; {one.code}"})
     return pd.DataFrame(rows)
 
 

@@ -246,7 +246,7 @@ def test_no_number_is_typed_in_slides_or_answers(numbers):
         ("ours_gain_interval", "errors"), ("ours_interval", "errors"), ("paper_net_interval", "errors"),
         ("ce_dice_interval", "ablation"), ("neighbours_interval", "ablation"), ("relu_interval", "choices"),
         ("long_light_interval", "length"), ("long_attention_interval", "length"),
-        ("he_interval", "choices"), ("focal_alone_interval", "choices"), 
+        ("he_interval", "choices"), ("focal_alone_interval", "choices"),
     ],
 )  # fmt: skip
 def test_intervals_are_those_of_the_published_pages(numbers, name, page):
