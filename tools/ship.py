@@ -1,8 +1,9 @@
 """Train an arm of a finished study on all patients and ship it: `python -m tools.ship STUDY_DIR ARM NAME [OPTION]`.
 
 The training has the arm's settings and every patient that SPIDER does not keep for validation; no slice is left to
-score it on, so its scores are those of the study's cross-validation, where the same settings met other patients. It is
-kept in STUDY_DIR/shipped/ARM and goes on where it was cut off. Written into spider_utils/weights: NAME.safetensors
+score it on, so its scores are those of the study's cross-validation, where the same settings met other patients. An arm
+that has teachers learns from networks of theirs, one a seed, trained on all patients, too. Trainings are kept in
+STUDY_DIR/shipped/ARM_seedN and go on where they were cut off. Written into spider_utils/weights: NAME.safetensors
 (half precision), NAME.json (what the network is, how it is used on slices and on volumes, what it scores), README.md,
 the model card.
 
@@ -64,19 +65,28 @@ def main() -> None:
     write_card(WEIGHTS)
 
 
-def train_on_all(study: Path, arm: str) -> Path:
-    """Train an arm's settings on all patients; returns the training's folder."""
+def train_on_all(study: Path, arm: str, seed: int | None = None) -> Path:
+    """Train an arm's settings on all patients, its teachers first; returns the training's folder.
+
+    `seed`: the study's first without one.
+    """
     made = json.loads((study / "study.json").read_text(encoding="utf-8"))["study"]
     own = next(one for one in made["arms"] if one["name"] == arm)
-    values = made["base"] | own["values"] | {"seed": made["seeds"][0]}
-    groups = sort_parameters(values, {"split": SplitSettings, "training": TrainSettings})
-    settings, store, folder = groups["training"], open_store(study / "store"), study / "shipped" / arm
+    seed = made["seeds"][0] if seed is None else seed
+    groups = sort_parameters(
+        made["base"] | own["values"] | {"seed": seed}, {"split": SplitSettings, "training": TrainSettings}
+    )
+    settings, store, folder = groups["training"], open_store(study / "store"), study / "shipped" / f"{arm}_seed{seed}"
+    taught_by = own.get("teachers")
+    places = [train_on_all(study, taught_by, one) for one in made["seeds"]] if taught_by else []
+    teachers = [ready_network(place / NETWORK_FILE, settings.device).model for place in places]
     rows = np.flatnonzero((store.table["subset"] != "validation") & learnt_from(store.table, groups["split"]))
     patients = sorted(int(patient) for patient in store.table["patient"].iloc[rows].unique())
     sequences = store.table["sequence"].iloc[rows].value_counts().sort_index().to_dict()
     about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows), "sequences": sequences}}
+    about |= {"teachers": [place.name for place in places]} if places else {}
     folder.mkdir(parents=True, exist_ok=True)
-    train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about)
+    train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about, teachers=teachers)
     note = folder / "provenance.json"
     if not note.is_file():
         device = str(select_device(settings.device))
