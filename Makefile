@@ -32,7 +32,7 @@ FIND_PYTHON = set -e; python=""; \
 help:
 	@echo "make setup      make .venv with everything in it (nothing to do the second time)"
 	@echo "make run        run the nine notebooks into OUT; variables SOURCE, DATA_DIR, PROFILE, OUT"
-	@echo "make gpu        the paper's settings at full size, on a GPU; variables SOURCE, DATA_DIR, OUT, DEVICE, PEERS, WEIGHTS"
+	@echo "make gpu        the paper's settings at full size, on a GPU; variables SOURCE, DATA_DIR, OUT, DEVICE, PEERS, WEIGHTS, WORKERS"
 	@echo "make gpu-pack   pack code and slices for another machine that has one: build/spider_gpu.tar.gz"
 	@echo "make test       ruff, mypy, the unit tests, the committed notebooks run again and compared, but for 4 to 6; coverage"
 	@echo "make test-all   make test, and then what is slow (make test-slow): the tests marked so, notebooks 4 to 6"
@@ -66,7 +66,7 @@ NEEDS_PEER := import sys, torch; from importlib.util import find_spec; sys.exit(
 gpu: setup
 	@[ "$(PEERS)" = no ] || $(RUN) -c '$(NEEDS_PEER)' || \
 	    $(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
-	$(RUN) -m tools.gpu run $(GPU_DATA) $(call told,DEVICE,device) $(call told,PEERS,peers) $(call told,WEIGHTS,weights)
+	$(RUN) -m tools.gpu run $(GPU_DATA) $(call told,DEVICE,device) $(call told,PEERS,peers) $(call told,WEIGHTS,weights) $(call told,WORKERS,workers)
 
 gpu-pack: setup
 	$(RUN) -m tools.gpu pack $(GPU_DATA)

@@ -78,12 +78,12 @@ for command, names in card.groupby("command", sort=False).groups.items():
 # ## 9.2 Numbers have names
 #
 # No number is typed into a slide. Each has a name, a file and a place in it, in `spider_utils/present/numbers.yaml`. Where a study is run again and
-# published, the number changes by itself. Some of those of the leakage experiment:
+# published, the number changes by itself. Some of those of the paper's claim, unseen patients and random slices:
 
 # %%
 numbers = present.read_numbers()
 told = pd.DataFrame({"file": numbers.files, "told as": numbers.texts})
-told[told["file"].str.startswith("leakage/")].head(10)
+told[told["file"].str.startswith("paper_claim/")].head(10)
 
 # %% [markdown]
 # **Predict:** what happens when a slide names a number that nobody has listed: an empty place, or an error?
@@ -127,7 +127,7 @@ print(one.title, textwrap.fill(one.notes, 100), f"Files: {', '.join(one.sources)
 present.picture(one.figure.stem, width=700)
 
 # %% [markdown]
-# **Figure 9.2** The figure of that slide, drawn from the tables of the study `leakage` with large letters. `python -m tools.figures` draws it.
+# **Figure 9.2** The figure of that slide, drawn from the tables of the study `paper_claim` with large letters. `python -m tools.figures` draws it.
 #
 # ## 9.4 In one minute
 #
@@ -191,7 +191,7 @@ for one in slides:
 read_back = present.deck_texts(path)
 assert found == [one for one, text in zip(slides, read_back, strict=True) if value in text]
 for one in found:
-    same = "leakage/dice.csv" in one.sources
+    same = "paper_claim/dice.csv" in one.sources
     print(f"{'the same' if same else 'another number'}: {one.title}")
 
 # %% [markdown]

@@ -48,7 +48,7 @@ CAPTIONS = {
     "one_network": "Pooled Dice of one network on T1, T2 and T2 SPACE of unseen patients.",
     "causes": "What the wrong pixels of unseen patients are, by cause.",
     "pairs": "Every unseen patient with the paper's network and with the shipped combination.",
-    "growth": "Dice over the length of training, on unseen patients and on random slices.",
+    "growth": "Dice over the length of training, on unseen patients and on random slices, at 128 × 160.",
     "copied": "A T2 SPACE slice's own mask, its neighbour's copied, and both compared.",
     "volume": "A T2 volume of another site, segmented by the shipped network: one slice, two views of the surfaces.",
     "worst": "The slice with the lowest Dice of all patients, none known to the network that segmented it.",
@@ -88,10 +88,10 @@ def phantom_labels() -> Figure:
 
 
 def beside_the_paper(results: Path) -> Figure:
-    """Draw the published run's Dice by class beside the paper's."""
-    metrics = pd.read_csv(results / "released_cpu" / "metrics.csv")
-    pooled = "split == 'test' and sequence == 'all' and aggregation == 'pooled' and metric == 'dice'"
-    rows = metrics.query(pooled).set_index("class").loc[list(FOREGROUND)].reset_index(names="title")
+    """Draw the Dice of the authors' network on unseen patients by class beside the paper's."""
+    dice = pd.read_csv(results / "paper_claim" / "dice.csv")
+    chosen = "epoch == epoch.max() and aggregation == 'pooled' and arm == 'unseen_patients'"
+    rows = dice.query(chosen).drop(columns="title").set_index("class").loc[list(FOREGROUND)].reset_index(names="title")
     paper = PAPER_TABLE.query("sequence == 'T2_SPACE'").set_index("class")["dice"]
     rows = rows.assign(colour=HONEST_COLOUR, paper=rows["title"].map(paper))
     xlabel = "Dice, all pixels pooled (95 % interval)"
@@ -99,9 +99,9 @@ def beside_the_paper(results: Path) -> Figure:
 
 
 def leakage_rows(results: Path) -> Figure:
-    """Draw the leakage experiment in four rows: unseen patients, random slices, a copied mask, the paper."""
-    dice = pd.read_csv(results / "leakage" / "dice.csv").query(f"epoch == epoch.max() and {POOLED}").set_index("arm")
-    copied = pd.read_csv(results / "leakage" / "copying.csv").query(
+    """Draw the paper's claim in four rows: unseen patients, random slices, a copied mask, the paper."""
+    dice = pd.read_csv(results / "paper_claim" / "dice.csv").query(f"epoch == epoch.max() and {POOLED}").set_index("arm")
+    copied = pd.read_csv(results / "paper_claim" / "copying.csv").query(
         f"{POOLED} and metric == 'dice' and sequence == 'all' and folds == folds.max() and split.str.contains('LEAKY')"
     )
     rows = pd.concat([dice.loc[["unseen_patients", "random_slices"]], copied], ignore_index=True).reindex(range(4))
@@ -110,7 +110,7 @@ def leakage_rows(results: Path) -> Figure:
         colour=[HONEST_COLOUR, LEAKY_COLOUR, PLAIN_COLOUR, PLAIN_COLOUR],
         paper=[np.nan, np.nan, np.nan, PAPER_TABLE_DICE],
     )  # fmt: skip
-    return deck.score_rows(rows, "mean Dice of the three structures (95 % interval)", source="released")
+    return deck.score_rows(rows, "mean Dice of the three (95 % interval)", source="released")
 
 
 def ablation_rows(results: Path) -> Figure:
@@ -162,7 +162,7 @@ def patient_pairs(results: Path) -> Figure:
 
 
 def leak_growth(results: Path) -> Figure:
-    """Draw the Dice of the leakage experiment's two arms over the length of training."""
+    """Draw the Dice of unseen patients and of random slices over the length of training, on smaller slices."""
     dice = pd.read_csv(results / "leakage" / "dice.csv").query(POOLED)
     arms = {"random slices (LEAKY)": "random_slices", "unseen patients": "unseen_patients"}
     return deck.over_epochs({name: dice[dice["arm"] == arm] for name, arm in arms.items()}, source="released")

@@ -20,10 +20,12 @@ from tools.notebooks import README
 from tools.studies import QUESTIONS, is_study, read_settings
 
 SHOWN = {  # lines of the README's table: how they are told, and their names in results/headline.csv
-    "our network of T2 SPACE, **unseen patients**": "our network of T2 SPACE",
-    "the paper's network and loss, **unseen patients**": "the paper's network and loss",
-    "the same on smaller slices, **unseen patients**": "the paper's, smaller slices",
-    "the same on smaller slices, random split (LEAKY)": "the paper's, smaller slices, random split",
+    "our network at the paper's size, **unseen patients**": "our network, the paper's size",
+    "our network as it is shipped, **unseen patients**": "our network of T2 SPACE",
+    "the paper's network and loss, trained like it, **unseen patients**": "the paper's network and loss",
+    "nnU-Net v2 2D, as many slices seen, **unseen patients**": "nnU-Net v2, 2D",
+    "the authors' network at the paper's settings, **unseen patients**": "the authors' network",
+    "the same, random split (LEAKY)": "the authors' network, random split",
     "no network: neighbour's mask copied, random split (LEAKY)": COPIED,
     "the paper (validation data)": PAPER,
 }
@@ -31,6 +33,7 @@ FORMER, RELEASED = (  # fingerprints of the released slices: until November 2026
     "64d6e7cc8c392c5140bded230894dca06e8f0a1c8cdd3c279048d2baf97daf76",
     "1943ff564e87f3e8f4e9e1aeb66b7b1b14f27ed7153addb68c1f05e217f124c8",
 )
+TOLD = ("full_size", "errors", "peers", "paper_claim")  # the studies of these lines
 REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
 
 
@@ -56,7 +59,9 @@ def result_block() -> str:
         row = table.loc[name]
         digits = 4 if name == PAPER else 3
         mean = f"{row['mean']:.4f}" if name == PAPER else interval(row, "mean")
-        made = [f"{row['size']}, {row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else ""]
+        parts = [row["size"], f"width {row['width']:.0f}" if pd.notna(row["width"]) else ""]
+        parts += [f"{row['epochs']:.0f} epochs"] if pd.notna(row["epochs"]) else []
+        made = [", ".join(part for part in parts if part) if pd.notna(row["epochs"]) else ""]
         made += [
             f"[{row['folder']}](results/{row['folder']}/README.md)" if pd.notna(row["folder"]) else "split not stated"
         ]
@@ -85,13 +90,17 @@ def short_cells(part: pd.DataFrame) -> list[str]:
 
 
 def result_facts() -> str:
-    """Return data, split, seed, device and commands of the README's table.
+    """Return data, split, seed, devices and commands of the README's table.
 
-    Raises ValueError where the studies differ in what the sentence says of them all.
+    Raises ValueError where the studies differ in what the sentence says of them all, or a study used two devices.
     """
-    folders = [RESULTS / study for study in ("errors", "leakage")]
+    folders = [RESULTS / study for study in TOLD]
     studies = [read_json(folder / "study.json") for folder in folders]
-    trainings = pd.concat([pd.read_csv(folder / "trainings.csv") for folder in folders])
+    trainings = pd.concat([pd.read_csv(folder / "trainings.csv").assign(study=folder.name) for folder in folders])
+    machines = trainings.groupby("study", sort=False)["machine"].agg(one_of).reset_index()
+    devices = "; ".join(
+        f"{', '.join(part['study'])} on {machine}" for machine, part in machines.groupby("machine", sort=False)
+    )
     data = [study["data"] for study in studies]
     stored = [one["preprocess"] for one in data]
     prints = [RELEASED if one["fingerprint"] == FORMER else one["fingerprint"] for one in data]
@@ -102,9 +111,8 @@ def result_facts() -> str:
         f"as the paper's authors released them (fingerprint `{one_of(prints)[:12]}`, `{FORMER[:12]}` in older "
         f"studies); each held out once, all pixels pooled, at {width} × {height}; in brackets 95 % bootstrap intervals "
         "over patients. "
-        f"Networks: {one_of(study['study']['folds'] for study in studies)} folds, seed {one_of(trainings['seed'])}, "
-        f"width {one_of(study['study']['base']['width'] for study in studies)}, half the paper's; device "
-        f"{one_of(trainings['device'])} ({one_of(trainings['machine'])}).\n\n```bash\n{commands}\n```"
+        f"Networks: {one_of(study['study']['folds'] for study in studies)} folds, seed {one_of(trainings['seed'])}; "
+        f"{devices}.\n\n```bash\n{commands}\n```"
     )
 
 

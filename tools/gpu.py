@@ -42,8 +42,11 @@ NO_GPU = (
 )
 
 
-def run(out: Path, source: str | None, data_dir: str | None, device: str, peers: bool, weights: bool) -> None:
-    """Do what is not done yet of all studies in `out`; pack the tables after each. On "cpu" all is of toy size.
+def run(
+    out: Path, source: str | None, data_dir: str | None, device: str, peers: bool, weights: bool, workers: int = 1
+) -> None:
+    """Do what is not done yet of all studies in `out`, `workers` trainings at a time; pack the tables after each. On
+    "cpu" all is of toy size.
 
     Raises SpiderError before anything is made where there is no such device, then before anything is trained where a
     peer is not installed.
@@ -68,7 +71,7 @@ def run(out: Path, source: str | None, data_dir: str | None, device: str, peers:
             if count == len(seeds) or not all(is_done(one, store.info, out / name) for one in trainings):
                 rounds.append((count, name, own))
     for _, name, own in sorted(rounds, key=lambda one: one[0]):
-        run_command(name, out / name, read_json(out / "source.json")["source"], workers=1, overrides=own)
+        run_command(name, out / name, read_json(out / "source.json")["source"], workers=workers, overrides=own)
         print(f"{name}, seeds {own['seeds']}: tables and figures in {pack_tables(out, weights)}")
 
 
@@ -162,6 +165,7 @@ def main(words: list[str] | None = None) -> int:
     runs.add_argument("--device", default="cuda", choices=OUT, help="cuda; or cpu, at toy size")
     runs.add_argument("--peers", choices=("yes", "no"), help="nnU-Net, too (default: yes, at toy size no)")
     runs.add_argument("--weights", default="no", choices=("yes", "no"), help="yes: the networks come back, too")
+    runs.add_argument("--workers", type=int, default=1, help="trainings at a time, that share the GPU")
     packs.add_argument("--archive", type=Path, default=Path("build/spider_gpu.tar.gz"), help="to be written")
     unpacks.add_argument("archive", type=Path, help="its .sha256 beside it")
     unpacks.add_argument("folder", type=Path)
@@ -173,7 +177,7 @@ def main(words: list[str] | None = None) -> int:
         return exit_status(lambda: pack(out, one.source, one.data_dir, one.archive), out)
     out, peers = one.out or OUT[one.device], one.peers or ("no" if one.device == "cpu" else "yes")
     answers = peers == "yes", one.weights == "yes"
-    return exit_status(lambda: run(out, one.source, one.data_dir, one.device, *answers), out)
+    return exit_status(lambda: run(out, one.source, one.data_dir, one.device, *answers, one.workers), out)
 
 
 if __name__ == "__main__":

@@ -23,13 +23,14 @@ from tools.markdown import interval, markdown_table, with_block
 
 INDEX, TABLE = RESULTS / "README.md", RESULTS / "headline.csv"
 STUDIES = {  # name: study, its arm
+    "our network, the paper's size": ("full_size", "best"),
+    "the paper's network and loss, the paper's size": ("full_size", "paper_text"),
     "our network of T2 SPACE": ("errors", "best"),
     "the same, trained half as long": ("shipped", "best"),
     "the paper's network and loss": ("errors", "paper_text"),
-    "our network, smaller slices": ("length", "best"),
-    "the paper's, smaller slices, trained alike": ("length", "paper_text"),
-    "the paper's, smaller slices": ("leakage", "unseen_patients"),
-    "the paper's, smaller slices, random split": ("leakage", "random_slices"),
+    "nnU-Net v2, 2D": ("peers", "nnunet"),
+    "the authors' network": ("paper_claim", "unseen_patients"),
+    "the authors' network, random split": ("paper_claim", "random_slices"),
 }
 RUN, COPIED, PAPER = (
     "the paper's, six test patients",
@@ -37,7 +38,7 @@ RUN, COPIED, PAPER = (
     "the paper (validation data)",
 )
 SEQUENCES = {"T2_SPACE": "all slices", "T2": "canal visible", "T1": "all slices"}  # of one network, which slices
-NETWORKS = {"paper_text": "paper's U-Net", "attention": "Attention U-Net"}
+NETWORKS = {"paper_text": "paper's U-Net", "author_code": "authors' U-Net", "attention": "Attention U-Net"}
 LOSSES = {"combined": "0.6 Focal + 0.4 Dice", "cross_entropy_dice": "cross-entropy + Dice"}
 LEAKY = "random slices (LEAKY)"
 COUNTED = {"patients": "series", "slices": "slices"}  # a patient has one T2 SPACE series
@@ -62,10 +63,11 @@ def headline() -> pd.DataFrame:
     """Return a row for every headline Dice: honest ones first, leaky ones second, the paper's last.
 
     Columns: name, vertebrae, canal, discs, mean (of the three), ci_low and ci_high (95 %, over patients), network,
-    width, patients, slices, size (of the network's input), epochs, seed, split, folder (below results/), command.
+    width, patients, slices, size (of the network's input), epochs, seed, split, folder (below results/), command. A
+    peer's network has no width: it is as the peer plans it.
     """
     rows = [study_row(name, *place) for name, place in STUDIES.items()]
-    rows = [*rows[:3], run_row(), *rows[3:-1], *sequence_rows(), rows[-1], copied_row(), paper_row()]
+    rows = [*rows[:-1], run_row(), *sequence_rows(), rows[-1], copied_row(), paper_row()]
     return pd.DataFrame(rows).convert_dtypes()
 
 
@@ -105,7 +107,7 @@ def sequence_rows() -> list[dict]:
 
 def copied_row() -> dict:
     """Return the row of masks that are copied from the nearest training slice, under the most generous split."""
-    folder = RESULTS / "leakage"
+    folder = RESULTS / "paper_claim"
     table = pd.read_csv(folder / "copying.csv").query(
         "aggregation == 'pooled' and metric == 'dice' and sequence == 'all' and folds == folds.max()"
     )
@@ -127,7 +129,7 @@ def _arm_settings(folder: Path, arm: str) -> tuple[dict, dict]:
     """Return an arm's settings of training, and seed and split."""
     study = read_json(folder / "study.json")["study"]
     values = next(one["values"] for one in study["arms"] if one["name"] == arm)
-    settings = asdict(TrainSettings()) | study["base"] | values
+    settings = asdict(TrainSettings()) | {"peer": ""} | study["base"] | values
     kind = LEAKY if settings["split"] == "random_slice" else "by patient"
     (seed,) = study["seeds"]
     return settings, {"seed": seed, "split": f"{kind}, {study['folds']} folds"}
@@ -142,9 +144,11 @@ def _scores(table: pd.DataFrame) -> dict:
 
 
 def _network(settings: dict) -> dict:
+    size = f"{settings['train_width']} × {settings['train_height']}"
+    if settings.get("peer"):
+        return {"network": "as it plans itself, its own loss", "size": size, "epochs": settings["epochs"]}
     parts = [NETWORKS[settings["model"]], "2.5D" if settings["neighbours"] else "", LOSSES[settings["loss"]]]
     parts += [f"{settings['augmentation']} augmentation" if settings["augmentation"] != "none" else ""]
-    size = f"{settings['train_width']} × {settings['train_height']}"
     told = {"network": ", ".join(part for part in parts if part), "width": settings["width"], "size": size}
     return told | {"epochs": settings["epochs"]}
 

@@ -12,7 +12,7 @@ import pandas as pd
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import LEVEL, differs
-from tools.length_pages import length_page
+from tools.length_pages import length_page, peers_page
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 from tools.volume_pages import bodies_page, roundtrip_page
@@ -168,17 +168,22 @@ def errors_page(folder: Path) -> list[str]:
     """Dice of each structure on unseen patients, how far the second network lies above the first, and its ways of use,
     one of which is laying each series' percentiles over those of the training slices (Nyúl et al. 2000).
     """
+    told = (
+        "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
+        "`predict` does with volumes. What follows are the errors of the second network."
+    )
+    return [structures_table(folder), *shipped_page(folder), told]
+
+
+def structures_table(folder: Path) -> str:
+    """Return the pooled Dice of each structure after the last epoch, an arm a line, and its worst patient's."""
     pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
     worst = pd.read_csv(folder / "patients.csv").groupby("arm")["dice"].min()
     lines = [
         [title, *class_cells(part), f"{worst[arm]:.3f}"]
         for (arm, title), part in pooled.groupby(["arm", "title"], sort=False)
     ]
-    told = (
-        "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
-        "`predict` does with volumes. What follows are the errors of the second network."
-    )
-    return [markdown_table(["network", *SHOWN, "worst patient"], lines), *shipped_page(folder), told]
+    return markdown_table(["network", *SHOWN, "worst patient"], lines)
 
 
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
@@ -275,6 +280,10 @@ def copying_page(folder: Path) -> list[str]:
 
 PAGES: dict[str, Callable[[Path], list[str]]] = {
     "leakage": leakage_page,
+    "paper_claim": leakage_page,
+    "full_size": lambda folder: [structures_table(folder), *ablation_page(folder)],
+    "peers": lambda folder: [structures_table(folder), *peers_page(folder)],
+    "ensemble": lambda folder: [structures_table(folder), *shipped_page(folder)],
     "choices": choices_page,
     "ablation": ablation_page,
     "length": lambda folder: [*ablation_page(folder), *length_page(folder)],

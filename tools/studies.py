@@ -5,6 +5,7 @@ provenance.json names a study.
 """
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,11 @@ FIGURES = ROOT / "figures"
 LARGEST_SVG = 1_000_000  # bytes; a larger one is left out
 PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summaries are what is read
 QUESTIONS = {
-    "leakage": "What does a score gain when slices of one patient stand on both sides?",
+    "paper_claim": "The paper's claim at the paper's size and length: what does a Dice gain when slices are dealt at random?",
+    "full_size": "How far does the combination lie above the paper's network at the paper's size?",
+    "peers": "How does nnU-Net do on the very same slices and unseen patients?",
+    "ensemble": "How far do seeds differ, and what do the networks of three seeds add when they are averaged?",
+    "leakage": "The same on smaller slices, and with augmentation that hinders learning by heart",
     "choices": "What is each of the paper's choices worth on unseen patients?",
     "length": "Which network, input, loss or augmentation beats the paper's, all trained until flat?",
     "ablation": "The same after a short training, with more arms: what looks better early?",
@@ -47,7 +52,7 @@ CAPTIONS = {
     "arms": "How far each choice lies above or below the paper's text on unseen patients, paired by patient.",
     "ablation": "What each network, input, loss and augmentation adds, paired by patient, and what it costs.",
     "ablation_by_class": "What each of them adds to the pooled Dice of each class.",
-    "pairs": "Every patient with the paper's network and with the shipped one.",
+    "pairs": "Every patient with the paper's network and with the combination.",
     "roundtrip": "What the detour over slices costs a volume when the network is perfect (PHANTOM).",
     "counting": "T1 and T2 slices without masks: overlays, and counted structures against the record.",
     "sequences": "Dice on T1, T2 and T2 SPACE, with and without the canal, of patients that the network has not met.",
@@ -141,4 +146,4 @@ def study_command(run: Path) -> str:
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
     place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]
-    return " ".join(word for word in words + [f"-p {key} {value}" for key, value in settings.items()] if word)
+    return " ".join(word for word in words + [f"-p {key} {shlex.quote(str(value))}" for key, value in settings.items()] if word)

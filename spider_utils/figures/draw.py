@@ -80,7 +80,6 @@ def draw_arms(tables: Tables, source: str) -> Figures:
     return drawn | {
         "ablation": ablation.ablation_arms(paired, cost, source=source),
         "ablation_by_class": ablation.ablation_by_class(tables["differences"], paired, source=source),
-        "arms": study.differences(tables["differences"], tables["dice"], source=source),
     }
 
 

@@ -118,7 +118,8 @@ def training_length(axes: Axes, dice: pd.DataFrame) -> None:
         style |= {"markerfacecolor": "white" if strong else _colour(title)}
         axes.plot(part["epoch"], part["value"], marker=marker, color=_colour(title), label=title, **style)
     top = dice["value"].max()
-    axes.set(xlabel="Epochs", ylabel="Dice", title="Over training length (dashed: strong augmentation)")
+    dashed = " (dashed: strong augmentation)" if dice["title"].str.contains("augmentation").any() else ""
+    axes.set(xlabel="Epochs", ylabel="Dice", title=f"Over training length{dashed}")
     axes.set_xticks(sorted(dice["epoch"].unique()))
     axes.set_ylim(max(0, dice.query("epoch > epoch.min()")["value"].min() - 0.06), min(1, top + 0.02))
     axes.grid(axis="y", alpha=0.3)

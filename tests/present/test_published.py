@@ -27,7 +27,7 @@ def test_a_picture_is_as_wide_as_it_is_asked_for_and_no_small_one_is_blown_up():
 
 
 def test_a_sentence_has_its_numbers():
-    dice = pd.read_csv(RESULTS / "leakage" / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+    dice = pd.read_csv(RESULTS / "paper_claim" / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
     value = dice.set_index(["arm", "class"]).loc[("unseen_patients", "foreground"), "value"]
     assert published.tell("Dice {unseen} here").data == f"Dice {value:.3f} here"
     with pytest.raises(SpiderError, match="number 'nothing'"):
@@ -45,4 +45,4 @@ def test_a_sentence_reads_the_files_of_its_own_numbers_alone(monkeypatch):
     whole = numbers.read_content
     monkeypatch.setattr(numbers, "read_content", lambda results, file: read.append(file) or whole(results, file))
     published.tell("Dice {unseen}, {leaky} and {spider_scans}")
-    assert sorted(read) == ["leakage/dice.csv", "spider_series.csv"]
+    assert sorted(read) == ["paper_claim/dice.csv", "spider_series.csv"]

@@ -11,7 +11,7 @@ from spider_utils.data.sources import find_series, fingerprint
 from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.present.slides import SLIDES
 from tools.figures import HERO
-from tools.front import FORMER, INDEX, RELEASED, RESULTS, index_block, one_of, result_block, sequence_table
+from tools.front import FORMER, INDEX, RELEASED, RESULTS, TOLD, index_block, one_of, result_block, sequence_table
 from tools.headline import card
 from tools.links import dead_links, headings, pages
 from tools.notebooks import FOLDER, README, ROOT, readme_table, repository_address
@@ -109,10 +109,11 @@ def test_command_seed_split_data_and_device_stand_beside_the_result():
         "622 T2 SPACE slices of 30 patients",
         "3 folds",
         "seed 0",
-        "device cpu",
+        "full_size, peers, paper_claim on NVIDIA H200",
+        "errors on x86_64",
     ):
         assert word in TEXT
-    for study in ("errors", "leakage"):
+    for study in TOLD:
         assert (RESULTS / study / "command.txt").read_text(encoding="utf-8").strip() in TEXT
 
 
