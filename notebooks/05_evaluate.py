@@ -263,7 +263,7 @@ present.tell(
     "{copied_discs}); that the paper's number comes from such a split is not stated. With the "
     "mask of another patient it is {copied_other_patient}. The authors' network scores "
     "**{leaky_interval}** under the random split and **{unseen_interval}** on unseen patients, a "
-    "difference of {leak_gain_interval} after {unseen_epochs} epochs. On smaller slices "
+    "difference of {leak_gain_interval} after {unseen_epochs} epochs. On slices of {small_size} "
     "(`results/leakage`) the leak is {small_gain_early} after five epochs, {small_gain} after "
     "{small_epochs}, and {leak_gain_strong} with strong augmentation, which hinders "
     "memorising.\n\n**On a new patient's** T2 SPACE expect about {unseen_about} from it on "

@@ -100,7 +100,9 @@ def beside_the_paper(results: Path) -> Figure:
 
 def leakage_rows(results: Path) -> Figure:
     """Draw the paper's claim in four rows: unseen patients, random slices, a copied mask, the paper."""
-    dice = pd.read_csv(results / "paper_claim" / "dice.csv").query(f"epoch == epoch.max() and {POOLED}").set_index("arm")
+    dice = (
+        pd.read_csv(results / "paper_claim" / "dice.csv").query(f"epoch == epoch.max() and {POOLED}").set_index("arm")
+    )
     copied = pd.read_csv(results / "paper_claim" / "copying.csv").query(
         f"{POOLED} and metric == 'dice' and sequence == 'all' and folds == folds.max() and split.str.contains('LEAKY')"
     )

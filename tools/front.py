@@ -13,26 +13,21 @@ import pandas as pd
 
 from spider_utils.common.files import read_json, write_text
 from spider_utils.data.labels import FOREGROUND
-from tools.claim import RESULTS
+from tools.claim import RESULTS, command_of
 from tools.headline import COPIED, INDEX, PAPER, TABLE, write_headline
 from tools.markdown import interval, markdown_table, with_block
 from tools.notebooks import README
 from tools.studies import QUESTIONS, is_study, read_settings
 
 SHOWN = {  # lines of the README's table: how they are told, and their names in results/headline.csv
-    "our network at the paper's size, **unseen patients**": "our network, the paper's size",
-    "our network as it is shipped, **unseen patients**": "our network of T2 SPACE",
-    "the paper's network and loss, trained like it, **unseen patients**": "the paper's network and loss",
-    "nnU-Net v2 2D, as many slices seen, **unseen patients**": "nnU-Net v2, 2D",
-    "the authors' network at the paper's settings, **unseen patients**": "the authors' network",
+    "ours, **unseen patients**": "our network, the paper's size",
+    "ours as shipped, **unseen patients**": "our network of T2 SPACE",
+    "nnU-Net v2 2D, **unseen patients**": "nnU-Net v2, 2D",
+    "the authors' network, **unseen patients**": "the authors' network",
     "the same, random split (LEAKY)": "the authors' network, random split",
-    "no network: neighbour's mask copied, random split (LEAKY)": COPIED,
+    "a neighbour's mask copied, random split (LEAKY)": COPIED,
     "the paper (validation data)": PAPER,
 }
-FORMER, RELEASED = (  # fingerprints of the released slices: until November 2026 (see `fingerprint_files`), and since
-    "64d6e7cc8c392c5140bded230894dca06e8f0a1c8cdd3c279048d2baf97daf76",
-    "1943ff564e87f3e8f4e9e1aeb66b7b1b14f27ed7153addb68c1f05e217f124c8",
-)
 TOLD = ("full_size", "errors", "peers", "paper_claim")  # the studies of these lines
 REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
 
@@ -59,9 +54,7 @@ def result_block() -> str:
         row = table.loc[name]
         digits = 4 if name == PAPER else 3
         mean = f"{row['mean']:.4f}" if name == PAPER else interval(row, "mean")
-        parts = [row["size"], f"width {row['width']:.0f}" if pd.notna(row["width"]) else ""]
-        parts += [f"{row['epochs']:.0f} epochs"] if pd.notna(row["epochs"]) else []
-        made = [", ".join(part for part in parts if part) if pd.notna(row["epochs"]) else ""]
+        made = [f"{row['size']}, {row['epochs']:.0f} epochs" if pd.notna(row["epochs"]) else ""]
         made += [
             f"[{row['folder']}](results/{row['folder']}/README.md)" if pd.notna(row["folder"]) else "split not stated"
         ]
@@ -90,7 +83,7 @@ def short_cells(part: pd.DataFrame) -> list[str]:
 
 
 def result_facts() -> str:
-    """Return data, split, seed, devices and commands of the README's table.
+    """Return data, split, seed and devices of the README's table, and the command of its last study.
 
     Raises ValueError where the studies differ in what the sentence says of them all, or a study used two devices.
     """
@@ -103,16 +96,14 @@ def result_facts() -> str:
     )
     data = [study["data"] for study in studies]
     stored = [one["preprocess"] for one in data]
-    prints = [RELEASED if one["fingerprint"] == FORMER else one["fingerprint"] for one in data]
+    folds = one_of(study["study"]["folds"] for study in studies)
     height, width = (one_of(one[f"store_{side}"] for one in stored) for side in ("height", "width"))
-    commands = "\n".join((folder / "command.txt").read_text(encoding="utf-8").strip() for folder in folders)
     return (
         f"{one_of(one['slices'] for one in data)} T2 SPACE slices of {one_of(one['series'] for one in data)} patients, "
-        f"as the paper's authors released them (fingerprint `{one_of(prints)[:12]}`, `{FORMER[:12]}` in older "
-        f"studies); each held out once, all pixels pooled, at {width} × {height}; in brackets 95 % bootstrap intervals "
-        "over patients. "
-        f"Networks: {one_of(study['study']['folds'] for study in studies)} folds, seed {one_of(trainings['seed'])}; "
-        f"{devices}.\n\n```bash\n{commands}\n```"
+        f"released by the paper's authors (fingerprint `{one_of(one['fingerprint'] for one in data)[:12]}`); each held "
+        f"out once, pixels pooled, at {width} × {height}; 95 % intervals over patients. Networks: {folds} "
+        f"folds, seed {one_of(trainings['seed'])}; {devices}. Each page has its command:\n\n"
+        f"```bash\n{command_of(RESULTS / TOLD[-1])}\n```"
     )
 
 

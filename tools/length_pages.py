@@ -58,7 +58,7 @@ def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:
 
 
 def peers_page(folder: Path) -> list[str]:
-    """nnU-Net beside ours at equal slices and, where all ran on a CPU, its minutes: Dice, differences, what it takes."""
+    """nnU-Net beside ours at equal slices: Dice, differences, what it takes; where all ran on a CPU, its minutes."""
     dice = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
     paired, lengths = pd.read_csv(folder / "paired.csv"), pd.read_csv(folder / "lengths.csv")
     cost, lines = pd.read_csv(folder / "cost.csv").set_index("arm"), []
@@ -71,8 +71,9 @@ def peers_page(folder: Path) -> list[str]:
             for name, form in {"dice": "+.3f", "hd95": "+.1f", "nsd_1": "+.3f"}.items()
         ]
         seen = lengths[lengths["arm"] == arm].set_index("epoch").loc[row["epoch"]]
+        minutes = "" if pd.isna(seen["cpu_minutes"]) else f"{seen['cpu_minutes']:.0f}"
         counts = [f"{seen['slices']:,.0f}", f"{int(cost.loc[arm, 'parameters']):,}"]
-        counts += [f"{cost.loc[arm, 'multiply_adds'] / 1e9:.1f} G", *([f"{seen['cpu_minutes']:.0f}"] if on_cpu else [])]
+        counts += [f"{cost.loc[arm, 'multiply_adds'] / 1e9:.1f} G"] + [minutes] * on_cpu
         lines.append([row["title"], interval(row, "value"), *gains, *counts])
     unit = paired.query("metric == 'hd95'")["unit"].iloc[0]
     heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", "in NSD at 1 px"]

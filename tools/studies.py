@@ -17,7 +17,7 @@ FIGURES = ROOT / "figures"
 LARGEST_SVG = 1_000_000  # bytes; a larger one is left out
 PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summaries are what is read
 QUESTIONS = {
-    "paper_claim": "The paper's claim at the paper's size and length: what does a Dice gain when slices are dealt at random?",
+    "paper_claim": "At the paper's size and length, what does a Dice gain when slices are dealt at random?",
     "full_size": "How far does the combination lie above the paper's network at the paper's size?",
     "peers": "How does nnU-Net do on the very same slices and unseen patients?",
     "ensemble": "How far do seeds differ, and what do the networks of three seeds add when they are averaged?",
@@ -146,4 +146,6 @@ def study_command(run: Path) -> str:
     own["counting"] = f"--data-dir data/{source} --metadata data/spider"
     place = own.get(name, place)
     words = ["python -m spider_utils study", name, place, f"--out runs/{run.name}"]
-    return " ".join(word for word in words + [f"-p {key} {shlex.quote(str(value))}" for key, value in settings.items()] if word)
+    return " ".join(
+        word for word in words + [f"-p {key} {shlex.quote(str(value))}" for key, value in settings.items()] if word
+    )

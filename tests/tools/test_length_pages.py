@@ -40,8 +40,9 @@ def test_the_table_counts_pairs_and_arms_that_gain(tmp_path):
     assert "| 40 | 3 of 3 | 2 | 2 | 0 |  |  |" in table
 
 
-def write_peers(folder: Path) -> None:
+def write_peers(folder: Path, device: str = "cpu") -> None:
     """The tables of a study with a peer, its two arms of different lengths."""
+    pd.DataFrame({"device": [device] * 3}).to_csv(folder / "trainings.csv", index=False)
     arms = {"nnunet": ("nnU-Net", 20, 0.91), "best": ("ours", 20, 0.92), "best_long": ("ours, longer", 80, 0.93)}
     dice = [
         {"arm": arm, "title": title, "epoch": epoch, "aggregation": "pooled", "class": "foreground", "value": value}
@@ -62,19 +63,25 @@ def write_peers(folder: Path) -> None:
         for arm, (_, epoch, _) in arms.items()
     ]
     pd.DataFrame(lengths).to_csv(folder / "lengths.csv", index=False)
-    pd.DataFrame({"arm": list(arms), "parameters": [33_000_000, 2_014_269, 2_014_269]}).to_csv(
-        folder / "cost.csv", index=False
-    )
+    counts = {"parameters": [33_000_000, 2_014_269, 2_014_269], "multiply_adds": [18.46e9, 1.2e9, 1.2e9]}
+    pd.DataFrame({"arm": list(arms)} | counts).to_csv(folder / "cost.csv", index=False)
 
 
 def test_the_page_of_peers_tells_each_arm_at_its_own_end(tmp_path):
     write_peers(tmp_path)
-    table, told = peers_page(tmp_path)
+    table, told, _ = peers_page(tmp_path)
     heads, _, *lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
     found = {line[0]: dict(zip(heads, line, strict=True)) for line in lines}
     assert found["nnU-Net"]["difference in Dice"] == "reference" and found["nnU-Net"]["parameters"] == "33,000,000"
+    assert found["nnU-Net"]["multiply-adds"] == "18.5 G"
     assert found["ours, longer"]["foreground Dice"] == "0.930 [0.920, 0.940]"
     assert found["ours, longer"]["difference in Dice"] == "+0.030 [+0.010, +0.050]"
     assert found["ours, longer"]["slices seen"] == "32,720" and found["ours, longer"]["CPU minutes a fold"] == "88"
     assert found["ours"]["CPU minutes a fold"] == ""  # a training of a time that did not count them
     assert "differences are shown in: ours, longer: dice +0.030; ours, longer: hd95" in told  # the other's holds 0
+
+
+def test_beside_a_gpu_no_minutes_of_a_cpu_are_told(tmp_path):
+    write_peers(tmp_path, "cuda")
+    table, told, _ = peers_page(tmp_path)
+    assert "CPU" not in table + told and told.endswith("Minutes were not compared.")
