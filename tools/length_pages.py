@@ -62,7 +62,7 @@ def peers_page(folder: Path) -> list[str]:
     dice = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled' and `class` == 'foreground'")
     paired, lengths = pd.read_csv(folder / "paired.csv"), pd.read_csv(folder / "lengths.csv")
     cost, lines = pd.read_csv(folder / "cost.csv").set_index("arm"), []
-    on_cpu = (pd.read_csv(folder / "trainings.csv")["device"] == "cpu").all()  # beside a GPU a CPU's minutes say little
+    on_cpu = set(pd.read_csv(folder / "trainings.csv")["device"]) == {"cpu"}  # beside a GPU its minutes say little
     for arm, part in dice.groupby("arm", sort=False):
         row = part.loc[part["epoch"].idxmax()]
         own = paired[paired["arm"] == arm].set_index("metric")
@@ -88,7 +88,7 @@ def peers_page(folder: Path) -> list[str]:
     )
     kept = (
         "nnU-Net plans, preprocesses, augments, trains and predicts by itself, with its own network, deep supervision, "
-        "loss and mirrored prediction; what is not its default is the batch size, where a line says so, and the length: "
+        "loss and mirrored prediction; not its default are the batch size, where a line says so, and the length: "
         "by itself it would train for 1,000 epochs of 250 steps. Ours has settings that were chosen on these patients."
     )
     return [markdown_table(heads, lines), told, kept]
