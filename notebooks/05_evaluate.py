@@ -337,7 +337,7 @@ present.tell(
     "{released_patients} unseen patients (discs {authors_discs}); the paper reports about 0.97.\n"
     "2. Under a random split over slices it scores {leaky}, a copied mask {copied_foreground}; "
     "that the paper's number comes from such a split is not stated.\n3. So the split alone is "
-    "worth {leak_gain_interval}: a score tells little without its split.\n4. Of {claims_all} claims {claims_untestable} cannot be tested "
-    "here; "
-    "{claims_reproduced} are reproduced (5.10 counts the others)."
+    "worth {leak_gain_interval}: a score tells little without its split.\n4. Of {claims_all} "
+    "claims {claims_untestable} cannot be tested here; {claims_reproduced} are reproduced (5.10 "
+    "counts the others)."
 )

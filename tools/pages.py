@@ -130,15 +130,8 @@ def ablation_page(folder: Path) -> list[str]:
     for row in dice.itertuples():
         price = cost.loc[row.arm]
         counted = f"{price['multiply_adds'] / 1e9:.2f} G ({price['multiply_adds_ratio']:.2f} ×)"
-        lines.append(
-            [
-                row.title,
-                interval(row._asdict(), "value"),
-                *gains_of(paired, row.arm),
-                f"{int(price['parameters']):,}",
-                counted,
-            ]
-        )
+        cells = [*gains_of(paired, row.arm), f"{int(price['parameters']):,}", counted]
+        lines.append([row.title, interval(row._asdict(), "value"), *cells])
     unit = paired.query("metric == 'asd'")["unit"].iloc[0]
     heads = ["arm", "foreground Dice", "difference in Dice", f"in HD95, {unit}", f"in ASD, {unit}"]
     return [markdown_table([*heads, "parameters", "multiply-adds"], lines), ablation_meaning(folder, dice, paired)]
