@@ -31,7 +31,7 @@ def test_a_row_runs_and_its_sides_agree(tmp_path, name):
         if name == "train_compiled":
             assert "needs a C++ compiler, fails here" in str(why)
             return
-        missing = {"predict_volume_nnunet": "nnunetv2", "train_monai": "ignite"}[name]
+        missing = {"predict_volume_nnunet": "nnunetv2", "train_nnunet": "nnunetv2", "train_monai": "ignite"}[name]
         assert find_spec(missing) is None and "pip install" in str(why)
         return
     values = [run_command(side) if isinstance(side, list) else side() for side in (pair.ours, pair.peer)]
