@@ -10,6 +10,8 @@ from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import differs
 from tools.markdown import interval, markdown_table
 
+MINUTES = "What the steps of both take on a CPU stands in [benchmarks](../benchmarks.md)."
+
 
 def length_page(folder: Path) -> list[str]:
     """How the order of arms changes with the length of training, and what is still gained."""
@@ -84,7 +86,7 @@ def peers_page(folder: Path) -> list[str]:
         f"Pooled over {dice['slices'].iloc[0]} slices of {dice['patients'].iloc[0]} unseen patients, scored at full "
         f"size; differences to the reference arm paired by patient, 95 % intervals over {drawn_over(paired)}. By "
         f"interval and adjusted p together, differences are shown in: {shown}. "
-        + ("CPU minutes: of the training steps alone." if on_cpu else "Minutes were not compared.")
+        + ("CPU minutes: of the training steps alone." if on_cpu else MINUTES)
     )
     kept = (
         "nnU-Net plans, preprocesses, augments, trains and predicts by itself, with its own network, deep supervision, "
