@@ -277,6 +277,7 @@ PAGES: dict[str, Callable[[Path], list[str]]] = {
     "full_size": lambda folder: [structures_table(folder), *ablation_page(folder)],
     "peers": lambda folder: [structures_table(folder), *peers_page(folder)],
     "ensemble": lambda folder: [structures_table(folder), *shipped_page(folder)],
+    "distillation": ablation_page,
     "choices": choices_page,
     "ablation": ablation_page,
     "length": lambda folder: [*ablation_page(folder), *length_page(folder)],

@@ -21,6 +21,7 @@ QUESTIONS = {
     "full_size": "How far does the combination lie above the paper's network at the paper's size?",
     "peers": "How does nnU-Net do on the very same slices and unseen patients?",
     "ensemble": "How far do seeds differ, and what do the networks of three seeds add when they are averaged?",
+    "distillation": "What does a network gain that is taught by an ensemble of two seeds?",
     "leakage": "The same on smaller slices, and with augmentation that hinders learning by heart",
     "choices": "What is each of the paper's choices worth on unseen patients?",
     "length": "Which network, input, loss or augmentation beats the paper's, all trained until flat?",
