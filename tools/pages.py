@@ -138,11 +138,13 @@ def ablation_page(folder: Path) -> list[str]:
 
 
 def shipped_page(folder: Path) -> list[str]:
-    """Two networks on unseen patients, and what the second gains by how it is used."""
+    """Two networks on unseen patients, and what one of them gains by how it is used."""
     dice, paired = pd.read_csv(folder / "options_dice.csv").query(LAST), pd.read_csv(folder / "options_paired.csv")
+    study = json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]
+    title = next(arm["title"] for arm in study["arms"] if arm["name"] == study["options"])
     told = (
-        "How the second network is used, on the same unseen patients; differences to one look at each slice are paired "
-        "by patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm)."
+        f"How “{title}” is used, on the same unseen patients; differences to one look at each slice are paired by "
+        "patient, p by Wilcoxon's signed-rank test, adjusted over the ways (Holm)."
     )
     return [*ablation_page(folder), told, options_table(dice, paired)]
 
@@ -158,9 +160,7 @@ def options_table(dice: pd.DataFrame, paired: pd.DataFrame) -> str:
 
 
 def errors_page(folder: Path) -> list[str]:
-    """Dice of each structure on unseen patients, how far the second network lies above the first, and its ways of use,
-    one of which is laying each series' percentiles over those of the training slices (Nyúl et al. 2000).
-    """
+    """Dice of each structure on unseen patients, how far the second network lies above the first, its ways of use."""
     told = (
         "“Standardised”: the percentiles of each series laid over those of the training slices (Nyúl et al. 2000), as "
         "`predict` does with volumes. What follows are the errors of the second network."
