@@ -20,12 +20,17 @@ from spider_utils.train.settings import TrainSettings
 SLICES = 16  # of an epoch, in steps of 4
 
 
+def skip_without_nnunet() -> None:
+    """Raise Skipped where nnU-Net is not installed."""
+    if find_spec("nnunetv2") is None:
+        raise Skipped("needs the package nnunetv2, found none; pip install 'spider_utils[peers]'")
+
+
 def against_nnunet(bench: Bench) -> Pair:
     """Train our combination and nnU-Net for two epochs as the study "peers" does, and return what the second takes:
     processor seconds of the steps, as that study counts them.
     """
-    if find_spec("nnunetv2") is None:
-        raise Skipped("needs the package nnunetv2, found none; pip install 'spider_utils[peers]'")
+    skip_without_nnunet()
     store, groups = sample_store(bench), {"split": SplitSettings, "training": TrainSettings, "peer": PeerSettings}
     toy = bench.sized({}, {"train_height": TOY_SIZE[0], "train_width": TOY_SIZE[1], "width": 2})
     study = load_study("peers", toy | {"epochs": 2, "device": bench.device})

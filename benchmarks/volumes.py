@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Callable
-from importlib.util import find_spec
 from itertools import count
 from pathlib import Path
 
@@ -15,7 +14,8 @@ from PIL import Image
 from torch import nn
 
 from benchmarks.inputs import phantom_volume, sample_store
-from benchmarks.rows import Bench, Pair, Row, Skipped
+from benchmarks.peers import skip_without_nnunet
+from benchmarks.rows import Bench, Pair, Row
 from spider_utils.predict.network import ready_network
 from spider_utils.predict.slices import predict_folder
 from spider_utils.predict.volumes import predict_volumes
@@ -117,8 +117,7 @@ def segmented(source: Path, output: Path) -> None:
 
 def volume_by_nnunet(bench: Bench) -> Pair:
     """Segment a volume by the command, and by nnU-Net's predictor with the same network."""
-    if find_spec("nnunetv2") is None:
-        raise Skipped("needs the package nnunetv2, found none; pip install 'spider_utils[peers]'")
+    skip_without_nnunet()
     volume = space_volume(bench)
     theirs = [sys.executable, "-m", "benchmarks.nnunet", str(volume), str(bench.folder / "nnunet")]
     return Pair([sys.executable, "-c", PREDICT, str(volume)], theirs)

@@ -129,7 +129,7 @@ def _arm_settings(folder: Path, arm: str) -> tuple[dict, dict]:
     """Return an arm's settings of training, and seed and split."""
     study = read_json(folder / "study.json")["study"]
     values = next(one["values"] for one in study["arms"] if one["name"] == arm)
-    settings = asdict(TrainSettings()) | {"peer": ""} | study["base"] | values
+    settings = asdict(TrainSettings()) | study["base"] | values
     kind = LEAKY if settings["split"] == "random_slice" else "by patient"
     (seed,) = study["seeds"]
     return settings, {"seed": seed, "split": f"{kind}, {study['folds']} folds"}
