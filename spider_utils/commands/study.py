@@ -21,7 +21,7 @@ from spider_utils.data.splits import SplitSettings
 from spider_utils.data.store import SliceStore, open_store, refuse_other_store
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.models.saved import select_device
-from spider_utils.studies.study_file import FOLDER, Tables, as_list, load_study
+from spider_utils.studies.study_file import CHANGED, FOLDER, Tables, as_list, load_study
 from spider_utils.studies.tables import AUDITS, label_tables, trained_study
 from spider_utils.train.settings import TrainSettings
 
@@ -118,7 +118,7 @@ def preprocessing(overrides: dict[str, Any]) -> dict[str, Any]:
     Raises SpiderError where it is none of the preprocessing either.
     """
     known = {one.name for kind in (SplitSettings, TrainSettings) for one in fields(kind)}
-    own = {name: overrides.pop(name) for name in set(overrides) - known - {"seeds", "score_epochs", "arms"}}
+    own = {name: overrides.pop(name) for name in set(overrides) - known - {*CHANGED, "arms"}}
     if own:
         make_preprocessing(own)
     return own

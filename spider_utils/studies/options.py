@@ -64,16 +64,15 @@ OPTIONS = {
 
 
 def option_names(ways: tuple[str, ...], seeds: int = 1) -> tuple[str, ...]:
-    """Return the ways to compare, one look first; none given: all that so many seeds allow.
+    """Return the ways to compare, one look first; none given: all. With one seed the ensemble of seeds is left out.
 
-    Raises SpiderError on an unknown one, and on an ensemble of one seed.
+    Raises SpiderError on an unknown one.
     """
-    possible = {name: option for name, option in OPTIONS.items() if seeds > 1 or not option.seeds}
-    unknown = [name for name in ways if name not in possible]
+    unknown = [name for name in ways if name not in OPTIONS]
     if unknown:
-        number = f"{seeds} seed{'s' * (seeds > 1)}"
-        raise SpiderError(f"ways: expected one or more of {', '.join(possible)} with {number}, found '{unknown[0]}'")
-    return tuple(dict.fromkeys((PLAIN, *ways))) if ways else tuple(possible)
+        raise SpiderError(f"ways: expected one or more of {', '.join(OPTIONS)}, found '{unknown[0]}'")
+    wanted = dict.fromkeys((PLAIN, *ways) if ways else OPTIONS)
+    return tuple(name for name in wanted if seeds > 1 or not OPTIONS[name].seeds)
 
 
 def option_members(training: Training, trainings: list[Training], name: str) -> tuple[Training, ...]:

@@ -14,6 +14,7 @@ Tables = dict[str, pd.DataFrame]
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
+CHANGED = ("folds", "seeds", "score_epochs", "reference")  # by an override, beside the arms
 OWN = ("folds", "fold", "seed", "train_slices")  # what `plan` sets for each training: not for a file's base or arms
 PARTS = {  # of a study file
     "question": str,
@@ -60,7 +61,7 @@ class Study:
 def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     """Read a study by its name in this package, or by the path of a YAML file; `overrides` go over its base.
 
-    Among the overrides, `folds`, `seeds`, `score_epochs` and `arms` (names, to run some of them) change the study.
+    Among the overrides, `folds`, `seeds`, `score_epochs`, `reference` and `arms` (names, to run some) change the study.
     Raises SpiderError when there is no such study, or it lacks a part.
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else FOLDER / f"{name}.yaml"
@@ -71,8 +72,8 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
     for name in FIXED:
         if name in overrides:
             raise SpiderError(f"{name}: a study sets it for each of its trainings; leave it out, or write a study file")
-    content |= {key: overrides.pop(key) for key in ("folds", "seeds", "score_epochs") if key in overrides}
-    for key in ("folds", "seeds", "score_epochs"):
+    content |= {key: overrides.pop(key) for key in CHANGED if key in overrides}
+    for key in CHANGED[:3]:
         content[key] = whole_numbers(key, content[key])
     if min(content["score_epochs"]) < 1:
         raise SpiderError(f"{path}: score_epochs: expected epochs from 1, found 0; mend it")

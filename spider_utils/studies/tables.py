@@ -53,7 +53,7 @@ def trained_study(
         tables |= {"order": order_table(counts), "remaining": remaining_table(counts)}
     if any(one.peer.peer for one in trainings):
         tables["lengths"] = length_table(trainings, out, titles)
-    if study.options:
+    if study.options and len(ways) > 1:
         tried = [one for one in trainings if one.arm == study.options]
         try_options(tried, ways, store.path.resolve(), out.resolve(), worker_count(study, workers), scheduler)
         tables |= option_tables(tried, ways, out)

@@ -6,7 +6,7 @@ noise. "strong" moves, bends and re-colours every slice and crops some along the
 blur, low resolution, noise. "contrast" and "field" are "light" with what differs from sequence to sequence and from
 scanner to scanner drawn anew, after SynthSeg (Billot et al. 2023): the grey curve; the resolution and the field of
 view; "contrast_field" both. Flips are left out: a spine has a front and a top. Masks are taken to the nearest pixel, so
-they stay class numbers. Of an augmented slice a training may see a part along the spine (`cut_out`). All randomness
+they stay class numbers. Of an augmented slice a training may see a part (`cut_out`). All randomness
 comes from torch's generator, which an epoch seeds.
 """
 
@@ -22,6 +22,7 @@ Batch = tuple[Tensor, Tensor]
 LOW_RESOLUTION = 2  # factor
 COARSEST = 3.0  # factor by which a slice may lose resolution along each axis
 KNOTS = 8  # of a grey curve
+ANYWHERE = 2 / 3  # share of the parts that lie anywhere in a slice; nnU-Net, too, lays one in three on the foreground
 
 
 @dataclass(frozen=True)
@@ -157,15 +158,20 @@ def cropped_grid(grid: Tensor, masks: Tensor, motion: Motion) -> Tensor:
     return torch.addcmul(centre[:, None, None, :], grid, size[:, None, None, None])
 
 
-def cut_out(images: Tensor, masks: Tensor, size: tuple[int, int]) -> Batch:
+def cut_out(images: Tensor, masks: Tensor, size: tuple[int, int], anywhere: float = ANYWHERE) -> Batch:
     """Cut a part of `size` (height, width) out of each slice (N, C, H, W) and its mask, its pixels left as they are.
 
-    It lies along the spine: along each axis it holds all foreground where it is long enough for that, else nothing
-    beyond the foreground's ends; where between, is drawn. Of a slice without foreground any part may come.
+    A share of them, `anywhere`, may lie at any place. The others lie along the spine: along each axis such a part holds
+    all foreground where it is long enough for that, else nothing beyond the foreground's ends; where between, is drawn.
+    These alone would never show what lies beyond the ends, the sacrum below a labelled spine above all, and a network
+    that has not learnt it as background calls it vertebra. Of a slice without foreground any part may come.
     """
     if masks.shape[1:] == size:
         return images, masks
-    starts = [_starts((masks > 0).any(dim=3 - axis), side) for axis, side in zip((1, 2), size, strict=True)]
+    free = torch.rand(len(masks), device=masks.device) < anywhere
+    starts = [
+        _starts((masks > 0).any(dim=3 - axis) & ~free[:, None], side) for axis, side in zip((1, 2), size, strict=True)
+    ]
     parts = [
         (slice(top, top + size[0]), slice(left, left + size[1]))
         for top, left in zip(*(start.tolist() for start in starts), strict=True)

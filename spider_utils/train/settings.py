@@ -45,7 +45,7 @@ class TrainSettings:
     train_width: int = 512  # pixels; paper
     small_epochs: int = 0  # the first epochs, in which the network sees slices at a smaller size ...; paper: none
     shrink: int = 2  # ... whose height and width are those above divided by this; ours
-    crop_height: int = 0  # in the other epochs it sees a part along the spine, of so many pixels; 0: all; paper: all
+    crop_height: int = 0  # in the other epochs it sees a part of each slice, of so many pixels; 0: all; paper: all
     crop_width: int = 0  # pixels; 0: all; paper: all
     batch_size: int = 8  # slices a step; paper
     activation: str = "published"  # what the network's source has; paper. Or one of models.ACTIVATIONS everywhere

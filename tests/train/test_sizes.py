@@ -139,7 +139,7 @@ def random_slices(count, height, width, low, high):
 def test_a_part_that_is_long_enough_holds_all_foreground_at_any_place_in_it():
     images, masks = random_slices(400, 40, 30, 2, 12)
     torch.manual_seed(0)
-    cut, kept = cut_out(images, masks, (16, 12))
+    cut, kept = cut_out(images, masks, (16, 12), anywhere=0)
     assert cut.shape == (400, 1, 16, 12) and kept.shape == (400, 16, 12)
     assert (kept.flatten(1).sum(1) == masks.flatten(1).sum(1)).all()
     rows, columns = cut[:, 0, 0, 0].long() // 30, cut[:, 0, 0, 0].long() % 30
@@ -154,7 +154,7 @@ def test_a_part_that_is_too_short_lies_within_the_foregrounds_ends():
     images, masks = random_slices(400, 40, 30, 20, 26)
     masks[:, 5], masks[:, :, 4] = 0, 0
     torch.manual_seed(0)
-    cut, _ = cut_out(images, masks, (16, 12))
+    cut, _ = cut_out(images, masks, (16, 12), anywhere=0)
     places = {"rows": (cut[:, 0, 0, 0].long() // 30, (masks > 0).any(2), 16)}
     places["columns"] = (cut[:, 0, 0, 0].long() % 30, (masks > 0).any(1), 12)
     for start, found, side in places.values():
@@ -176,12 +176,26 @@ def test_without_foreground_any_part_comes_and_a_whole_slice_is_no_part():
     assert whole is images and same is masks and torch.equal(torch.random.get_rng_state(), before)
 
 
+def test_a_share_of_the_parts_lies_anywhere_so_that_what_is_beyond_the_foreground_is_seen():
+    images, masks = random_slices(3000, 40, 30, 2, 4)
+    masks[:, 20:] = 0  # nothing below, as under a labelled spine
+    masks[:, 0, 0] = 1
+    torch.manual_seed(0)
+    _, kept = cut_out(images, masks, (16, 12), anywhere=1)
+    cut, default = cut_out(images, masks, (16, 12))
+    rows, columns = cut[:, 0, 0, 0].long() // 30, cut[:, 0, 0, 0].long() % 30
+    assert set(rows.tolist()) == set(range(25)) and set(columns.tolist()) == set(range(19))
+    free = (rows > 19).float().mean()  # where none lies that is laid on the foreground; of the free ones 5 in 25 do
+    assert (free / (5 / 25)).item() == pytest.approx(2 / 3, abs=0.07)
+    assert (kept > 0).any() and (kept.flatten(1).sum(1) == 0).any() and default.shape == kept.shape
+
+
 def test_parts_of_real_slices_that_are_320_columns_wide_hold_every_spine(shared_data):
     from spider_utils.data.sources import find_series, read_stack
 
     for series in find_series("released", shared_data / "released_t2_space")[:3]:
         masks = torch.from_numpy(read_stack(series).classes()).long()
-        _, kept = cut_out(masks[:, None].float(), masks, (masks.shape[1], 320))
+        _, kept = cut_out(masks[:, None].float(), masks, (masks.shape[1], 320), anywhere=0)
         assert kept.shape[2] == 320 < masks.shape[2] and (kept > 0).sum() == (masks > 0).sum()
 
 
