@@ -27,8 +27,10 @@ PREDICT = """
 import sys, tempfile
 from spider_utils.__main__ import main
 with tempfile.TemporaryDirectory() as folder:
-    sys.exit(main(["predict", "--device", "cpu", "--input", sys.argv[1], "--output", folder]))
+    sys.exit(main(["predict", "--device", "cpu", "--input", sys.argv[1], "--output", folder, *sys.argv[2:]]))
 """
+GIVEN_BACK = "import spider_utils.predict.network as network; network.keep_memory = lambda: False" + PREDICT
+FULL_SIZE = ["--weights", "spine_t2space_full_size"]
 
 
 def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -53,13 +55,20 @@ def plain_mask(model: nn.Module, shown: dict[int, np.ndarray], number: int, size
         return F.interpolate(logits, size=size, mode="bilinear")[0].argmax(0).byte().numpy()
 
 
-def png_slices(bench: Bench) -> Pair:
-    """Segment a folder of PNG slices by `predict` and in a plain loop; masks are alike but for rounding at borders."""
-    store, slices, plain_masks = sample_store(bench), bench.folder / "slices", bench.folder / "plain"
-    slices.mkdir(), plain_masks.mkdir()
+def folder_of_slices(bench: Bench) -> Path:
+    """Write real slices of the sample as PNG files; return their folder."""
+    store, slices = sample_store(bench), bench.folder / "slices"
+    slices.mkdir()
     several = store.table[store.table.groupby("series")["series"].transform("size") > 4]
     for row, told in several.head(bench.sized(SLICES, 3)).iterrows():
         Image.fromarray(store.images[row]).save(slices / f"{told['series']}_{told['slice_index']}.png")
+    return slices
+
+
+def png_slices(bench: Bench) -> Pair:
+    """Segment a folder of PNG slices by `predict` and in a plain loop; masks are alike but for rounding at borders."""
+    slices, plain_masks = folder_of_slices(bench), bench.folder / "plain"
+    plain_masks.mkdir()
 
     def plain() -> Path:
         (model, prepare), shown, shapes = plain_network(), {}, {}
@@ -85,6 +94,13 @@ def alike(ours: Path, theirs: Path) -> bool:
     names = [sorted(path.name for path in folder.glob("*.png")) for folder in (ours, theirs)]
     read = ([np.asarray(Image.open(folder / name)) for folder in (ours, theirs)] for name in names[0])
     return bool(names[0]) and names[0] == names[1] and all((one == other).mean() > 0.99 for one, other in read)
+
+
+def kept_memory(bench: Bench) -> Pair:
+    """Segment PNG slices by the network of full size, with memory kept for the next layer and with it given back."""
+    slices = str(folder_of_slices(bench))
+    ours, theirs = ([sys.executable, "-c", code, slices, *FULL_SIZE] for code in (PREDICT, GIVEN_BACK))
+    return Pair(ours, theirs)
 
 
 def space_volume(bench: Bench) -> Path:
@@ -152,6 +168,9 @@ MORE = (
 APART = "most of the time is the network's, which has all cores in both; only the reading is done beside it"
 ROWS = {
     "predict_png": Row("predict: 24 PNG slices", "a plain loop slice by slice", 2, png_slices, limit=BOUND),
+    "predict_memory": Row(
+        "predict: 24 PNG slices, full size, command", "the same, its memory given back", None, kept_memory
+    ),
     "predict_volume_loop": Row(SPACE, "a plain loop slice by slice", 2, volume_in_a_loop, limit=MORE),
     "predict_volume_nnunet": Row(
         f"{SPACE}, command", "nnU-Net's predictor, same network", 2, volume_by_nnunet, limit=MORE

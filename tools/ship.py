@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from safetensors.torch import load_file, save_file
 
-from spider_utils.common.files import atomic_path, write_json
+from spider_utils.common.files import atomic_path, read_json, write_json
 from spider_utils.common.parameters import sort_parameters
 from spider_utils.common.provenance import provenance
 from spider_utils.data.intensity import find_landmarks
@@ -30,7 +30,7 @@ from spider_utils.predict.network import WEIGHTS, VolumeSettings, ready_network
 from spider_utils.predict.segment import predict_rows
 from spider_utils.runs.stages import train_rows
 from spider_utils.studies.options import OPTIONS, PLAIN
-from spider_utils.train.checkpoints import NETWORK_FILE, load_network
+from spider_utils.train.checkpoints import NETWORK_FILE, load_network, refuse_other_training
 from spider_utils.train.settings import TrainSettings
 from tools.card import write_card
 
@@ -86,11 +86,13 @@ def train_on_all(study: Path, arm: str, seed: int | None = None) -> Path:
     about = {"data": store.info, "trained_on": {"patients": patients, "slices": len(rows), "sequences": sequences}}
     about |= {"teachers": [place.name for place in places]} if places else {}
     folder.mkdir(parents=True, exist_ok=True)
+    note = folder / "provenance.json"  # written last: with it the training is finished, wherever that was
+    if note.is_file():
+        refuse_other_training(read_json(note)["settings"], json.loads(json.dumps(asdict(settings))), note)
+        return folder
     train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about, teachers=teachers)
-    note = folder / "provenance.json"
-    if not note.is_file():
-        device = str(select_device(settings.device))
-        write_json(note, provenance(asdict(settings), store.info["fingerprint"], device))
+    device = str(select_device(settings.device))
+    write_json(note, provenance(asdict(settings), store.info["fingerprint"], device))
     return folder
 
 
@@ -141,7 +143,9 @@ def scores(study: Path, arm: str, option: str) -> dict:
     kept = ["class", "aggregation", "metric", "unit", "value", "ci_low", "ci_high", "n"]
     table = pd.concat([dice[kept], boundaries[kept]])
     table = table[table["aggregation"].isin(["pooled", "patients"]) & (table["class"] != "background")]
-    return {"patients": int(dice["patients"].iloc[0]), "table": json.loads(table.to_json(orient="records"))}
+    seeds = int(dice["seeds"].iloc[0]) if "seeds" in dice else 1
+    counts = {"patients": int(dice["patients"].iloc[0]), "seeds": seeds}
+    return counts | {"table": json.loads(table.to_json(orient="records"))}
 
 
 if __name__ == "__main__":

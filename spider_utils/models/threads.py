@@ -1,9 +1,11 @@
-"""With how many threads torch computes on a CPU: as many as other processes leave cores free.
+"""How torch computes on a CPU: with as many threads as other processes leave cores free, and with memory that it keeps.
 
 Torch's threads wait for each other at every layer, so that one of them without a core holds up all: beside two busy
 processes, two threads on two cores are many times slower than one.
 """
 
+import ctypes
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,8 @@ import torch
 LOOK = 0.1  # seconds that a look at the machine takes
 AGAIN = 60.0  # seconds after which it is looked at again
 FREE = 0.6  # of a core, and it counts as free
+TRIM, MAPPED = -1, -3  # of mallopt(3): how much may lie unused at the heap's end; from what size on memory is mapped
+KEPT = {TRIM: 2**31 - 1, MAPPED: 2**30}  # bytes
 
 
 class Threads:
@@ -71,6 +75,16 @@ def free_cores() -> int:
 def spare_seconds(times: Any) -> float:
     """Return the seconds of all cores, since the system's start, in which they had nothing urgent to do."""
     return times.idle + getattr(times, "nice", 0) + getattr(times, "iowait", 0)  # not on every system
+
+
+def keep_memory() -> bool:
+    """Let this process keep what memory it frees, where the C library is glibc; return whether it does.
+
+    Else every layer of a large slice gets fresh pages from the system and gives them back, and clearing them takes a
+    good part of the time (results/benchmarks, predict_memory). The process holds its peak until it ends.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    return mallopt is not None and all(mallopt(name, value) == 1 for name, value in KEPT.items())
 
 
 threads = Threads()

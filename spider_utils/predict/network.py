@@ -12,10 +12,12 @@ from spider_utils.data.intensity import check_landmarks
 from spider_utils.masks.cleanup import CleanupSettings
 from spider_utils.models.inference import for_inference
 from spider_utils.models.saved import select_device
+from spider_utils.models.threads import keep_memory
 from spider_utils.predict.views import VIEWS
 from spider_utils.train.checkpoints import load_network
 
 DEFAULT_MODEL = SPECIALIST = "spine_t2space"  # has learnt from T2 SPACE alone
+FINEST = "spine_t2space_full_size"  # has learnt from T2 SPACE at 512 x 640; better there, and slower
 ALL_SEQUENCES = "spine_all_sequences"  # has learnt from T1, T2 and T2 SPACE
 WEIGHTS = Path(__file__).resolve().parents[1] / "weights"  # the shipped networks
 BATCH = 8  # slices at a time, of a store always, so that a slice has one mask
@@ -88,6 +90,7 @@ def ready_network(weights: Path | str | None = None, device: str = "auto") -> Re
     shipped = WEIGHTS / f"{weights or DEFAULT_MODEL}.safetensors"
     weights = shipped if weights is None or shipped.is_file() else Path(weights)
     chosen = select_device(device)
+    keep_memory()
     model, description = load_network(weights, chosen)
     training = description["training"]
     size, neighbours = (training["train_height"], training["train_width"]), training.get("neighbours", 0)

@@ -31,7 +31,7 @@ from spider_utils.models.batches import (
 )
 from spider_utils.models.ensemble import Ensemble
 from spider_utils.models.saved import laid_out, refuse_non_finite
-from spider_utils.models.threads import threads
+from spider_utils.models.threads import keep_memory, threads
 from spider_utils.train.augment import augment, cut_out
 from spider_utils.train.checkpoints import (
     STATE,
@@ -64,6 +64,7 @@ class Trainer:
         self.settings, self.folder, self.about, self.log_file = settings, folder, about, log_file
         self.processes = Processes(settings.device)
         self.device = self.processes.device
+        keep_memory()
         torch.manual_seed(settings.seed)
         torch.backends.cudnn.deterministic = True
         self.model = laid_out(self.processes.prepare(settings.network()), self.device)

@@ -1,5 +1,6 @@
 """Threads: as many as cores are free, never more than torch or the user allows, and one beside work of its kind."""
 
+import platform
 import subprocess
 import sys
 from types import SimpleNamespace
@@ -85,3 +86,23 @@ def test_omp_num_threads_is_the_most():
         check=True,
     )
     assert done.stdout.split() == ["1", "1"]
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs the GNU C library")
+def test_memory_that_is_kept_is_not_fetched_from_the_system_again():
+    code = """
+import resource, sys, torch
+from spider_utils.models.threads import keep_memory
+assert sys.argv[1] == "give" or keep_memory()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for number in range(40):
+    if number == 20:
+        before = faults()
+    torch.ones(16 * 2**20)  # 64 MiB, freed at once
+print(faults() - before)
+"""
+    found = [
+        int(subprocess.run([sys.executable, "-c", code, how], capture_output=True, text=True, check=True).stdout)
+        for how in ("give", "keep")
+    ]
+    assert found[0] >= 20 * 32 and found[1] < found[0] / 10  # pages, 2 MiB each where the system has large ones

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from spider_utils.data.labels import classes_from_grey
 from spider_utils.evaluate.metrics import dice
 from spider_utils.models.saved import select_device
-from spider_utils.predict.network import ALL_SEQUENCES, DEFAULT_MODEL, SPECIALIST, WEIGHTS
+from spider_utils.predict.network import ALL_SEQUENCES, DEFAULT_MODEL, FINEST, SPECIALIST, WEIGHTS
 from spider_utils.predict.slices import predict_folder
 from spider_utils.train.checkpoints import load_network
 from tools.card import write_card
@@ -26,7 +26,7 @@ def described(name):
 
 
 def test_the_best_network_and_the_papers_are_shipped():
-    assert {DEFAULT_MODEL, SPECIALIST, ALL_SEQUENCES, "paper_baseline"} == set(SHIPPED)
+    assert {DEFAULT_MODEL, SPECIALIST, ALL_SEQUENCES, FINEST, "paper_baseline"} == set(SHIPPED)
     paper = described("paper_baseline")["training"]
     assert paper["model"] == "paper_text" and paper["loss"] == "combined"
 

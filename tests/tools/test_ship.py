@@ -7,8 +7,9 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
+from spider_utils.common.errors import SpiderError
 from spider_utils.studies.study_file import load_study
-from spider_utils.train.checkpoints import NETWORK_FILE
+from spider_utils.train.checkpoints import NETWORK_FILE, STATE
 from tests.helpers.small_study import STUDY, make_small_store
 from tools.ship import train_on_all
 
@@ -48,3 +49,15 @@ def test_a_taught_network_learns_from_its_teachers_of_all_seeds(study):
 
 def test_the_seed_decides_the_network(study):
     assert not weights(train_on_all(study, "unseen", 1)).equal(weights(train_on_all(study, "unseen", 0)))
+
+
+def test_what_is_finished_is_not_trained_again_and_another_training_is_refused(study):
+    folder = train_on_all(study, "unseen")
+    (folder / STATE).unlink()  # as where the network alone was brought from another machine
+    before = (folder / NETWORK_FILE).stat().st_mtime_ns
+    assert train_on_all(study, "unseen") == folder and (folder / NETWORK_FILE).stat().st_mtime_ns == before
+    made = json.loads((study / "study.json").read_text(encoding="utf-8"))
+    made["study"]["base"]["learning_rate"] = 0.5
+    (study / "study.json").write_text(json.dumps(made))
+    with pytest.raises(SpiderError, match="trained with learning_rate = .*, now asked for 0.5"):
+        train_on_all(study, "unseen")
