@@ -14,21 +14,21 @@ import pandas as pd
 from spider_utils.common.files import read_json, write_text
 from spider_utils.data.labels import FOREGROUND
 from tools.claim import RESULTS, command_of
-from tools.headline import COPIED, INDEX, PAPER, TABLE, write_headline
+from tools.headline import COPIED, INDEX, PAPER, TABLE, seeds_told, write_headline
 from tools.markdown import interval, markdown_table, with_block
 from tools.notebooks import README
 from tools.studies import QUESTIONS, is_study, read_settings
 
 SHOWN = {  # lines of the README's table: how they are told, and their names in results/headline.csv
     "ours, **unseen patients**": "our network, the paper's size",
-    "ours as shipped, **unseen patients**": "our network of T2 SPACE",
-    "nnU-Net v2 2D, **unseen patients**": "nnU-Net v2, 2D",
+    "ours as by default, **unseen patients**": "our network of T2 SPACE",
+    "nnU-Net v2 2D, **unseen patients**": "nnU-Net v2, 2D, the paper's size",
     "the authors' network, **unseen patients**": "the authors' network",
     "the same, random split (LEAKY)": "the authors' network, random split",
-    "a neighbour's mask copied, random split (LEAKY)": COPIED,
+    "a neighbour's mask, random split (LEAKY)": COPIED,
     "the paper (validation data)": PAPER,
 }
-TOLD = ("full_size", "errors", "peers", "paper_claim")  # the studies of these lines
+TOLD = ("full_size", "errors", "peers_full_size", "paper_claim")  # the studies of these lines
 REPRODUCTION = "What does the paper's network score on unseen patients, notebook by notebook?"
 
 
@@ -91,6 +91,9 @@ def result_facts() -> str:
     studies = [read_json(folder / "study.json") for folder in folders]
     trainings = pd.concat([pd.read_csv(folder / "trainings.csv").assign(study=folder.name) for folder in folders])
     machines = trainings.groupby("study", sort=False)["machine"].agg(one_of).reset_index()
+    seeds = trainings.groupby("study", sort=False)["seed"].agg(seeds_told)
+    most = seeds.mode()[0]
+    others = "".join(f" ({study}: {told})" for study, told in seeds[seeds != most].items())
     devices = "; ".join(
         f"{', '.join(part['study'])} on {machine}" for machine, part in machines.groupby("machine", sort=False)
     )
@@ -101,8 +104,8 @@ def result_facts() -> str:
     return (
         f"{one_of(one['slices'] for one in data)} T2 SPACE slices of {one_of(one['series'] for one in data)} patients, "
         f"released by the paper's authors (fingerprint `{one_of(one['fingerprint'] for one in data)[:12]}`); each held "
-        f"out once, pixels pooled, at {width} × {height}; 95 % intervals over patients. Networks: {folds} "
-        f"folds, seed {one_of(trainings['seed'])}; {devices}. Each page has its command:\n\n"
+        f"out once, pixels pooled, at {width} × {height}; 95 % intervals over patients and seeds. Networks: "
+        f"{folds} folds, {most}{others}; {devices}. For example:\n\n"
         f"```bash\n{command_of(RESULTS / TOLD[-1])}\n```"
     )
 
@@ -120,7 +123,7 @@ def index_block() -> str:
         question, source = REPRODUCTION, "released"
         if is_study(folder):
             settings = read_settings(folder)
-            question, source = QUESTIONS[settings["study"]], settings["source"]
+            question, source = QUESTIONS[folder.name], settings["source"]
         shown = "PHANTOM" if source == "phantom" else f"real MRI (`{source}`)"
         rows.append([f"[{folder.name}]({folder.name}/README.md)", question, shown])
     return markdown_table(["folder", "question", "data"], rows)

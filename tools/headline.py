@@ -8,6 +8,7 @@ notebooks 05 and 09 read the table.
 
 import argparse
 import sys
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -28,6 +29,7 @@ STUDIES = {  # name: study, its arm
     "our network of T2 SPACE": ("errors", "best"),
     "the same, trained half as long": ("shipped", "best"),
     "the paper's network and loss": ("errors", "paper_text"),
+    "nnU-Net v2, 2D, the paper's size": ("peers_full_size", "nnunet"),
     "nnU-Net v2, 2D": ("peers", "nnunet"),
     "the authors' network": ("paper_claim", "unseen_patients"),
     "the authors' network, random split": ("paper_claim", "random_slices"),
@@ -42,7 +44,7 @@ NETWORKS = {"paper_text": "paper's U-Net", "author_code": "authors' U-Net", "att
 LOSSES = {"combined": "0.6 Focal + 0.4 Dice", "cross_entropy_dice": "cross-entropy + Dice"}
 LEAKY = "random slices (LEAKY)"
 COUNTED = {"patients": "series", "slices": "slices"}  # a patient has one T2 SPACE series
-MADE = {"width": "width {}", "epochs": "{} epochs", "seed": "seed {}"}  # in the card
+MADE = {"width": "width {}", "epochs": "{} epochs"}  # in the card
 HEADS = ["Dice of", "mean of the three", "network", "made with", "split", "slices of patients", "command, device"]
 
 
@@ -62,9 +64,9 @@ def write_headline() -> None:
 def headline() -> pd.DataFrame:
     """Return a row for every headline Dice: honest ones first, leaky ones second, the paper's last.
 
-    Columns: name, vertebrae, canal, discs, mean (of the three), ci_low and ci_high (95 %, over patients), network,
-    width, patients, slices, size (of the network's input), epochs, seed, split, folder (below results/), command. A
-    peer's network has no width: it is as the peer plans it.
+    Columns: name, vertebrae, canal, discs, mean (of the three), ci_low and ci_high (95 %, over patients and seeds),
+    network, width, patients, slices, size (of the network's input), epochs, seed, split, folder (below results/),
+    command. A peer's network has no width: it is as the peer plans it.
     """
     rows = [study_row(name, *place) for name, place in STUDIES.items()]
     rows = [*rows[:-1], run_row(), *sequence_rows(), rows[-1], copied_row(), paper_row()]
@@ -88,7 +90,7 @@ def run_row() -> dict:
     about, epochs = read_json(folder / "best.json"), len(pd.read_csv(folder / "train_log.csv"))
     counts = {"patients": len(about["split"]["test"]), "slices": int(metrics["n"].max())}
     settings = asdict(TrainSettings()) | about["training"] | {"epochs": epochs}
-    split = {"seed": settings["seed"], "split": "by patient, one fold of five"}
+    split = {"seed": str(settings["seed"]), "split": "by patient, one fold of five"}
     return {"name": RUN, **_scores(metrics), **_network(settings), **counts, **split, **_source(folder)}
 
 
@@ -125,14 +127,19 @@ def paper_row() -> dict:
     return {"name": PAPER, **dice.to_dict(), "mean": round(float(dice.mean()), 4), **told}
 
 
+def seeds_told(seeds: Iterable) -> str:
+    """Return "seed 0", or "seeds 0, 1, 2"."""
+    each = sorted({str(seed) for seed in seeds})
+    return f"seed{'s' * (len(each) > 1)} {', '.join(each)}"
+
+
 def _arm_settings(folder: Path, arm: str) -> tuple[dict, dict]:
     """Return an arm's settings of training, and seed and split."""
     study = read_json(folder / "study.json")["study"]
     values = next(one["values"] for one in study["arms"] if one["name"] == arm)
     settings = asdict(TrainSettings()) | study["base"] | values
     kind = LEAKY if settings["split"] == "random_slice" else "by patient"
-    (seed,) = study["seeds"]
-    return settings, {"seed": seed, "split": f"{kind}, {study['folds']} folds"}
+    return settings, {"seed": ", ".join(map(str, study["seeds"])), "split": f"{kind}, {study['folds']} folds"}
 
 
 def _scores(table: pd.DataFrame) -> dict:
@@ -167,6 +174,7 @@ def card(table: pd.DataFrame) -> str:
     for row in table.convert_dtypes().to_dict("records"):
         mean = interval(row, "mean") if pd.notna(row["ci_low"]) else f"{row['mean']:.4f}"
         made = [row["size"], *(text.format(row[name]) for name, text in MADE.items() if pd.notna(row[name]))]
+        made += [seeds_told(str(row["seed"]).split(", "))] if pd.notna(row["seed"]) else []
         tested = f"{row['slices']} of {row['patients']}" if pd.notna(row["slices"]) else ""
         place = f"[{row['folder']}]({row['folder']}/README.md)" if pd.notna(row["folder"]) else ""
         made_with = ", ".join(part for part in made if pd.notna(part))

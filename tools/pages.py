@@ -23,7 +23,7 @@ LAST = "epoch == epoch.max() and aggregation == 'pooled' and `class` == 'foregro
 def describe_study(folder: Path) -> str:
     """Return the Markdown that states what a published study found, and all that is needed to find it again."""
     made = json.loads((folder / "provenance.json").read_text(encoding="utf-8"))
-    parts = PAGES[made["settings"]["study"]](folder)
+    parts = PAGES[folder.name](folder)
     if (folder / "trainings.csv").is_file():
         parts.append(training_facts(folder))
     fingerprint = made["data_fingerprint"]
@@ -169,8 +169,9 @@ def errors_page(folder: Path) -> list[str]:
 
 
 def structures_table(folder: Path) -> str:
-    """Return the pooled Dice of each structure after the last epoch, an arm a line, and its worst patient's."""
-    pooled = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
+    """Return the pooled Dice of each structure after its arm's last epoch, an arm a line, and its worst patient's."""
+    pooled = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled'")
+    pooled = pooled[pooled["epoch"] == pooled.groupby("arm")["epoch"].transform("max")]
     worst = pd.read_csv(folder / "patients.csv").groupby("arm")["dice"].min()
     lines = [
         [title, *class_cells(part), f"{worst[arm]:.3f}"]
@@ -274,9 +275,12 @@ def copying_page(folder: Path) -> list[str]:
 PAGES: dict[str, Callable[[Path], list[str]]] = {
     "leakage": leakage_page,
     "paper_claim": leakage_page,
-    "full_size": lambda folder: [structures_table(folder), *ablation_page(folder)],
-    "peers": lambda folder: [structures_table(folder), *peers_page(folder)],
-    "ensemble": lambda folder: [structures_table(folder), *shipped_page(folder)],
+    "full_size": lambda folder: [structures_table(folder), *shipped_page(folder)],
+    **dict.fromkeys(
+        ("peers", "peers_longer", "peers_full_size"),
+        lambda folder: [structures_table(folder), *peers_page(folder)],
+    ),
+    "size": lambda folder: [structures_table(folder), *ablation_page(folder)],
     "distillation": ablation_page,
     "choices": choices_page,
     "ablation": ablation_page,

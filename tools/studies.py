@@ -18,9 +18,11 @@ LARGEST_SVG = 1_000_000  # bytes; a larger one is left out
 PER_SLICE = ("overlap.csv", "labels.csv")  # too long for a repository; the summaries are what is read
 QUESTIONS = {
     "paper_claim": "At the paper's size and length, what does a Dice gain when slices are dealt at random?",
-    "full_size": "How far does the combination lie above the paper's network at the paper's size?",
-    "peers": "How does nnU-Net do on the very same slices and unseen patients?",
-    "ensemble": "How far do seeds differ, and what do the networks of three seeds add when they are averaged?",
+    "full_size": "How far does the combination lie above the paper's network at the paper's size, over three seeds?",
+    "peers": "How does nnU-Net do on the very same slices and unseen patients, at half size, with three seeds?",
+    "peers_longer": "The same where ours trains as long as nnU-Net's processor time allows: what does it gain?",
+    "peers_full_size": "How does nnU-Net do at the paper's size, with the batches that it plans itself?",
+    "size": "What do slices of full size add at half the width, and can a training finish on parts of them?",
     "distillation": "What does a network gain that is taught by an ensemble of two seeds?",
     "leakage": "The same on smaller slices, and with augmentation that hinders learning by heart",
     "choices": "What is each of the paper's choices worth on unseen patients?",
@@ -49,11 +51,11 @@ MIXED = {  # joined sources: the second folder of pairs holds the labels carried
 PHANTOM = "**PHANTOM**: synthetic spines; these numbers say nothing about patients."
 CAPTIONS = {
     "leakage": "What a leaky split is worth: the same network, steps and slices, and masks that are only copied.",
-    "lengths": "Dice over the training, and how far each arm lies above or below the paper's network at each length.",
+    "lengths": "Dice over the training, and how far each arm lies above or below the reference at each length.",
     "arms": "How far each choice lies above or below the paper's text on unseen patients, paired by patient.",
     "ablation": "What each network, input, loss and augmentation adds, paired by patient, and what it costs.",
     "ablation_by_class": "What each of them adds to the pooled Dice of each class.",
-    "pairs": "Every patient with the paper's network and with the combination.",
+    "pairs": "Every patient with both networks, the reference and the other.",
     "roundtrip": "What the detour over slices costs a volume when the network is perfect (PHANTOM).",
     "counting": "T1 and T2 slices without masks: overlays, and counted structures against the record.",
     "sequences": "Dice on T1, T2 and T2 SPACE, with and without the canal, of patients that the network has not met.",
@@ -122,7 +124,7 @@ def publish_study(run: Path) -> None:
 def study_page(folder: Path) -> str:
     """Return the page of a published study: its question, what was found, and its figures."""
     settings = read_settings(folder)
-    parts = [f"# {folder.name}", QUESTIONS[settings["study"]]]
+    parts = [f"# {folder.name}", QUESTIONS[folder.name]]
     parts += [PHANTOM] if settings["source"] == "phantom" else []
     figures = [f"![{text}](../../figures/{folder.name}_{name}.png)" for name, text in published_figures(folder).items()]
     return "\n\n".join([*parts, describe_study(folder), *figures]) + "\n"

@@ -1,5 +1,6 @@
 """Figures of the ablation: what each change adds to the reference arm and what it costs, paired by patient."""
 
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ PANELS = {"dice": "Foreground Dice", "hd95": "HD95", "asd": "ASD"}
 DIGITS = {"dice": 3, "hd95": 1, "asd": 2}
 BETTER_COLOUR, WORSE_COLOUR, COST_COLOUR = LINE_COLOURS[0], LINE_COLOURS[1], "#999999"
 FAR = 8.0  # times the median of the rows' reach; a row that reaches farther is told at the edge, not drawn
+LINE = 42  # characters of an arm's name in a line
 HEAD = "head"  # stands in `arm_rows` for a group's heading
 
 
@@ -155,7 +157,7 @@ def difference_panel(axes: Axes, rows: list[tuple[str, str]], table: pd.DataFram
     axes.axvline(0, color="#000000", linewidth=1, zorder=0)
     better = "right" if sign > 0 else "left"
     axes.set(title=PANELS[metric] + (f", {unit}" if unit != "ratio" else ""), xlabel=f"difference (better: {better})")
-    axes.locator_params(axis="x", nbins=5)
+    axes.locator_params(axis="x", nbins=4)
 
 
 def tell_right(axes: Axes, y: int, text: str, **look: Any) -> None:
@@ -196,7 +198,7 @@ def costs(axes: Axes, rows: list[tuple[str, str]], ratio: pd.Series) -> None:
 
 def name_rows(axes: Axes, rows: list[tuple[str, str]]) -> None:
     """Name the rows at the left: headings in bold, arms below them."""
-    axes.set_yticks(range(len(rows)), [title.capitalize() if arm == HEAD else title for arm, title in rows])
+    axes.set_yticks(range(len(rows)), [title.capitalize() if arm == HEAD else fill(title, LINE) for arm, title in rows])
     for label, (arm, _) in zip(axes.get_yticklabels(), rows, strict=True):
         label.set_fontweight("bold" if arm == HEAD else "normal")
     axes.set_ylim(len(rows) - 0.4, -0.6)

@@ -85,7 +85,7 @@ def test_the_card_tells_every_headline_dice_with_what_it_was_made_with():
     assert own[["name", "network", "patients", "slices", "split", "command"]].notna().all().all()
     trained = own[own["network"] != "none"]
     assert trained[["size", "epochs", "seed"]].notna().all().all()
-    assert trained.loc[trained["width"].isna(), "name"].tolist() == ["nnU-Net v2, 2D"]  # has its own
+    assert trained.loc[trained["width"].isna(), "name"].tolist() == ["nnU-Net v2, 2D, the paper's size", "nnU-Net v2, 2D"]
     for row in own.itertuples():
         page = (RESULTS / row.folder / "README.md").read_text(encoding="utf-8")
         page += (RESULTS / row.folder / "copying.csv").read_text() if row.network == "none" else ""
@@ -110,8 +110,8 @@ def test_command_seed_split_data_and_device_stand_beside_the_result():
         made["data"]["fingerprint"][:12],
         "622 T2 SPACE slices of 30 patients",
         "3 folds",
-        "seed 0",
-        "full_size, peers, paper_claim on NVIDIA H200",
+        "seed 0 (full_size: seeds 0, 1, 2)",
+        "full_size, peers_full_size, paper_claim on NVIDIA H200",
         "errors on x86_64",
     ):
         assert word in TEXT

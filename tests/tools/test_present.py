@@ -242,8 +242,10 @@ def test_no_number_is_typed_in_slides_or_answers(numbers):
     ("name", "page"),
     [
         ("unseen_interval", "paper_claim"), ("leaky_interval", "paper_claim"), ("leak_gain_interval", "paper_claim"),
-        ("full_interval", "full_size"), ("full_gain_interval", "full_size"), ("seeds_gain_interval", "ensemble"),
-        ("averaged_interval", "ensemble"), ("nnunet_interval", "peers"), ("over_nnunet_interval", "peers"),
+        ("full_interval", "full_size"), ("full_gain_interval", "full_size"), ("averaged_full_interval", "full_size"),
+        ("averaged_interval", "full_size"), ("nnunet_interval", "peers"), ("over_nnunet_interval", "peers"),
+        ("nnunet_full_interval", "peers_full_size"), ("full_over_nnunet_interval", "peers_full_size"),
+        ("longer_over_nnunet_interval", "peers_longer"), ("size_gain_interval", "size"),
         ("run_foreground_interval", "released_cpu"), ("run_discs_interval", "released_cpu"),
         ("ours_gain_interval", "errors"), ("ours_interval", "errors"), ("paper_net_interval", "errors"),
         ("ce_dice_interval", "ablation"), ("neighbours_interval", "ablation"), ("relu_interval", "choices"),
