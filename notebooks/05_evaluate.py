@@ -268,8 +268,8 @@ present.tell(
     "{small_epochs}, and {leak_gain_strong} with strong augmentation, which hinders "
     "memorising.\n\n**On a new patient's** T2 SPACE expect about {unseen_about} from it on "
     "average, and {full_interval} from a combination of better parts at that size "
-    "(`results/full_size`, {full_epochs} epochs, three seeds). At half width and half size the paper's text "
-    "reached {paper_net_interval}, the combination {ours_interval}."
+    "(`results/full_size`, {full_epochs} epochs, three seeds). At half width and size the "
+    "paper's text reached {paper_net_interval}, the combination {ours_interval}."
 )
 
 # %% [markdown]

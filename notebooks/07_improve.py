@@ -311,9 +311,10 @@ present.tell("""Without T1 and T2 slices, Dice changes by {only_space_t1_interva
 ({t1_patients} patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}:
 no difference shown. Trained longer and larger, one network for all three scores
 {one_t1_interval} on T1, {one_t2_all_interval} on T2 and {one_space_interval} on T2 SPACE, all
-on patients that it has not met.
+on patients that it has not met.""")
 
-**Larger, on a GPU.** At the paper's size, over three seeds, the combination lies
+# %%
+present.tell("""**Larger, on a GPU.** At the paper's size, over three seeds, the combination lies
 {full_gain_interval} above the paper's network, better for {full_better} of {ours_patients}
 patients, after {full_epochs} epochs: {full_interval}. The mean of its three seeds' networks
 adds {averaged_interval}. At half that width, slices of full instead of half size alone add

@@ -8,7 +8,7 @@ import pandas as pd
 
 from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import differs
-from tools.markdown import interval, markdown_table
+from tools.markdown import SHOWN, class_cells, interval, markdown_table
 
 MINUTES = "What the steps of both take on a CPU stands in [benchmarks](../benchmarks.md)."
 
@@ -57,6 +57,18 @@ def flat(order: pd.DataFrame, remaining: pd.DataFrame) -> str:
     first = min(epoch for epoch in (*earlier, before, last) if others.empty or epoch > others.max())
     told = f"From epoch {before} to {last} these still gain: {', '.join(still)}. " if still else ""
     return f"{told}{'Of the others' if still else 'Of all arms'} no gain is shown from epoch {first} on."
+
+
+def structures_table(folder: Path) -> str:
+    """Return the pooled Dice of each structure after its arm's last epoch, an arm a line, and its worst patient's."""
+    pooled = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled'")
+    pooled = pooled[pooled["epoch"] == pooled.groupby("arm")["epoch"].transform("max")]
+    worst = pd.read_csv(folder / "patients.csv").groupby("arm")["dice"].min()
+    lines = [
+        [title, *class_cells(part), f"{worst[arm]:.3f}"]
+        for (arm, title), part in pooled.groupby(["arm", "title"], sort=False)
+    ]
+    return markdown_table(["network", *SHOWN, "worst patient"], lines)
 
 
 def peers_page(folder: Path) -> list[str]:

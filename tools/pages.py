@@ -12,7 +12,7 @@ import pandas as pd
 from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import LEVEL, differs
-from tools.length_pages import length_page, peers_page
+from tools.length_pages import length_page, peers_page, structures_table
 from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 from tools.volume_pages import bodies_page, roundtrip_page
@@ -166,18 +166,6 @@ def errors_page(folder: Path) -> list[str]:
         "`predict` does with volumes. What follows are the errors of the second network."
     )
     return [structures_table(folder), *shipped_page(folder), told]
-
-
-def structures_table(folder: Path) -> str:
-    """Return the pooled Dice of each structure after its arm's last epoch, an arm a line, and its worst patient's."""
-    pooled = pd.read_csv(folder / "dice.csv").query("aggregation == 'pooled'")
-    pooled = pooled[pooled["epoch"] == pooled.groupby("arm")["epoch"].transform("max")]
-    worst = pd.read_csv(folder / "patients.csv").groupby("arm")["dice"].min()
-    lines = [
-        [title, *class_cells(part), f"{worst[arm]:.3f}"]
-        for (arm, title), part in pooled.groupby(["arm", "title"], sort=False)
-    ]
-    return markdown_table(["network", *SHOWN, "worst patient"], lines)
 
 
 def ablation_meaning(folder: Path, dice: pd.DataFrame, paired: pd.DataFrame) -> str:
