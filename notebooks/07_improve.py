@@ -307,25 +307,19 @@ present.picture("one_network_gains")
 
 # %%
 present.tell("""Without T1 and T2 slices, Dice changes by {only_space_t1_interval} on T1 and
-{only_space_t2_interval} on T2. Carried-over labels add {carried_t1_interval} on T1
-({t1_patients} patients) and {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}:
-no difference shown. Trained longer and larger, one network for all three scores
-{one_t1_interval} on T1, {one_t2_all_interval} on T2 and {one_space_interval} on T2 SPACE, all
-on patients that it has not met.""")
+{only_space_t2_interval} on T2. Carried-over labels add {carried_t1_interval} on T1 ({t1_patients}
+patients), {carried_t2_interval} on T2; on T2 SPACE {carried_space_interval}: no difference shown.
+Trained longer and larger, one network for all scores {one_t1_interval} on T1,
+{one_t2_all_interval} on T2, {one_space_interval} on T2 SPACE, all on patients not met.
 
-# %%
-present.tell("""**Larger, on a GPU.** At the paper's size, over three seeds, the combination lies
-{full_gain_interval} above the paper's network, better for {full_better} of {ours_patients}
-patients, after {full_epochs} epochs: {full_interval}. The mean of its three seeds' networks
-adds {averaged_interval}. At half that width, slices of full instead of half size alone add
-{size_gain_interval} (one seed).
-
-**Beside nnU-Net v2**, which has seen as many slices of the same patients: at the paper's size
-nnU-Net scores {nnunet_full_interval}, the combination lies {full_over_nnunet_interval} above it
-(one seed). At half size, over three seeds, it is {over_nnunet_interval}, and
-{longer_over_nnunet_interval} where ours trains four times as long, which takes a processor no
-longer than nnU-Net's training (one seed). Between the paper's network and nnU-Net no difference
-is shown there ({paper_over_nnunet_interval}). By itself nnU-Net trains far longer.""")
+**On a GPU**, at the paper's size, over three seeds, the combination lies {full_gain_interval} above
+the paper's network, better for {full_better} of {ours_patients} patients: {full_interval}. Its
+seeds' networks averaged add {averaged_interval}; full slices at half width {size_gain_interval}.
+nnU-Net v2, trained on as many slices, scores {nnunet_full_interval}, ours lies
+{full_over_nnunet_interval} above it (one seed); at half size, over three seeds,
+{over_nnunet_interval}, or, for no more processor time (one seed), {longer_over_nnunet_interval}.
+Of the paper's network no difference to it is shown there ({paper_over_nnunet_interval}). By itself
+nnU-Net trains far longer.""")
 
 # %% [markdown]
 # ## 7.10 Exercises

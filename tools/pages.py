@@ -44,6 +44,8 @@ def training_facts(folder: Path) -> str:
     per_epoch = f"{base['epoch_slices']} drawn slices" if base.get("epoch_slices") else ""
     per_epoch = per_epoch or f"{first['train_slices']} slices in every one"
     more = "".join(f", {name.replace('_', ' ')} {base[name]}" for name in ("batch_size", "precision") if name in base)
+    made = trainings.drop_duplicates(["device", "machine", "torch"])
+    devices = "; ".join(f"{one.device} ({one.machine}), torch {one.torch}" for one in made.itertuples())
     held = "patients differ, not how trainings do: a difference of a hundredth can be one seed's"
     held = "patients and seeds differ: both are drawn, all patients with the same seeds" if "," in seeds else held
     return (
@@ -52,8 +54,7 @@ def training_facts(folder: Path) -> str:
         f"{base['train_width']} × {base['train_height']}, {first['epochs']} epochs of {per_epoch}, Adam, learning rate "
         f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}{more}. "
         f"No epoch was chosen on what is scored. The intervals hold how {held}."
-        f" Device: {first['device']} ({first['machine']}), one thread a training; torch {first['torch']}; "
-        f"code {code}."
+        f" Device: {devices}; one thread a training; code {code}."
     )
 
 

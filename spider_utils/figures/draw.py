@@ -56,7 +56,7 @@ def draw_study(tables: Tables, store: SliceStore | None, source: str) -> Figures
         figures["leakage"] = study.leakage(tables, source=source)
     elif len(tables.get("paired", ())):
         figures |= draw_arms(tables, source)
-    elif "differences" in tables and "paired" not in tables:
+    elif len(tables.get("differences", ())) and "paired" not in tables:  # none without the reference arm
         figures["arms"] = study.differences(tables["differences"], tables["dice"], source=source)
     return figures
 

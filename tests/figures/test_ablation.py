@@ -20,6 +20,7 @@ from spider_utils.figures.ablation import (
     arm_rows,
     patient_pairs,
 )
+from spider_utils.figures.draw import draw_study
 from tests.helpers.figure_layout import check_layout, texts
 
 ARMS = {  # title, kind, gain in Dice, adjusted p
@@ -186,3 +187,8 @@ def test_patient_pairs_names_every_patient_and_colours_who_gains():
     named = [label.get_text() for label in dice.get_yticklabels()]
     assert sorted(named) == sorted(str(100 + patient) for patient in range(30))
     assert named[-1] == str(100 + int(before.argmin()))  # the reference's worst patient is on top
+
+
+def test_a_study_without_its_reference_arm_has_nothing_to_compare_and_no_figure():
+    tables = {"dice": pd.DataFrame({"arm": ["alone"]}), "differences": pd.DataFrame()}
+    assert draw_study(tables, None, "phantom") == {}
