@@ -16,7 +16,7 @@ HEAD = """# The shipped networks
 Four-class segmentation (background, vertebrae, spinal canal, intervertebral discs) of sagittal slices of the lumbar
 spine. `python -m spider_utils predict --input FOLDER --output FOLDER` uses `{default}`; `--weights NAME` takes
 another. `{finest}` sees slices at their full size: on unseen T2 SPACE patients it scores best, with 16 times the
-multiply-adds (two cores take 2 min 47 s for 622 slices, 30 s with the default network); on volumes, T1 and T2 it was
+multiply-adds (two cores take 2 min 40 s for 622 slices, 26 s with the default network); on volumes, T1 and T2 it was
 not measured. For T1 and T2 take `{all}`: on unseen patients it is the better one there. It is not the
 default because, by the rule that was set before it was trained, its difference on T2 SPACE would have to be above
 -0.005 with its whole interval, which reaches a little further (results/all_sequences).
