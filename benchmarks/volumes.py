@@ -16,7 +16,7 @@ from torch import nn
 from benchmarks.inputs import phantom_volume, sample_store
 from benchmarks.peers import skip_without_nnunet
 from benchmarks.rows import Bench, Pair, Row
-from spider_utils.predict.network import ready_network
+from spider_utils.predict.network import FINEST, ready_network
 from spider_utils.predict.slices import predict_folder
 from spider_utils.predict.volumes import predict_volumes
 from spider_utils.train.checkpoints import load_network
@@ -30,7 +30,7 @@ with tempfile.TemporaryDirectory() as folder:
     sys.exit(main(["predict", "--device", "cpu", "--input", sys.argv[1], "--output", folder, *sys.argv[2:]]))
 """
 GIVEN_BACK = "import spider_utils.predict.network as network; network.keep_memory = lambda: False" + PREDICT
-FULL_SIZE = ["--weights", "spine_t2space_full_size"]
+FULL_SIZE = ["--weights", FINEST]
 
 
 def shrunk(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:

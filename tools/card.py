@@ -107,10 +107,10 @@ def network_section(name: str, made: dict, size: int) -> str:
         ["command", f"`{made['command']}`"],
     ]
     seeds = made["scores"].get("seeds", 1)
-    drawn_over = f"patients and {seeds} seeds" if seeds > 1 else "patients"
+    drawn = f"patients and {seeds} seeds" if seeds > 1 else "patients"
     told = (
         f"On {made['scores']['patients']} unseen patients, each held out once (study `{study['name']}`, arm "
-        f"`{study['arm']}`, used as `{study['option']}`; in brackets 95 % bootstrap intervals over {drawn_over}):"
+        f"`{study['arm']}`, used as `{study['option']}`; in brackets 95 % bootstrap intervals over {drawn}):"
     )
     table = markdown_table(["", ""], facts)
     scores = made["scores"]

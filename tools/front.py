@@ -14,8 +14,8 @@ import pandas as pd
 from spider_utils.common.files import read_json, write_text
 from spider_utils.data.labels import FOREGROUND
 from tools.claim import RESULTS, command_of
-from tools.headline import COPIED, INDEX, PAPER, TABLE, seeds_told, write_headline
-from tools.markdown import interval, markdown_table, with_block
+from tools.headline import COPIED, INDEX, PAPER, TABLE, write_headline
+from tools.markdown import interval, markdown_table, seeds_told, with_block
 from tools.notebooks import README
 from tools.studies import QUESTIONS, is_study, read_settings
 

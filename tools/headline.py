@@ -8,7 +8,6 @@ notebooks 05 and 09 read the table.
 
 import argparse
 import sys
-from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from spider_utils.evaluate.paper import PAPER_TABLE
 from spider_utils.evaluate.scores import write_metrics
 from spider_utils.train.settings import TrainSettings
 from tools.claim import RESULTS, command_of
-from tools.markdown import interval, markdown_table, with_block
+from tools.markdown import interval, markdown_table, seeds_told, with_block
 
 INDEX, TABLE = RESULTS / "README.md", RESULTS / "headline.csv"
 STUDIES = {  # name: study, its arm
@@ -125,12 +124,6 @@ def paper_row() -> dict:
     dice = PAPER_TABLE.query("sequence == 'T2_SPACE'").set_index("class")["dice"].loc[list(FOREGROUND)]
     told = {"network": "paper's U-Net, 0.6 Focal + 0.4 Dice", "width": 16, "size": "512 × 640", "split": "not stated"}
     return {"name": PAPER, **dice.to_dict(), "mean": round(float(dice.mean()), 4), **told}
-
-
-def seeds_told(seeds: Iterable) -> str:
-    """Return "seed 0", or "seeds 0, 1, 2"."""
-    each = sorted({str(seed) for seed in seeds})
-    return f"seed{'s' * (len(each) > 1)} {', '.join(each)}"
 
 
 def _arm_settings(folder: Path, arm: str) -> tuple[dict, dict]:

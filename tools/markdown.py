@@ -1,5 +1,7 @@
 """Markdown that tools write: tables, cells with their interval, and blocks between markers in a page of words."""
 
+from collections.abc import Iterable
+
 import pandas as pd
 
 from spider_utils.data.labels import FOREGROUND
@@ -32,6 +34,12 @@ def difference_cell(row: pd.Series, form: str) -> str:
     p = row["p_holm"]
     told = "p < 0.001" if p < 0.001 else f"p {p:.3f}"
     return f"{interval(row, 'difference', form)}, {told}"
+
+
+def seeds_told(seeds: Iterable[int | str]) -> str:
+    """Return "seed 0", or "seeds 0, 1, 2"."""
+    each = sorted({int(seed) for seed in seeds})
+    return f"seed{'s' * (len(each) > 1)} {', '.join(map(str, each))}"
 
 
 def markdown_table(heads: list[str], rows: list[list[str]]) -> str:

@@ -13,7 +13,7 @@ from spider_utils.data.labels import FOREGROUND
 from spider_utils.evaluate.bootstrap import drawn_over
 from spider_utils.studies.paired import LEVEL, differs
 from tools.length_pages import length_page, peers_page, structures_table
-from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table
+from tools.markdown import PAIRED, SHOWN, class_cells, difference_cell, interval, markdown_table, seeds_told
 from tools.sequence_pages import arms_page, counting_page, resolution_page, sequences_page
 from tools.volume_pages import bodies_page, roundtrip_page
 
@@ -40,16 +40,19 @@ def training_facts(folder: Path) -> str:
     trainings = pd.read_csv(folder / "trainings.csv", dtype={"code": str})  # a commit may be all digits
     first, base = trainings.iloc[0], json.loads((folder / "study.json").read_text(encoding="utf-8"))["study"]["base"]
     code = ", ".join(sorted(trainings["code"].unique())) + (" with changes" if trainings["modified"].any() else "")
-    seeds = ", ".join(str(seed) for seed in sorted(trainings["seed"].unique()))
     per_epoch = f"{base['epoch_slices']} drawn slices" if base.get("epoch_slices") else ""
     per_epoch = per_epoch or f"{first['train_slices']} slices in every one"
     more = "".join(f", {name.replace('_', ' ')} {base[name]}" for name in ("batch_size", "precision") if name in base)
     made = trainings.drop_duplicates(["device", "machine", "torch"])
     devices = "; ".join(f"{one.device} ({one.machine}), torch {one.torch}" for one in made.itertuples())
     held = "patients differ, not how trainings do: a difference of a hundredth can be one seed's"
-    held = "patients and seeds differ: both are drawn, all patients with the same seeds" if "," in seeds else held
+    held = (
+        "patients and seeds differ: both are drawn, all patients with the same seeds"
+        if trainings["seed"].nunique() > 1
+        else held
+    )
     return (
-        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, seed{'s' * (',' in seeds)} {seeds}; where "
+        f"{len(trainings)} trainings: {trainings['fold'].nunique()} folds, {seeds_told(trainings['seed'])}; where "
         f"nothing else is said, network `{base['model']}`, width {base['width']}, at "
         f"{base['train_width']} × {base['train_height']}, {first['epochs']} epochs of {per_epoch}, Adam, learning rate "
         f"{base['learning_rate']}, schedule {base['schedule']}, augmentation {base.get('augmentation', 'none')}{more}. "

@@ -88,7 +88,8 @@ def train_on_all(study: Path, arm: str, seed: int | None = None) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "provenance.json"  # written last: with it the training is finished, wherever that was
     if note.is_file():
-        refuse_other_training(read_json(note)["settings"], json.loads(json.dumps(asdict(settings))), note)
+        found = read_json((folder / NETWORK_FILE).with_suffix(".json"))
+        refuse_other_training(found["training"] | found, asdict(settings) | about, note)
         return folder
     train_rows(store, {"train": rows, "validation": rows[:0]}, settings, folder, about, teachers=teachers)
     device = str(select_device(settings.device))

@@ -14,7 +14,8 @@ Tables = dict[str, pd.DataFrame]
 
 FOLDER = Path(__file__).parent
 FIXED = ("split", "fold", "seed")  # not to be set for a whole study
-CHANGED = ("folds", "seeds", "score_epochs", "reference")  # by an override, beside the arms
+COUNTS = ("folds", "seeds", "score_epochs")
+CHANGED = (*COUNTS, "reference")  # by an override, beside the arms
 OWN = ("folds", "fold", "seed", "train_slices")  # what `plan` sets for each training: not for a file's base or arms
 PARTS = {  # of a study file
     "question": str,
@@ -73,7 +74,7 @@ def load_study(name: str, overrides: dict[str, Any] | None = None) -> Study:
         if name in overrides:
             raise SpiderError(f"{name}: a study sets it for each of its trainings; leave it out, or write a study file")
     content |= {key: overrides.pop(key) for key in CHANGED if key in overrides}
-    for key in CHANGED[:3]:
+    for key in COUNTS:
         content[key] = whole_numbers(key, content[key])
     if min(content["score_epochs"]) < 1:
         raise SpiderError(f"{path}: score_epochs: expected epochs from 1, found 0; mend it")

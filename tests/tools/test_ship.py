@@ -56,6 +56,12 @@ def test_what_is_finished_is_not_trained_again_and_another_training_is_refused(s
     (folder / STATE).unlink()  # as where the network alone was brought from another machine
     before = (folder / NETWORK_FILE).stat().st_mtime_ns
     assert train_on_all(study, "unseen") == folder and (folder / NETWORK_FILE).stat().st_mtime_ns == before
+    store = study / "store" / "store.json"
+    before = store.read_text(encoding="utf-8")
+    store.write_text(json.dumps(json.loads(before) | {"fingerprint": "other"}), encoding="utf-8")
+    with pytest.raises(SpiderError, match="trained with data = .*, now asked for .*other"):
+        train_on_all(study, "unseen")
+    store.write_text(before, encoding="utf-8")
     made = json.loads((study / "study.json").read_text(encoding="utf-8"))
     made["study"]["base"]["learning_rate"] = 0.5
     (study / "study.json").write_text(json.dumps(made))
