@@ -20,7 +20,7 @@ QUESTIONS = {
     "paper_claim": "At the paper's size and length, what does a Dice gain when slices are dealt at random?",
     "full_size": "How far does the combination lie above the paper's network at the paper's size, over three seeds?",
     "peers": "How does nnU-Net do on the very same slices and unseen patients, at half size, with three seeds?",
-    "peers_longer": "The same where ours trains four times as long, which takes no more processor time than nnU-Net: what does it gain?",
+    "peers_longer": "The same where ours trains four times as long, in no more processor time than nnU-Net takes",
     "peers_full_size": "How does nnU-Net do at the paper's size, with the batches that it plans itself?",
     "size": "What do slices of full size add at half the width, and can a training finish on parts of them?",
     "distillation": "What does a network gain that is taught by an ensemble of two seeds?",
