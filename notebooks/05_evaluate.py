@@ -263,13 +263,14 @@ present.tell(
     "{copied_discs}); that the paper's number comes from such a split is not stated. With the "
     "mask of another patient it is {copied_other_patient}. The authors' network scores "
     "**{leaky_interval}** under the random split and **{unseen_interval}** on unseen patients, a "
-    "difference of {leak_gain_interval} after {unseen_epochs} epochs. On slices of {small_size} "
-    "(`results/leakage`) the leak is {small_gain_early} after five epochs, {small_gain} after "
-    "{small_epochs}, and {leak_gain_strong} with strong augmentation, which hinders "
-    "memorising.\n\n**On a new patient's** T2 SPACE expect about {unseen_about} from it on "
-    "average, and {full_interval} from a combination of better parts at that size "
-    "(`results/full_size`, {full_epochs} epochs, three seeds). At half width and size the "
-    "paper's text reached {paper_net_interval}, the combination {ours_interval}."
+    "difference of {leak_gain_interval} after {unseen_epochs} epochs. On slices of {small_size}, "
+    "with three seeds (`results/leakage`), it is {small_gain_early} after five epochs and "
+    "{small_gain_interval} after {small_epochs}; with strong augmentation, which hinders "
+    "memorising, {leak_gain_strong} (`results/leakage_strong`, one seed).\n\n**On a new "
+    "patient's** T2 SPACE expect about {unseen_about} from it on average, and {full_interval} "
+    "from a combination of better parts at that size (`results/full_size`, {full_epochs} "
+    "epochs, three seeds). At half width and size the paper's text reached "
+    "{paper_net_interval}, the combination {ours_interval}."
 )
 
 # %% [markdown]

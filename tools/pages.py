@@ -265,8 +265,7 @@ def copying_page(folder: Path) -> list[str]:
 
 
 PAGES: dict[str, Callable[[Path], list[str]]] = {
-    "leakage": leakage_page,
-    "paper_claim": leakage_page,
+    **dict.fromkeys(("paper_claim", "leakage", "leakage_strong"), leakage_page),
     "full_size": lambda folder: [structures_table(folder), *shipped_page(folder)],
     **dict.fromkeys(
         ("peers", "peers_longer", "peers_full_size"),

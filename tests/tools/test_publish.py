@@ -16,6 +16,7 @@ from tools.studies import PHANTOM, QUESTIONS, is_study, published_figures, read_
 PUBLISHED = sorted(path.parent for path in (ROOT / "results").glob("*/command.txt"))
 STUDIES = [folder for folder in PUBLISHED if is_study(folder)]
 RUNS = [folder for folder in PUBLISHED if folder not in STUDIES]
+LEAKY = ("paper_claim", "leakage", "leakage_strong")
 
 
 def test_something_is_published():
@@ -42,16 +43,18 @@ def test_numbers_of_phantoms_say_so(folder):
         assert text.index(PHANTOM) < text.index("| ")
 
 
-def test_the_leakage_page_states_the_honest_number_before_the_leaky_one():
-    leakage = describe_study(ROOT / "results" / "leakage")
+@pytest.mark.parametrize("name", LEAKY)
+def test_the_leakage_pages_state_the_honest_number_before_the_leaky_one(name):
+    leakage = describe_study(ROOT / "results" / name)
     lines = [line for line in leakage.splitlines() if line.startswith("| ")]
     first_leaky = next(number for number, line in enumerate(lines) if "LEAKY" in line)
     honest = [number for number, line in enumerate(lines) if line.startswith("| unseen patients")]
     assert honest and max(honest) < first_leaky
 
 
-def test_every_line_of_the_leakage_page_is_in_its_tables():
-    folder = ROOT / "results" / "leakage"
+@pytest.mark.parametrize("name", LEAKY)
+def test_every_line_of_the_leakage_pages_is_in_their_tables(name):
+    folder = ROOT / "results" / name
     dice = pd.read_csv(folder / "dice.csv").query("epoch == epoch.max() and aggregation == 'pooled'")
     text = describe_study(folder)
     for row in dice[dice["class"] == "foreground"].itertuples():
