@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -29,6 +30,7 @@ def run_parallel(function: Callable, calls: list[tuple], workers: int, scheduler
     installed, or no scheduler answers. Workers of this machine end with this process, also when it is killed.
     """
     if not scheduler:
+        warnings.filterwarnings("ignore", "A worker stopped while some jobs")  # joblib replaces one that keeps memory
         jobs = [delayed(_while_alive)(os.getpid(), function, *arguments) for arguments in calls]
         yield from Parallel(n_jobs=workers, return_as="generator_unordered")(jobs)
         return

@@ -295,6 +295,20 @@ def test_a_training_in_a_process_of_its_own_may_start_processes_too(tmp_path):
     assert done.stdout.split("\n")[0] == "[2, 3]", done.stderr
 
 
+@pytest.mark.slow
+def test_a_worker_that_keeps_much_memory_is_replaced_without_a_word(tmp_path):
+    code = (
+        "import time; from spider_utils.studies.engine import run_parallel\n"
+        "def work(n): time.kept = getattr(time, 'kept', b'') + b'1' * 200_000_000; time.sleep(1.2); return n\n"
+        "if __name__ == '__main__': print(sorted(run_parallel(work, [(n,) for n in range(10)], 2)))"
+    )
+    path = tmp_path / "keeps.py"
+    path.write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=300)
+    assert (done.stdout.strip(), done.stderr) == (str(list(range(10))), "")
+
+
 def test_two_studies_in_one_folder_do_not_work_at_once(study, store, tmp_path, monkeypatch):
     monkeypatch.setattr("spider_utils.common.locks.WAIT", 0.1)
     with held(tmp_path):
