@@ -7,6 +7,7 @@ CPU), the masks of dropout, the logits that the loss is taken of, the gradients.
 processes is done whole by each of them. The first process alone writes.
 """
 
+import atexit
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ class Processes:
             from accelerate import PartialState  # takes seconds to import
 
             self._state: Any = PartialState(cpu=self.device.type == "cpu")
+            atexit.register(self._state.destroy_process_group)  # else its threads may abort a process that is done
             self.number, self.rank = self._state.num_processes, self._state.process_index
             self.device = self._state.device
 

@@ -1,5 +1,6 @@
 """Several processes that train together do what one does. This file is also what they run."""
 
+import atexit
 import os
 import subprocess
 import sys
@@ -54,6 +55,7 @@ def test_gradients_and_statistics_of_several_processes_are_those_of_one(model, p
     one_step(model, tmp_path / "one.pt")
     done = launch(processes, __file__, model, str(tmp_path / "several.pt"))
     assert done.returncode == 0, done.stderr
+    assert done.stdout.count("left") == processes  # the group, whose threads may abort a process that ends in it
     alone, together = (torch.load(tmp_path / name, weights_only=True) for name in ("one.pt", "several.pt"))
     assert alone.keys() == together.keys()
     for name, expected in alone.items():
@@ -103,4 +105,5 @@ def test_parts_cover_a_batch_once():
 
 
 if __name__ == "__main__":
+    atexit.register(lambda: print("in it" if torch.distributed.is_initialized() else "left"))  # called last
     one_step(sys.argv[1], Path(sys.argv[2]))
