@@ -280,6 +280,13 @@ def test_the_workers_of_a_study_that_is_killed_end_with_it(tmp_path):
     assert not alive
 
 
+def run_file(path: Path, code: str) -> subprocess.CompletedProcess:
+    """Write code to a file, which processes that are spawned can read again, and run it with this package."""
+    path.write_text(code)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=300)
+
+
 def test_a_training_in_a_process_of_its_own_may_start_processes_too(tmp_path):
     """As nnU-Net does to prepare its slices: by a pool of processes that are spawned."""
     code = (
@@ -288,10 +295,7 @@ def test_a_training_in_a_process_of_its_own_may_start_processes_too(tmp_path):
         "    with multiprocessing.get_context('spawn').Pool(1) as pool: return pool.apply(len, (name,))\n"
         "if __name__ == '__main__': print(sorted(run_parallel(work, [('ab',), ('abc',)], 2)))"
     )
-    path = tmp_path / "spawns.py"
-    path.write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=300)
+    done = run_file(tmp_path / "spawns.py", code)
     assert done.stdout.split("\n")[0] == "[2, 3]", done.stderr
 
 
@@ -302,10 +306,7 @@ def test_a_worker_that_keeps_much_memory_is_replaced_without_a_word(tmp_path):
         "def work(n): time.kept = getattr(time, 'kept', b'') + b'1' * 200_000_000; time.sleep(1.2); return n\n"
         "if __name__ == '__main__': print(sorted(run_parallel(work, [(n,) for n in range(10)], 2)))"
     )
-    path = tmp_path / "keeps.py"
-    path.write_text(code)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run([sys.executable, path], env=environment, capture_output=True, text=True, timeout=300)
+    done = run_file(tmp_path / "keeps.py", code)
     assert (done.stdout.strip(), done.stderr) == (str(list(range(10))), "")
 
 
